@@ -1,0 +1,69 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Tests use these alone: they may hold C pointers without spelling out `unsafe`.
+let testSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+let settings = testSettings + [.strictMemorySafety()]
+/// `Lifetimes` gives the borrowed readers over `RawSpan` their lifetimes.
+let lifetimes = settings + [.enableExperimentalFeature("Lifetimes")]
+
+func system(_ name: String, pkgConfig: String?, apt: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+func module(_ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = settings) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "PeerConnection",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+    ],
+    targets: [
+        // System C libraries: a module map and a shim each.
+        system("COpenSSL", pkgConfig: "openssl", apt: "libssl-dev"),
+        system("CSRTP", pkgConfig: "libsrtp2", apt: "libsrtp2-dev"),
+        // usrsctp's .pc file carries -DINET, which SwiftPM refuses; the module map links it.
+        system("CUSRSCTP", pkgConfig: nil, apt: "libusrsctp-dev"),
+        system("COpus", pkgConfig: "opus", apt: "libopus-dev"),
+        system("CVPX", pkgConfig: "vpx", apt: "libvpx-dev"),
+        system("CALSA", pkgConfig: "alsa", apt: "libasound2-dev"),
+        system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
+        system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
+
+        // Protocols, bottom up: bytes and time in, actions out.
+        module("SansIO", [], settings: lifetimes),
+        module("STUN", ["SansIO", "COpenSSL"]),
+        module("ICE", ["SansIO", "STUN"]),
+        module("DTLS", ["SansIO", "COpenSSL"]),
+        module("SRTP", ["SansIO", "CSRTP"]),
+        module("SCTP", ["SansIO", "CUSRSCTP"]),
+        module("SDP", ["SansIO"]),
+        module("RTP", ["SansIO", .product(name: "BasicContainers", package: "swift-collections"), .product(name: "DequeModule", package: "swift-collections")]),
+        module("CongestionControl", ["SansIO", "RTP"]),
+        module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
+
+        // Media.
+        module("Media", ["COpus", "CVPX", "CYUV"]),
+        module("Capture", ["Media", "CALSA", "CV4L2", "CYUV"]),
+
+        // Tests and what they share.
+        .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
+        .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
+        .testTarget(
+            name: "WireTests",
+            dependencies: ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
+            exclude: ["Vectors"], swiftSettings: testSettings),
+        .testTarget(
+            name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
+            swiftSettings: testSettings),
+        .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
+    ]
+)
