@@ -23,8 +23,13 @@ func module(_ name: String, _ dependencies: [Target.Dependency], settings: [Swif
 
 let package = Package(
     name: "PeerConnection",
+    products: [
+        .library(name: "PeerConnection", targets: ["PeerConnection"]),
+    ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     ],
     targets: [
         // System C libraries: a module map and a shim each.
@@ -36,6 +41,7 @@ let package = Package(
         system("CVPX", pkgConfig: "vpx", apt: "libvpx-dev"),
         system("CALSA", pkgConfig: "alsa", apt: "libasound2-dev"),
         system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
+        system("CNet", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
 
         // Protocols, bottom up: bytes and time in, actions out.
@@ -53,6 +59,15 @@ let package = Package(
         // Media.
         module("Media", ["COpus", "CVPX", "CYUV"]),
         module("Capture", ["Media", "CALSA", "CV4L2", "CYUV"]),
+
+        // The library and the tool.
+        module(
+            "PeerConnection",
+            [
+                "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media", "Capture", "CNet",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"),
+            ]),
 
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),

@@ -11,8 +11,9 @@
         package var byteCount: Int
     }
 
-    /// Datagrams in the order in which they were appended.
-    package private(set) var entries: [Entry] = []
+    /// Datagrams in the order in which they were appended, those before `head` having left.
+    private var entries: [Entry] = []
+    private var head = 0
     /// Where datagrams go whose writer does not know paths (DTLS, SRTP): the selected pair.
     ///
     /// While it is nil such datagrams are dropped and counted.
@@ -32,7 +33,7 @@
 
     deinit { unsafe slab.deallocate() }
 
-    package var isEmpty: Bool { entries.isEmpty }
+    package var isEmpty: Bool { head == entries.count }
     /// Bytes that wait.
     package var byteCount: Int { used }
 
@@ -66,45 +67,49 @@
     }
 
     /// Calls `body` for each train: consecutive datagrams to one destination, all of the first one's length
-    /// except a shorter last; then empties the queue.
+    /// except a shorter last; and forgets those that `body` took.
     ///
     /// - Parameters:
     ///   - maximumCount: most datagrams in a train, 64 at most for Linux's UDP GSO; 1 switches trains off.
     ///   - maximumByteCount: most bytes in a train.
-    ///   - body: gets the path, the train's bytes and the length of each datagram but the last.
+    ///   - body: gets the path, the train's bytes and the length of each datagram but the last; returns false to
+    ///     keep this train and the rest for the next time.
     package func drainTrains(
         maximumCount: Int = 64, maximumByteCount: Int = 65_000,
-        _ body: (_ path: TransmitPath, _ bytes: UnsafeRawBufferPointer, _ segmentByteCount: Int) -> Void
+        _ body: (_ path: TransmitPath, _ bytes: UnsafeRawBufferPointer, _ segmentByteCount: Int) -> Bool
     ) {
-        var first = 0
-        while first < entries.count {
-            let head = entries[first]
-            var end = first + 1
-            var byteCount = head.byteCount
-            while end < entries.count, end - first < maximumCount {
+        while head < entries.count {
+            let first = entries[head]
+            var end = head + 1
+            var byteCount = first.byteCount
+            while end < entries.count, end - head < maximumCount {
                 let next = entries[end]
-                guard next.path == head.path, next.byteCount <= head.byteCount,
+                guard next.path == first.path, next.byteCount <= first.byteCount,
                     byteCount + next.byteCount <= maximumByteCount
                 else { break }
                 byteCount += next.byteCount
                 end += 1
-                if next.byteCount < head.byteCount { break }
+                if next.byteCount < first.byteCount { break }
             }
-            let bytes = unsafe UnsafeRawBufferPointer(rebasing: slab[head.offset..<(head.offset + byteCount)])
-            unsafe body(head.path, bytes, head.byteCount)
-            first = end
+            let bytes = unsafe UnsafeRawBufferPointer(rebasing: slab[first.offset..<(first.offset + byteCount)])
+            guard unsafe body(first.path, bytes, first.byteCount) else { return }
+            head = end
         }
         removeAll()
     }
 
     /// Calls `body` for each datagram, then empties the queue.
     package func drain(_ body: (_ path: TransmitPath, _ datagram: UnsafeRawBufferPointer) -> Void) {
-        unsafe drainTrains(maximumCount: 1) { path, bytes, _ in unsafe body(path, bytes) }
+        unsafe drainTrains(maximumCount: 1) { path, bytes, _ in
+            unsafe body(path, bytes)
+            return true
+        }
     }
 
     /// Forgets all datagrams and keeps the memory.
     package func removeAll() {
         entries.removeAll(keepingCapacity: true)
+        head = 0
         used = 0
     }
 

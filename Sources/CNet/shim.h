@@ -1,0 +1,45 @@
+#ifndef CNET_SHIM_H
+#define CNET_SHIM_H
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+/* CMSG_* are macros: sends `length` bytes as datagrams of `segment` bytes (UDP GSO; 0: one datagram).
+   Returns the bytes sent, or -errno. */
+static inline ssize_t cnet_sendmsg(int descriptor, const void *bytes, size_t length, const struct sockaddr *address,
+                                   socklen_t address_length, uint16_t segment) {
+    struct iovec vector = {(void *)bytes, length};
+    union {
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+        struct cmsghdr align;
+    } control;
+    struct msghdr message;
+    memset(&message, 0, sizeof message);
+    message.msg_name = (void *)address;
+    message.msg_namelen = address_length;
+    message.msg_iov = &vector;
+    message.msg_iovlen = 1;
+    if (segment) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = sizeof control.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = IPPROTO_UDP;
+        header->cmsg_type = UDP_SEGMENT;
+        header->cmsg_len = CMSG_LEN(sizeof segment);
+        memcpy(CMSG_DATA(header), &segment, sizeof segment);
+    }
+    ssize_t sent;
+    do {
+        sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+#endif

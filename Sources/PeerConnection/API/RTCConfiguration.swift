@@ -1,0 +1,43 @@
+public import NIOCore
+
+/// A STUN server (TURN servers are accepted and left unused for now). webrtc-pc §4.2.2
+public struct RTCIceServer: Hashable, Sendable {
+    /// URLs as `stun:stun.example.org:3478` (RFC 7064).
+    public var urls: [String]
+    /// The user name for TURN.
+    public var username: String?
+    /// The password for TURN.
+    public var credential: String?
+
+    /// A server by its URLs.
+    public init(urls: [String], username: String? = nil, credential: String? = nil) {
+        self.urls = urls
+        self.username = username
+        self.credential = credential
+    }
+}
+
+/// How a connection is set up. webrtc-pc §4.2.1
+public struct RTCConfiguration: Sendable {
+    /// STUN servers to learn server-reflexive candidates from.
+    public var iceServers: [RTCIceServer] = []
+    /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
+    /// that are up.
+    public var localAddresses: [String]?
+    /// Whether loopback addresses make candidates; nil does so only on a machine that has no others.
+    public var includesLoopback: Bool?
+    /// Local UDP ports to bind, 1 ... 65535; nil lets the system choose.
+    public var portRange: ClosedRange<UInt16>?
+    /// The certificate of the DTLS handshake; nil makes one for the whole process.
+    public var certificate: RTCCertificate?
+    /// The largest data channel message that is accepted, 1 024 ... 1 GiB bytes (RFC 8841).
+    public var maxMessageSize = 262_144
+    /// The event loop on which the connection lives; nil takes one of NIO's shared group.
+    public var eventLoop: (any EventLoop)?
+    /// The executor on which what the application sees changes and events are delivered (webrtc-pc's "queue a
+    /// task"); nil takes the connection's event loop.
+    public var executor: (any SerialExecutor)?
+
+    /// The defaults.
+    public init() {}
+}

@@ -1,0 +1,159 @@
+internal import CNet
+internal import Glibc
+internal import NIOCore
+internal import NIOPosix
+internal import SansIO
+
+/// One bound UDP socket: NIO reads it, this type writes it.
+///
+/// Writes do not go through NIO: its datagram channel closes itself on ENETUNREACH, EINVAL or EPERM, which any
+/// candidate of the peer can provoke, and a train of segments can leave straight from the engine's slab. Confined
+/// to the event loop.
+final class UDPPort {
+    let id: PortID
+    let localAddress: TransportAddress
+    let channel: any Channel
+    private let descriptor: CInt
+    /// Whether the kernel segments trains for this port (UDP GSO); off for good after the first refusal.
+    private(set) var offloadsSegmentation = true
+    /// Datagrams that the kernel refused, by the last error number.
+    private(set) var refusedCount = 0
+    private(set) var lastErrorNumber: CInt = 0
+
+    enum SendResult { case sent, tryLater }
+
+    /// The kernel's buffers of a port, in bytes (it may grant less).
+    private static let bufferByteCount: CInt = 4 << 20
+
+    private init(id: PortID, localAddress: TransportAddress, channel: any Channel, descriptor: CInt) {
+        self.id = id
+        self.localAddress = localAddress
+        self.channel = channel
+        self.descriptor = descriptor
+    }
+
+    /// Binds a socket and starts reading it.
+    ///
+    /// - Throws: `NetworkError` with the system's words when the address or port cannot be bound.
+    static func bind(
+        _ ip: IPAddress, portRange: ClosedRange<UInt16>?, id: PortID, eventLoop: any EventLoop,
+        handler: @escaping @Sendable () -> any ChannelHandler, onBound: @escaping @Sendable (Result<UDPPort, RTCError>) -> Void
+    ) {
+        let descriptor: CInt
+        let local: TransportAddress
+        switch makeSocket(ip, portRange: portRange) {
+        case .success(let made): (descriptor, local) = made
+        case .failure(let error): return onBound(.failure(error))
+        }
+        DatagramBootstrap(group: eventLoop)
+            .channelOption(.datagramReceiveOffload, value: true)
+            .channelOption(.datagramReceiveSegmentSize, value: true)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 65_536))
+            .channelOption(.maxMessagesPerRead, value: 4)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(handler()) }
+            }
+            .withBoundSocket(descriptor)
+            .whenComplete { result in
+                switch result {
+                case .success(let channel):
+                    onBound(.success(UDPPort(id: id, localAddress: local, channel: channel, descriptor: descriptor)))
+                case .failure(let error):
+                    onBound(.failure(RTCError(.networkError, "cannot use UDP port \(local): \(error)")))
+                }
+            }
+    }
+
+    /// Sends a train of datagrams of `segmentByteCount` bytes each but the last.
+    func send(_ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, to remote: TransportAddress) -> SendResult {
+        guard remote.ip.isIPv4 == localAddress.ip.isIPv4 else {
+            refusedCount += 1
+            return .sent
+        }
+        let isTrain = bytes.count > segmentByteCount
+        if isTrain && !offloadsSegmentation {
+            return unsafe sendSingly(bytes, segmentByteCount: segmentByteCount, to: remote)
+        }
+        let result = unsafe write(bytes, segment: isTrain ? UInt16(segmentByteCount) : 0, to: remote)
+        if result >= 0 { return .sent }
+        switch CInt(-result) {
+        case EAGAIN, ENOBUFS: return .tryLater
+        case EIO, EINVAL, EOPNOTSUPP, EMSGSIZE where isTrain:
+            // No checksum offload on this path, or a tunnel: RFC-conforming single datagrams always work.
+            offloadsSegmentation = false
+            return unsafe sendSingly(bytes, segmentByteCount: segmentByteCount, to: remote)
+        case let number:
+            refusedCount += 1
+            lastErrorNumber = number
+            return .sent
+        }
+    }
+
+    func close() { channel.close(mode: .all, promise: nil) }
+
+    private func sendSingly(
+        _ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, to remote: TransportAddress
+    ) -> SendResult {
+        var offset = 0
+        while offset < bytes.count {
+            let end = min(offset + segmentByteCount, bytes.count)
+            let result = unsafe write(UnsafeRawBufferPointer(rebasing: bytes[offset..<end]), segment: 0, to: remote)
+            if result < 0 {
+                refusedCount += 1
+                lastErrorNumber = CInt(-result)
+            }
+            offset = end
+        }
+        return .sent
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer, segment: UInt16, to remote: TransportAddress) -> Int {
+        unsafe remote.withSockaddr { address, length in
+            unsafe cnet_sendmsg(descriptor, bytes.baseAddress, bytes.count, address, length, segment)
+        }
+    }
+
+    private static func makeSocket(
+        _ ip: IPAddress, portRange: ClosedRange<UInt16>?
+    ) -> Result<(CInt, TransportAddress), RTCError> {
+        let family = ip.isIPv4 ? AF_INET : AF_INET6
+        let descriptor = socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return .failure(systemError("cannot open a UDP socket")) }
+        if !ip.isIPv4 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
+        set(descriptor, SOL_SOCKET, SO_RCVBUF, bufferByteCount)
+        set(descriptor, SOL_SOCKET, SO_SNDBUF, bufferByteCount)
+        let ports = portRange.map { Array($0).shuffled() } ?? [0]
+        for port in ports {
+            let bound = unsafe TransportAddress(ip, port: port).withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) }
+            if bound == 0 {
+                guard let local = localAddress(of: descriptor, ip: ip) else { break }
+                return .success((descriptor, local))
+            }
+            guard errno == EADDRINUSE else { break }
+        }
+        let error = systemError("cannot bind a UDP port on \(ip)")
+        Glibc.close(descriptor)
+        return .failure(error)
+    }
+
+    private static func localAddress(of descriptor: CInt, ip: IPAddress) -> TransportAddress? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(descriptor, $0, &length) }
+        }
+        guard status == 0 else { return nil }
+        // The port lies at the same place in both families.
+        let port = unsafe withUnsafeBytes(of: &storage) { unsafe $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self) }
+        return TransportAddress(ip, port: UInt16(bigEndian: port))
+    }
+
+    private static func set(_ descriptor: CInt, _ level: CInt, _ option: CInt, _ value: CInt) {
+        var value = value
+        _ = unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
+    }
+
+    private static func systemError(_ what: String) -> RTCError {
+        RTCError(.networkError, unsafe "\(what): \(String(cString: strerror(errno)))")
+    }
+}

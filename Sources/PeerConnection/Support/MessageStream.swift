@@ -1,0 +1,106 @@
+import Synchronization
+
+/// A message of a data channel.
+public enum RTCDataChannelMessage: Hashable, Sendable {
+    /// Text, sent as UTF-8.
+    case text(String)
+    /// Bytes.
+    case binary([UInt8])
+
+    /// The length in bytes (of text: in UTF-8).
+    public var byteCount: Int {
+        switch self {
+        case .text(let text): text.utf8.count
+        case .binary(let bytes): bytes.count
+        }
+    }
+}
+
+/// The messages of a data channel in the order of their arrival, for one reader.
+///
+/// Messages wait from the channel's first moment, so a late reader misses none. Unread messages count in bytes:
+/// above 1 MiB the connection stops reading, the peer's window closes and the peer slows down; reading opens it
+/// again. Ends when the channel is closed and all was read.
+public struct MessageStream: AsyncSequence, Sendable {
+    public typealias Element = RTCDataChannelMessage
+    public typealias Failure = Never
+
+    let inbox: MessageInbox
+
+    /// The iterator.
+    public struct AsyncIterator: AsyncIteratorProtocol {
+        let inbox: MessageInbox
+        private var batch: ArraySlice<RTCDataChannelMessage> = []
+
+        init(inbox: MessageInbox) { self.inbox = inbox }
+
+        /// The next message; nil at the end or when the task is cancelled.
+        public mutating func next() async -> RTCDataChannelMessage? {
+            if batch.isEmpty {
+                guard let taken = await inbox.mailbox.takeAll() else { return nil }
+                batch = taken[...]
+            }
+            guard let message = batch.popFirst() else { return nil }
+            if batch.isEmpty { inbox.didRead() }
+            return message
+        }
+
+        /// The next message; the same as ``next()``.
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> RTCDataChannelMessage? { await next() }
+    }
+
+    /// Starts reading.
+    public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(inbox: inbox) }
+}
+
+/// The unread messages of one channel, counted in bytes.
+final class MessageInbox: Sendable {
+    private struct State {
+        var unreadBytes = 0
+        var isAboveLimit = false
+        var consumer: (@Sendable (RTCDataChannelMessage) -> Void)?
+    }
+
+    /// Unread bytes above which the connection stops reading from the network.
+    static let unreadByteLimit = 1 << 20
+    /// What a message costs beside its bytes, so that empty ones count too.
+    static let messageOverhead = 64
+
+    let mailbox = Mailbox<RTCDataChannelMessage>()
+    private let state = Mutex(State())
+    /// Called when unread bytes cross the limit (true) or have been read (false). Set once before use.
+    let onPressure: @Sendable (Bool) -> Void
+
+    init(onPressure: @escaping @Sendable (Bool) -> Void) { self.onPressure = onPressure }
+
+    /// Called on the event loop.
+    func put(_ message: RTCDataChannelMessage) {
+        let (consumer, crossed) = state.withLock { state -> ((@Sendable (RTCDataChannelMessage) -> Void)?, Bool) in
+            if let consumer = state.consumer { return (consumer, false) }
+            state.unreadBytes += message.byteCount + Self.messageOverhead
+            let crossed = !state.isAboveLimit && state.unreadBytes > Self.unreadByteLimit
+            if crossed { state.isAboveLimit = true }
+            return (nil, crossed)
+        }
+        if let consumer { return consumer(message) }
+        mailbox.put(message)
+        if crossed { onPressure(true) }
+    }
+
+    /// Called by the reader when it has used up a batch: everything taken so far is read.
+    func didRead() {
+        let crossed = state.withLock { state -> Bool in
+            state.unreadBytes = 0
+            defer { state.isAboveLimit = false }
+            return state.isAboveLimit
+        }
+        if crossed { onPressure(false) }
+    }
+
+    /// Hands each message to `consumer` on the event loop from now on, and what waited first.
+    func setConsumer(_ consumer: (@Sendable (RTCDataChannelMessage) -> Void)?) {
+        state.withLock { $0.consumer = consumer }
+    }
+
+    func finish() { mailbox.finish() }
+}
