@@ -1,1 +1,232 @@
-// placeholder
+// PeerEngine: one peer connection without its sockets, clock and threads.
+//
+// Holds the ICE agent, the DTLS transport, the RTP transport with its SRTP sessions, the data channels over SCTP,
+// and the negotiator, and joins them: what one lets out another takes in. Datagrams leave through one
+// `TransmitQueue`; events queue until `nextEvent()`. RFC 8825 and RFC 8829 say how the parts belong together.
+
+package import DTLS
+package import ICE
+package import RTP
+package import SCTP
+package import SansIO
+internal import SRTP
+
+/// One peer connection as a machine: datagrams and time in, datagrams, events and a deadline out.
+///
+/// Confined to one event loop. Inputs and commands may come in any number before a drain; a drain is
+/// `flush(at:)`, then `nextEvent()` until nil, then `transmits`, then `nextDeadline`.
+package final class PeerEngine {
+    /// What an engine is made with.
+    package struct Configuration {
+        package var certificate: DTLSCertificate
+        package var maxMessageSize: Int
+        package var ice = ICEConfiguration()
+
+        package init(certificate: DTLSCertificate, maxMessageSize: Int = 262_144) {
+            self.certificate = certificate
+            self.maxMessageSize = maxMessageSize
+        }
+    }
+
+    package let transmits = TransmitQueue()
+    package let negotiator: Negotiator
+    package let ice: ICEAgent
+    package let dtls: DTLSTransport
+    package let rtp: RTPTransport
+    package let channels: DataChannelTable
+
+    /// ICE and DTLS together (webrtc-pc §4.3.3).
+    package internal(set) var connectionState = PeerConnectionState.new
+    package internal(set) var dropped = DroppedDatagrams()
+    var events = EventQueue<PeerEvent>()
+    var dtlsRole: DTLSRole?
+    var hasStartedDTLS = false
+    var sctpPlan: SCTPPlan?
+    var hasStartedSCTP = false
+    var failure: PeerFailure?
+    var isClosed = false
+
+    /// The remote's end of SCTP as its description tells it.
+    struct SCTPPlan: Equatable {
+        var remotePort: UInt16
+        var remoteMaxMessageSize: Int
+    }
+
+    /// DTLS's first retransmission comes after twice ICE's round-trip time, within these bounds.
+    static let dtlsTimeoutRange: ClosedRange<Duration> = .milliseconds(50)...(.seconds(1))
+
+    package init(configuration: Configuration, random: RandomSource) throws(DTLSError) {
+        let cname = random.alphanumerics(16)
+        ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
+        dtls = try DTLSTransport(
+            certificate: configuration.certificate, transmits: transmits,
+            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80])
+        rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
+        channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
+        negotiator = Negotiator(
+            configuration: .standard(
+                certificate: configuration.certificate, cname: cname, maxMessageSize: configuration.maxMessageSize),
+            random: random)
+    }
+
+    // MARK: Inputs
+
+    /// Takes one datagram from the network.
+    package func receive(_ datagram: RawSpan, from remote: TransportAddress, on port: PortID, at now: Instant) {
+        guard !isClosed else { return }
+        switch DatagramKind(datagram) {
+        case .rtp: rtp.receive(datagram, at: now)
+        case .dtls:
+            dtls.receive(datagram, at: now) { packet in channels.receive(packet, at: now) }
+        case .stun: ice.receive(datagram, from: remote, on: port, at: now)
+        case .channelData: dropped.channelData += 1
+        case .unknown: dropped.unknown += 1
+        }
+    }
+
+    /// Acts on every timer that is due.
+    package func handleTimeout(at now: Instant) {
+        guard !isClosed else { return }
+        ice.handleTimeout(at: now)
+        if hasStartedDTLS { dtls.handleTimeout(at: now) }
+        if hasStartedSCTP { channels.handleTimeout(at: now) }
+        rtp.handleTimeout(at: now)
+    }
+
+    /// Closes everything: close_notify, then silence. What was not sent is lost.
+    package func close(at now: Instant) {
+        guard !isClosed else { return }
+        flush(at: now)
+        if hasStartedSCTP { channels.shutdown(at: now) }
+        sendSCTPPackets()
+        dtls.close()
+        ice.close()
+        isClosed = true
+        setConnectionState(.closed)
+    }
+
+    // MARK: Outputs
+
+    /// Lets the parts act on each other's events and puts what they send into `transmits`. First step of a drain.
+    package func flush(at now: Instant) {
+        guard !isClosed else { return }
+        pumpICE(at: now)
+        pumpDTLS(at: now)
+        startSCTPIfPossible(at: now)
+        pumpChannels()
+        pumpRTP()
+        sendSCTPPackets()
+        updateConnectionState()
+    }
+
+    /// The next event, oldest first.
+    package func nextEvent() -> PeerEvent? { events.pop() }
+
+    /// When `handleTimeout(at:)` must be called next; nil for never.
+    package var nextDeadline: Deadline? {
+        guard !isClosed else { return nil }
+        var deadline = Deadline.earlier(ice.nextDeadline, rtp.nextDeadline)
+        if hasStartedDTLS { deadline = .earlier(deadline, dtls.nextDeadline) }
+        if hasStartedSCTP { deadline = .earlier(deadline, channels.nextDeadline) }
+        return deadline
+    }
+
+    // MARK: Private
+
+    private func pumpICE(at now: Instant) {
+        while let event = ice.nextEvent() {
+            switch event {
+            case .selectedPathChanged(let path, _, _): transmits.selectedPath = path
+            default: break
+            }
+            events.push(.ice(event))
+        }
+        if transmits.selectedPath == nil, let path = ice.selectedPath { transmits.selectedPath = path }
+        startDTLSIfPossible(at: now)
+    }
+
+    /// DTLS begins as soon as a pair works and the description has told the roles (RFC 8842 §5).
+    private func startDTLSIfPossible(at now: Instant) {
+        guard !hasStartedDTLS, let dtlsRole, ice.isWritable, transmits.selectedPath != nil else { return }
+        hasStartedDTLS = true
+        let timeout = (ice.roundTripTime ?? .milliseconds(250)) * 2
+        dtls.start(
+            role: dtlsRole,
+            initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound), at: now)
+    }
+
+    private func pumpDTLS(at now: Instant) {
+        while let event = dtls.nextEvent() {
+            switch event {
+            case .connected(let connected): startSRTP(connected, at: now)
+            case .failed(let error): fail(.dtls(error))
+            case .closed: events.push(.remoteClosed)
+            }
+        }
+    }
+
+    private func startSRTP(_ connected: DTLSConnected, at now: Instant) {
+        guard let keys = connected.keyingMaterial else { return }
+        let isClient = dtlsRole == .client
+        do {
+            rtp.start(
+                outbound: try SRTPSession(
+                    profile: keys.profile, key: isClient ? keys.clientKey : keys.serverKey,
+                    salt: isClient ? keys.clientSalt : keys.serverSalt, direction: .outbound),
+                inbound: try SRTPSession(
+                    profile: keys.profile, key: isClient ? keys.serverKey : keys.clientKey,
+                    salt: isClient ? keys.serverSalt : keys.clientSalt, direction: .inbound),
+                at: now)
+        } catch {
+            fail(.srtp("\(error)"))
+        }
+    }
+
+    func startSCTPIfPossible(at now: Instant) {
+        guard !hasStartedSCTP, let plan = sctpPlan, dtls.state == .connected, let dtlsRole else { return }
+        hasStartedSCTP = true
+        channels.start(
+            dtlsRole: dtlsRole == .client, remotePort: plan.remotePort, remoteMaxMessageSize: plan.remoteMaxMessageSize,
+            at: now)
+    }
+
+    private func pumpChannels() {
+        while let event = channels.nextEvent() { events.push(.channel(event)) }
+    }
+
+    private func pumpRTP() {
+        while let event = rtp.nextEvent() { events.push(.rtp(event)) }
+    }
+
+    private func sendSCTPPackets() {
+        guard hasStartedSCTP else { return }
+        channels.drainPackets { [dtls] packet in
+            do { try unsafe dtls.send(packet) } catch { dropped.unsentSCTP += 1 }
+        }
+    }
+
+    private func fail(_ reason: PeerFailure) {
+        guard failure == nil else { return }
+        failure = reason
+        events.push(.failed(reason))
+    }
+
+    private func updateConnectionState() {
+        setConnectionState(currentConnectionState)
+    }
+
+    private var currentConnectionState: PeerConnectionState {
+        if failure != nil || ice.state == .failed || dtls.state == .failed { return .failed }
+        if ice.state == .disconnected { return .disconnected }
+        let isICEUp = ice.state == .connected || ice.state == .completed
+        if isICEUp && (dtls.state == .connected || dtls.state == .closed) { return .connected }
+        if ice.state == .new && dtls.state == .new { return .new }
+        return .connecting
+    }
+
+    private func setConnectionState(_ state: PeerConnectionState) {
+        guard state != connectionState else { return }
+        connectionState = state
+        events.push(.connectionStateChanged(state))
+    }
+}

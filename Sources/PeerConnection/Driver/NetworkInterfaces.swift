@@ -36,7 +36,7 @@ enum NetworkInterfaces {
         return Array(found.prefix(addressLimit))
     }
 
-    private static func ipAddress(_ address: UnsafeMutablePointer<sockaddr>) -> IPAddress? {
+    static func ipAddress(_ address: UnsafeMutablePointer<sockaddr>) -> IPAddress? {
         switch unsafe Int32(address.pointee.sa_family) {
         case AF_INET:
             return unsafe address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {

@@ -1,0 +1,126 @@
+internal import NIOCore
+internal import PeerEngine
+internal import SCTP
+internal import SansIO
+
+extension PeerDriver {
+    /// Opens a channel that the application made. On the event loop.
+    func open(_ channel: RTCDataChannel) {
+        guard !isClosed else { return channel.didClose() }
+        channelsByKey[channel.key] = channel
+        var parameters = DataChannelParameters(label: channel.label, protocol: channel.protocol)
+        parameters.ordered = channel.ordered
+        parameters.maxRetransmits = channel.maxRetransmits
+        parameters.maxPacketLifeTime = channel.maxPacketLifeTime
+        parameters.negotiated = channel.negotiated
+        parameters.id = channel.options.id
+        do {
+            let handle = try engine.openChannel(parameters)
+            handlesByKey[channel.key] = handle
+            channelsByHandle[handle] = channel
+        } catch {
+            view.deliver(.error(RTCError(.operationError, "data channel \"\(channel.label)\": \(error)", errorDetail: .dataChannelFailure)))
+            channelsByKey[channel.key] = nil
+            channel.didClose()
+        }
+        updateNegotiationNeeded()
+        drain()
+    }
+
+    func handle(_ event: DataChannelEvent) {
+        switch event {
+        case .associationConnected: break
+        case .associationClosed(let error):
+            if let error { log.debug("SCTP ended: \(error)") }
+        case .incoming(let handle, let parameters, let id):
+            var options = RTCDataChannelInit()
+            options.ordered = parameters.ordered
+            options.maxRetransmits = parameters.maxRetransmits
+            options.maxPacketLifeTime = parameters.maxPacketLifeTime
+            options.protocol = parameters.protocol
+            options.id = id
+            let channel = RTCDataChannel(key: view.makeKey(), label: parameters.label, options: options, link: self)
+            channelsByKey[channel.key] = channel
+            handlesByKey[channel.key] = handle
+            channelsByHandle[handle] = channel
+            channel.didOpen(id: id)
+            view.deliver(.dataChannel(channel))
+        case .opened(let handle, let id):
+            guard let channel = channelsByHandle[handle], channel.readyState == .connecting else { return }
+            view.delivery.deliver { channel.didOpen(id: id) }
+        case .message(let handle, let isText, let bytes):
+            guard let channel = channelsByHandle[handle] else { return }
+            channel.inbox.put(isText ? .text(String(decoding: bytes, as: UTF8.self)) : .binary(bytes))
+        case .bufferedAmountChanged(let handle, let byteCount):
+            channelsByHandle[handle]?.setEngineBytes(byteCount)
+        case .closing(let handle):
+            guard let channel = channelsByHandle[handle] else { return }
+            view.delivery.deliver { channel.didStartClosing() }
+        case .closed(let handle):
+            guard let channel = channelsByHandle.removeValue(forKey: handle) else { return }
+            channelsByKey[channel.key] = nil
+            handlesByKey[channel.key] = nil
+            if pausedChannels.remove(channel.key) != nil { updateReading() }
+            view.delivery.deliver { channel.didClose() }
+        }
+    }
+
+    /// Hands what `send` left in the outbox to the engine.
+    func drainOutbox() {
+        let messages = outbox.withLock { outbox -> [OutgoingMessage] in
+            outbox.isScheduled = false
+            defer { outbox.messages = [] }
+            return outbox.messages
+        }
+        let now = Self.now()
+        for message in messages {
+            guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else { continue }
+            do {
+                try engine.channels.send(message.bytes.span.bytes, isText: message.isText, on: handle, at: now)
+            } catch {
+                log.warning("data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)")
+            }
+            channel.didHandOver(byteCount: message.bytes.count, engineBytes: engine.channels.bufferedAmount(of: handle))
+        }
+        drain()
+    }
+
+    func closeChannel(key: Int) {
+        // What was queued before goes out first.
+        drainOutbox()
+        guard let handle = handlesByKey[key] else { return }
+        engine.channels.close(handle, at: Self.now())
+        drain()
+    }
+
+    func setPaused(_ isPaused: Bool, key: Int) {
+        if isPaused { pausedChannels.insert(key) } else { pausedChannels.remove(key) }
+        updateReading()
+        drain()
+    }
+
+    private func updateReading() {
+        engine.channels.setReadingPaused(!pausedChannels.isEmpty, at: Self.now())
+    }
+}
+
+extension PeerDriver: DataChannelLink {
+    nonisolated var maxMessageSize: Int { view.maxMessageSize }
+
+    nonisolated func send(_ message: OutgoingMessage) {
+        let mustSchedule = outbox.withLock { outbox -> Bool in
+            outbox.messages.append(message)
+            defer { outbox.isScheduled = true }
+            return !outbox.isScheduled
+        }
+        if mustSchedule { eventLoop.execute { self.assumeIsolated { $0.drainOutbox() } } }
+    }
+
+    nonisolated func close(channel: Int) {
+        eventLoop.execute { self.assumeIsolated { $0.closeChannel(key: channel) } }
+    }
+
+    nonisolated func setReadingPaused(_ isPaused: Bool, channel: Int) {
+        eventLoop.execute { self.assumeIsolated { $0.setPaused(isPaused, key: channel) } }
+    }
+}

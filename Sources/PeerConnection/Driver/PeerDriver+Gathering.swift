@@ -1,0 +1,99 @@
+internal import ICE
+internal import NIOCore
+internal import PeerEngine
+internal import SansIO
+
+extension PeerDriver {
+    /// Local preference of the first address; each further one has less (RFC 8445 §5.1.2.2).
+    private static let firstPreference: UInt16 = 65_535
+
+    /// Binds a socket for each local address and starts to gather from them. Later calls (an ICE restart) gather
+    /// anew from the sockets that are there.
+    func startGathering() {
+        let now = Self.now()
+        guard !gathering.hasStarted else {
+            for (index, port) in ports.enumerated() { addHost(port, index: index, at: now) }
+            return gatherServerReflexive()
+        }
+        gathering.hasStarted = true
+        let addresses: [IPAddress]
+        if let given = configuration.localAddresses {
+            addresses = given.compactMap { IPAddress($0) }
+        } else {
+            addresses = NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback).map(\.ip)
+        }
+        gathering.pendingCount += addresses.count
+        for address in addresses {
+            let id = PortID(rawValue: gathering.nextPortID)
+            gathering.nextPortID += 1
+            UDPPort.bind(
+                address, portRange: configuration.portRange, id: id, eventLoop: eventLoop,
+                handler: { DatagramHandler(driver: self, port: id) },
+                onBound: { result in
+                    nonisolated(unsafe) let result = unsafe result  // made on this loop, handed over on this loop
+                    self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result) } }
+                })
+        }
+        if addresses.isEmpty {
+            log.warning("no local address to gather candidates from")
+            finishGathering()
+        }
+    }
+
+    private func didBind(_ result: Result<UDPPort, RTCError>) {
+        gathering.pendingCount -= 1
+        switch result {
+        case .success(let port):
+            if isClosed {
+                port.close()
+            } else {
+                didOpen(port)
+                addHost(port, index: ports.count - 1, at: Self.now())
+            }
+        case .failure(let error):
+            log.warning("\(error.message)")
+            view.deliver(.iceCandidateError(error))
+        }
+        if gathering.pendingCount == 0, !isClosed { gatherServerReflexive() }
+        drain()
+    }
+
+    private func addHost(_ port: UDPPort, index: Int, at now: Instant) {
+        engine.ice.addLocalHost(
+            port.localAddress, port: port.id, preference: Self.firstPreference - UInt16(clamping: index), at: now)
+    }
+
+    private func gatherServerReflexive() {
+        let servers = configuration.iceServers.flatMap(\.urls).compactMap { STUNServerURL($0) }
+        guard !servers.isEmpty else { return finishGathering() }
+        gathering.pendingCount += servers.count
+        for server in servers {
+            Resolver.addresses(of: server.host) { addresses in
+                self.eventLoop.execute { self.assumeIsolated { $0.didResolve(addresses, of: server) } }
+            }
+        }
+    }
+
+    private func didResolve(_ addresses: [IPAddress], of server: STUNServerURL) {
+        guard !isClosed else { return }
+        gathering.pendingCount -= 1
+        if addresses.isEmpty {
+            view.deliver(.iceCandidateError(RTCError(.networkError, "the STUN server \(server.host) has no address")))
+        }
+        let now = Self.now()
+        for port in ports {
+            guard let ip = addresses.first(where: { $0.isIPv4 == port.localAddress.ip.isIPv4 }),
+                !port.localAddress.ip.isLoopback || ip.isLoopback
+            else { continue }
+            engine.ice.gatherServerReflexive(
+                from: TransportAddress(ip, port: server.port), port: port.id, base: port.localAddress, at: now)
+        }
+        if gathering.pendingCount == 0 { finishGathering() }
+        drain()
+    }
+
+    private func finishGathering() {
+        engine.ice.finishAddingLocalAddresses(at: Self.now())
+        drain()
+    }
+}

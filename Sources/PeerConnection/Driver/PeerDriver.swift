@@ -1,0 +1,219 @@
+internal import Capture
+internal import DTLS
+internal import ICE
+internal import Logging
+internal import Media
+internal import NIOCore
+internal import NIOPosix
+internal import PeerEngine
+internal import RTP
+internal import SCTP
+internal import SansIO
+internal import Synchronization
+
+/// Owns the engine, the sockets and the timer of one peer connection. Isolated to its event loop.
+actor PeerDriver {
+    nonisolated let eventLoop: any EventLoop
+    nonisolated let view: ConnectionView
+    /// Messages from `RTCDataChannel.send`, waiting for the event loop.
+    nonisolated let outbox: Mutex<Outbox>
+    let configuration: RTCConfiguration
+    let engine: PeerEngine
+    let log = Logger(label: "PeerConnection.driver")
+
+    private(set) var ports: [UDPPort] = []
+    /// The same ports by the number in their `PortID`.
+    private var portTable: [UDPPort?] = []
+    /// Data channels by the key of the API object and by the engine's handle.
+    var channelsByKey: [Int: RTCDataChannel] = [:]
+    var handlesByKey: [Int: DataChannelHandle] = [:]
+    var channelsByHandle: [DataChannelHandle: RTCDataChannel] = [:]
+    /// Channels whose unread messages are above their limit.
+    var pausedChannels: Set<Int> = []
+    /// Transceivers by the negotiator's identity.
+    var transceivers: [TransceiverID: RTCRtpTransceiver] = [:]
+    var sendPipelines: [TransceiverID: any SendPipeline] = [:]
+    var receivePipelines: [String: any ReceivePipeline] = [:]
+    var gathering = GatheringProgress()
+    var isClosed = false
+    private var timer: NIOScheduledCallback?
+    private var timerInstant: Instant?
+    private var openPortCount = 0
+    private var closedWaiters: [CheckedContinuation<Void, Never>] = []
+    private var isDraining = false
+
+    struct Outbox {
+        var messages: [OutgoingMessage] = []
+        var isScheduled = false
+    }
+
+    /// How far the gathering of the present generation is.
+    struct GatheringProgress {
+        var hasStarted = false
+        /// Sockets being bound and names being looked up.
+        var pendingCount = 0
+        var nextPortID = 0
+    }
+
+    /// When a full socket buffer is tried again.
+    private static let retryDelay = Duration.microseconds(150)
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
+
+    init(configuration: RTCConfiguration, eventLoop: any EventLoop, view: ConnectionView) throws(RTCError) {
+        self.configuration = configuration
+        self.eventLoop = eventLoop
+        self.view = view
+        outbox = Mutex(Outbox())
+        let certificate: DTLSCertificate
+        if let own = configuration.certificate {
+            certificate = own.certificate
+        } else {
+            certificate = try RTCCertificate.processWide().certificate
+        }
+        do {
+            engine = try PeerEngine(
+                configuration: .init(certificate: certificate, maxMessageSize: configuration.maxMessageSize),
+                random: RandomSource())
+        } catch {
+            throw RTCError(.operationError, "cannot set up DTLS: \(error)", errorDetail: .dtlsFailure)
+        }
+    }
+
+    /// The engine's time: NIO's monotonic clock.
+    nonisolated static func now() -> Instant {
+        Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
+    }
+
+    // MARK: Network
+
+    /// Takes a read burst: one datagram, or several of equal length that the kernel joined (GRO).
+    func receive(_ envelope: AddressedEnvelope<ByteBuffer>, on port: PortID) {
+        guard let remote = TransportAddress(envelope.remoteAddress) else { return }
+        let now = Self.now()
+        let bytes = envelope.data.readableBytesSpan
+        let segment = max(1, envelope.metadata?.segmentSize ?? bytes.byteCount)
+        var offset = 0
+        while offset < bytes.byteCount {
+            let end = min(offset + segment, bytes.byteCount)
+            engine.receive(bytes.extracting(offset..<end), from: remote, on: port, at: now)
+            offset = end
+        }
+    }
+
+    /// Carries out what the engine wants: datagrams, events, the timer. Called after every input.
+    func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        defer { isDraining = false }
+        let now = Self.now()
+        // Handling an event may give the engine work: go on until there is none.
+        var rounds = 0
+        repeat {
+            engine.flush(at: now)
+            while let event = engine.nextEvent() { handle(event, at: now) }
+            rounds += 1
+        } while engine.hasEvents && rounds < 16
+        let isBlocked = sendDatagrams()
+        schedule(at: now, isBlocked: isBlocked)
+    }
+
+    /// - Returns: whether the kernel's buffer is full.
+    private func sendDatagrams() -> Bool {
+        var isBlocked = false
+        unsafe engine.transmits.drainTrains { path, bytes, segmentByteCount in
+            guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else { return true }
+            switch unsafe port.send(bytes, segmentByteCount: segmentByteCount, to: path.remote) {
+            case .sent: return true
+            case .tryLater:
+                isBlocked = true
+                return false
+            }
+        }
+        return isBlocked
+    }
+
+    private func schedule(at now: Instant, isBlocked: Bool) {
+        var instant = engine.nextDeadline?.instant
+        if isBlocked { instant = min(instant ?? now + Self.retryDelay, now + Self.retryDelay) }
+        guard let instant else { return }
+        // An earlier callback finds out that nothing is due and asks again; moving it each time would cost more.
+        if let timerInstant, timerInstant <= instant { return }
+        timer?.cancel()
+        timerInstant = instant
+        do {
+            timer = try eventLoop.scheduleCallback(
+                at: .uptimeNanoseconds(UInt64(clamping: instant.nanoseconds)), handler: TimerHandler(driver: self))
+        } catch {
+            log.error("cannot schedule a timer: \(error)")
+        }
+    }
+
+    fileprivate func timerFired() {
+        timer = nil
+        timerInstant = nil
+        guard !isClosed else { return }
+        engine.handleTimeout(at: Self.now())
+        drain()
+    }
+
+    func portFailed(_ port: PortID, error: any Error) {
+        log.debug("UDP port \(port.rawValue): \(error)")
+    }
+
+    func didOpen(_ port: UDPPort) {
+        ports.append(port)
+        while portTable.count <= port.id.rawValue { portTable.append(nil) }
+        portTable[port.id.rawValue] = port
+        openPortCount += 1
+    }
+
+    func portClosed(_ port: PortID) {
+        openPortCount -= 1
+        if openPortCount <= 0, isClosed { resumeClosedWaiters() }
+    }
+
+    // MARK: End
+
+    /// Sends what ends the session, then closes the sockets. Idempotent.
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        engine.close(at: Self.now())
+        while let event = engine.nextEvent() { handle(event, at: Self.now()) }
+        _ = sendDatagrams()
+        timer?.cancel()
+        timer = nil
+        for pipeline in sendPipelines.values { pipeline.stop() }
+        for pipeline in receivePipelines.values { pipeline.stop() }
+        sendPipelines = [:]
+        receivePipelines = [:]
+        for channel in channelsByKey.values { channel.didClose() }
+        channelsByKey = [:]
+        channelsByHandle = [:]
+        handlesByKey = [:]
+        for port in ports { port.close() }
+        view.didClose()
+        if openPortCount <= 0 { resumeClosedWaiters() }
+    }
+
+    /// Returns when all sockets are closed.
+    func waitUntilClosed() async {
+        guard !(isClosed && openPortCount <= 0) else { return }
+        await withCheckedContinuation { closedWaiters.append($0) }
+    }
+
+    private func resumeClosedWaiters() {
+        for waiter in closedWaiters { waiter.resume() }
+        closedWaiters = []
+    }
+}
+
+/// Wakes the driver when its deadline comes.
+private struct TimerHandler: NIOScheduledCallbackHandler, Sendable {
+    let driver: PeerDriver
+
+    func handleScheduledCallback(eventLoop: some EventLoop) {
+        driver.assumeIsolated { $0.timerFired() }
+    }
+}

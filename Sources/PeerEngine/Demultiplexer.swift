@@ -1,0 +1,21 @@
+package import SansIO
+
+/// What the first byte of a datagram says it is. RFC 7983 §7
+package enum DatagramKind {
+    case stun, channelData, dtls, rtp, unknown
+
+    package init(_ datagram: RawSpan) {
+        guard datagram.byteCount > 0 else {
+            self = .unknown
+            return
+        }
+        self =
+            switch datagram.uint8(at: 0) {
+            case 0...3: .stun
+            case 20...63: .dtls
+            case 64...79: .channelData
+            case 128...191: .rtp
+            default: .unknown
+            }
+    }
+}
