@@ -1,0 +1,181 @@
+internal import PeerEngine
+internal import Synchronization
+
+/// How a transceiver is made. webrtc-pc §5.1 (`RTCRtpTransceiverInit`)
+public struct RTCRtpTransceiverInit: Hashable, Sendable {
+    /// The direction to offer.
+    public var direction: RTCRtpTransceiverDirection
+    /// The streams that the track belongs to.
+    public var streamIDs: [String]
+
+    /// Both ways and in no stream, unless told otherwise.
+    public init(direction: RTCRtpTransceiverDirection = .sendrecv, streamIDs: [String] = []) {
+        self.direction = direction
+        self.streamIDs = streamIDs
+    }
+}
+
+/// A sender and a receiver that share one m-section. webrtc-pc §5.4
+public final class RTCRtpTransceiver: Sendable {
+    struct State {
+        var mid: String?
+        var direction: RTCRtpTransceiverDirection
+        var currentDirection: RTCRtpTransceiverDirection?
+        var id: TransceiverID?
+    }
+
+    /// Audio or video.
+    public let kind: MediaKind
+    /// The sending side.
+    public let sender: RTCRtpSender
+    /// The receiving side.
+    public let receiver: RTCRtpReceiver
+    private let driver: PeerDriver
+    private let state: Mutex<State>
+
+    init(
+        kind: MediaKind, direction: RTCRtpTransceiverDirection, track: MediaStreamTrack?, streamIDs: [String],
+        id: TransceiverID? = nil, driver: PeerDriver
+    ) {
+        self.kind = kind
+        self.driver = driver
+        sender = RTCRtpSender(kind: kind, track: track, streamIDs: streamIDs, driver: driver)
+        receiver = RTCRtpReceiver(kind: kind)
+        state = Mutex(State(direction: direction, id: id))
+    }
+
+    /// The identity of the m-section; nil before it is negotiated.
+    public var mid: String? { state.withLock { $0.mid } }
+    /// The direction that this side wants.
+    public var direction: RTCRtpTransceiverDirection { state.withLock { $0.direction } }
+    /// The direction that was negotiated last; nil before.
+    public var currentDirection: RTCRtpTransceiverDirection? { state.withLock { $0.currentDirection } }
+
+    /// Changes the direction to offer; takes effect by the next negotiation.
+    ///
+    /// - Throws: `InvalidStateError` once stopped, `TypeError` for `.stopped`: use ``stop()``.
+    public func setDirection(_ direction: RTCRtpTransceiverDirection) throws(RTCError) {
+        guard direction != .stopped else { throw RTCError(.typeError, "use stop() to stop a transceiver") }
+        let isStopped = state.withLock { state -> Bool in
+            if state.direction == .stopped { return true }
+            state.direction = direction
+            return false
+        }
+        guard !isStopped else { throw RTCError(.invalidStateError, "the transceiver is stopped") }
+        let driver = driver
+        driver.eventLoop.execute { driver.assumeIsolated { $0.directionChanged(self) } }
+    }
+
+    /// Ends sending and receiving for good; the next negotiation tells the peer.
+    public func stop() {
+        state.withLock { $0.direction = .stopped }
+        let driver = driver
+        driver.eventLoop.execute { driver.assumeIsolated { $0.stop(self) } }
+    }
+
+    // MARK: From the driver
+
+    /// The negotiator's identity of this transceiver. Set and read on the event loop.
+    var id: TransceiverID? {
+        get { state.withLock { $0.id } }
+        set { state.withLock { $0.id = newValue } }
+    }
+
+    func update(mid: String?, currentDirection: RTCRtpTransceiverDirection?) {
+        state.withLock { state in
+            state.mid = mid
+            if let currentDirection { state.currentDirection = currentDirection }
+            if currentDirection == .stopped { state.direction = .stopped }
+        }
+    }
+}
+
+/// Sends one track. webrtc-pc §5.2
+public final class RTCRtpSender: Sendable {
+    struct State {
+        var track: MediaStreamTrack?
+        var streamIDs: [String]
+        var wasUsed: Bool
+        var maxBitRate: Int?
+    }
+
+    /// Audio or video.
+    public let kind: MediaKind
+    private let driver: PeerDriver
+    private let state: Mutex<State>
+
+    init(kind: MediaKind, track: MediaStreamTrack?, streamIDs: [String], driver: PeerDriver) {
+        self.kind = kind
+        self.driver = driver
+        state = Mutex(State(track: track, streamIDs: streamIDs, wasUsed: track != nil))
+    }
+
+    /// The track that is sent.
+    public var track: MediaStreamTrack? { state.withLock { $0.track } }
+    /// The streams that the peer is told the track belongs to.
+    public var streamIDs: [String] { state.withLock { $0.streamIDs } }
+    /// The most bits a second to encode at; nil for the default.
+    public var maxBitRate: Int? { state.withLock { $0.maxBitRate } }
+    var wasUsed: Bool { state.withLock { $0.wasUsed } }
+
+    /// Sends another track, or none, in place of this one, without a negotiation.
+    ///
+    /// - Throws: `TypeError` if the track is of the other kind.
+    public func replaceTrack(_ track: MediaStreamTrack?) async throws(RTCError) {
+        if let track, track.kind != kind {
+            throw RTCError(.typeError, "a sender of \(kind.rawValue) cannot send a track of \(track.kind.rawValue)")
+        }
+        state.withLock { $0.track = track }
+        await driver.senderTrackReplaced(self)
+    }
+
+    /// Limits the bits a second to encode at, 30 000 ... 50 000 000; nil takes the default.
+    public func setMaxBitRate(_ bitsPerSecond: Int?) async throws(RTCError) {
+        if let bitsPerSecond, !(30_000...50_000_000).contains(bitsPerSecond) {
+            throw RTCError(.typeError, "a bit rate of \(bitsPerSecond) is not in 30000 ... 50000000")
+        }
+        state.withLock { $0.maxBitRate = bitsPerSecond }
+        await driver.senderTrackReplaced(self)
+    }
+
+    func setTrackNow(_ track: MediaStreamTrack?, streamIDs: [String]) {
+        state.withLock { state in
+            state.track = track
+            state.streamIDs = streamIDs
+            if track != nil { state.wasUsed = true }
+        }
+    }
+}
+
+/// Receives one track. webrtc-pc §5.3
+public final class RTCRtpReceiver: Sendable {
+    /// The received track; exists from the start and carries media once the peer sends.
+    public let track: MediaStreamTrack
+    private let encodedHandler = Mutex<(@Sendable (RTCEncodedFrame) -> Void)?>(nil)
+
+    init(kind: MediaKind) {
+        track = MediaStreamTrack(remote: kind)
+    }
+
+    /// Calls `handler` with each received frame before it is decoded, on the connection's event loop: for
+    /// recorders and forwarders, which must return at once.
+    public func setEncodedFrameHandler(_ handler: (@Sendable (RTCEncodedFrame) -> Void)?) {
+        encodedHandler.withLock { $0 = handler }
+    }
+
+    var encodedFrameHandler: (@Sendable (RTCEncodedFrame) -> Void)? { encodedHandler.withLock { $0 } }
+}
+
+/// A received frame as it came from the network. webrtc-encoded-transform §3
+public struct RTCEncodedFrame: Sendable {
+    /// The codec's name as in SDP, `VP8` or `opus`.
+    public let codecName: String
+    /// The encoded picture or audio block.
+    public let payload: [UInt8]
+    /// The RTP timestamp, in units of the codec's clock.
+    public let rtpTimestamp: UInt32
+    /// Whether decoding can start here (always true for audio).
+    public let isKeyFrame: Bool
+    /// When its last packet arrived, in nanoseconds of the monotonic clock.
+    public let receiveTimeNanoseconds: Int64
+}

@@ -1,0 +1,125 @@
+/// What a connection has counted, as of webrtc-stats, in typed form. Counters run from the connection's start.
+public struct RTCStatsReport: Sendable {
+    /// One received RTP stream. webrtc-stats §8.3
+    public struct InboundRTP: Sendable {
+        /// The m-section.
+        public var mid = ""
+        /// Audio or video.
+        public var kind = MediaKind.audio
+        /// The stream's source.
+        public var ssrc: UInt32 = 0
+        /// The codec's name, `VP8`, `opus`, `PCMU`, `PCMA`.
+        public var codec = ""
+        /// RTP packets received.
+        public var packetsReceived = 0
+        /// Payload bytes received.
+        public var bytesReceived = 0
+        /// Packets lost; negative when duplicates arrived.
+        public var packetsLost = 0
+        /// Interarrival jitter in seconds (RFC 3550 §6.4.1).
+        public var jitter = 0.0
+        /// NACK packets sent.
+        public var nackCount = 0
+        /// PLI packets sent.
+        public var pliCount = 0
+        /// Complete frames that came out of reassembly.
+        public var framesReceived = 0
+        /// Frames decoded.
+        public var framesDecoded = 0
+        /// Frames that the decoder or the queue before it dropped.
+        public var framesDropped = 0
+        /// Width of the last decoded picture in pixels, 0 for audio.
+        public var frameWidth = 0
+        /// Height of the last decoded picture in pixels, 0 for audio.
+        public var frameHeight = 0
+    }
+
+    /// One sent RTP stream. webrtc-stats §8.5
+    public struct OutboundRTP: Sendable {
+        /// The m-section.
+        public var mid = ""
+        /// Audio or video.
+        public var kind = MediaKind.audio
+        /// The stream's source.
+        public var ssrc: UInt32 = 0
+        /// The codec's name.
+        public var codec = ""
+        /// RTP packets sent.
+        public var packetsSent = 0
+        /// Payload bytes sent.
+        public var bytesSent = 0
+        /// Packets sent again.
+        public var retransmittedPacketsSent = 0
+        /// NACK packets received.
+        public var nackCount = 0
+        /// PLI and FIR packets received.
+        public var pliCount = 0
+        /// Frames encoded.
+        public var framesEncoded = 0
+        /// Bits a second that the encoder is asked for.
+        public var targetBitrate = 0
+        /// Round-trip time by RTCP in seconds, nil before the first report.
+        public var roundTripTime: Double?
+        /// The share of packets that the peer reports lost, 0 ... 1.
+        public var fractionLost = 0.0
+        /// Packets that the peer reports lost.
+        public var remotePacketsLost = 0
+        /// Jitter that the peer reports, in seconds.
+        public var remoteJitter = 0.0
+        /// Width of the last encoded picture in pixels, 0 for audio.
+        public var frameWidth = 0
+        /// Height of the last encoded picture in pixels, 0 for audio.
+        public var frameHeight = 0
+    }
+
+    /// The selected candidate pair. webrtc-stats §8.12
+    public struct CandidatePair: Sendable {
+        /// Local address and port.
+        public var localAddress = ""
+        /// Local kind: host, srflx, prflx, relay.
+        public var localType = ""
+        /// Remote address and port.
+        public var remoteAddress = ""
+        /// Remote kind.
+        public var remoteType = ""
+        /// Whether the pair was nominated.
+        public var isNominated = false
+        /// The last round-trip time by STUN in seconds, nil before the first.
+        public var currentRoundTripTime: Double?
+    }
+
+    /// Transport below all. webrtc-stats §8.11
+    public struct Transport: Sendable {
+        /// Bytes of datagrams sent.
+        public var bytesSent = 0
+        /// Bytes of datagrams received.
+        public var bytesReceived = 0
+        /// Datagrams sent.
+        public var packetsSent = 0
+        /// Datagrams received.
+        public var packetsReceived = 0
+        /// The DTLS version, as `DTLSv1.2`.
+        public var dtlsVersion: String?
+        /// The DTLS cipher.
+        public var dtlsCipher: String?
+        /// The SRTP profile, as `AEAD_AES_128_GCM`.
+        public var srtpCipher: String?
+        /// Datagrams dropped since they belonged to no protocol of the session.
+        public var packetsDiscarded = 0
+    }
+
+    /// When the report was made, in nanoseconds of the monotonic clock.
+    public var timestampNanoseconds: Int64 = 0
+    /// Received streams.
+    public var inboundRTP: [InboundRTP] = []
+    /// Sent streams.
+    public var outboundRTP: [OutboundRTP] = []
+    /// The selected pair, nil before there is one.
+    public var selectedCandidatePair: CandidatePair?
+    /// Every pair that ICE knows.
+    public var candidatePairs: [CandidatePair] = []
+    /// The transport.
+    public var transport = Transport()
+    /// Data channels that are open.
+    public var dataChannelsOpened = 0
+}

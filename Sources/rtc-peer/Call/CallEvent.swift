@@ -1,0 +1,29 @@
+internal import PeerConnection
+internal import Signaling
+
+/// What a call tells the terminal or the JSON output.
+enum CallEvent: Sendable {
+    case phase(SignalingPeer, CallPhase)
+    case stateChanged(SignalingPeer, RTCPeerConnectionState)
+    case track(SignalingPeer, RTCTrackEvent)
+    case remoteClosed(SignalingPeer)
+    case chat(SignalingPeer, String)
+    case fileReceived(SignalingPeer, TransferredFile)
+    case fileSent(SignalingPeer, TransferredFile)
+    case problem(SignalingPeer?, String)
+}
+
+/// Steps of a call's set-up whose times are printed.
+enum CallPhase: String, Sendable {
+    case offerReceived = "offer"
+    case connected
+    case firstFrame = "first-frame"
+}
+
+/// A file that went over a data channel.
+struct TransferredFile: Sendable {
+    var name: String
+    var path: String
+    var byteCount: Int
+    var sha256: String
+}

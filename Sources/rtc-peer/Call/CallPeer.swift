@@ -1,0 +1,193 @@
+internal import PeerConnection
+internal import Signaling
+
+/// One remote peer of a call: its connection, perfect negotiation (webrtc-pc §10.7), chat and files.
+actor CallPeer {
+    nonisolated let remote: SignalingPeer
+    nonisolated let connection: RTCPeerConnection
+    /// Whether this side gives way when both offer at once: it came later.
+    private let isPolite: Bool
+    private let isInitiator: Bool
+    private let signal: @Sendable (SignalingMessage) -> Void
+    private let report: @Sendable (CallEvent) -> Void
+    private let downloads: String?
+    private var isMakingOffer = false
+    private var isIgnoringOffer = false
+    private var isSettingRemoteAnswer = false
+    private var chat: RTCDataChannel?
+    private var tasks: [Task<Void, Never>] = []
+    private(set) var isClosed = false
+
+    init(
+        remote: SignalingPeer, isInitiator: Bool, configuration: RTCConfiguration, downloads: String?,
+        signal: @escaping @Sendable (SignalingMessage) -> Void, report: @escaping @Sendable (CallEvent) -> Void
+    ) throws {
+        self.remote = remote
+        isPolite = remote.isPolite
+        self.isInitiator = isInitiator
+        self.signal = signal
+        self.report = report
+        self.downloads = downloads
+        connection = try RTCPeerConnection(configuration: configuration)
+    }
+
+    /// Adds the tracks and, on the side that calls, opens the chat: the offer follows by itself.
+    func start(tracks: [MediaStreamTrack]) throws {
+        let events = connection.events
+        tasks.append(Task { [weak self] in
+            for await event in events { await self?.handle(event) }
+        })
+        for track in tracks { try connection.addTrack(track, streamIDs: ["rtc-peer"]) }
+        guard isInitiator else { return }
+        attachChat(try connection.createDataChannel("chat"))
+        // Asks for both kinds even if this side has only one to send.
+        for kind in [MediaKind.audio, .video] where !tracks.contains(where: { $0.kind == kind }) {
+            try connection.addTransceiver(kind, options: .init(direction: .recvonly))
+        }
+    }
+
+    // MARK: Signalling
+
+    func receive(_ message: SignalingMessage) async {
+        guard !isClosed else { return }
+        do {
+            switch message {
+            case .offer(let sdp): try await receive(RTCSessionDescription(type: .offer, sdp: sdp))
+            case .answer(let sdp): try await receive(RTCSessionDescription(type: .answer, sdp: sdp))
+            case .candidate(let candidate): await receive(candidate)
+            case .bye: break  // the call handles it
+            }
+        } catch {
+            report(.problem(remote, "\(error)"))
+        }
+    }
+
+    private func receive(_ description: RTCSessionDescription) async throws {
+        let isReady = !isMakingOffer && (connection.signalingState == .stable || isSettingRemoteAnswer)
+        isIgnoringOffer = !isPolite && description.type == .offer && !isReady
+        if isIgnoringOffer { return }
+        isSettingRemoteAnswer = description.type == .answer
+        defer { isSettingRemoteAnswer = false }
+        if description.type == .offer { report(.phase(remote, .offerReceived)) }
+        try await connection.setRemoteDescription(description)
+        isSettingRemoteAnswer = false
+        guard description.type == .offer else { return }
+        try await connection.setLocalDescription()
+        if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+    }
+
+    private func receive(_ candidate: SignalingCandidate?) async {
+        do {
+            try await connection.addIceCandidate(
+                candidate.map {
+                    RTCIceCandidate(
+                        candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
+                        usernameFragment: $0.usernameFragment)
+                })
+        } catch {
+            if !isIgnoringOffer { report(.problem(remote, "\(error)")) }
+        }
+    }
+
+    private func negotiate() async {
+        isMakingOffer = true
+        defer { isMakingOffer = false }
+        do {
+            try await connection.setLocalDescription()
+            if let offer = connection.localDescription, offer.type == .offer { signal(.offer(sdp: offer.sdp)) }
+        } catch {
+            report(.problem(remote, "\(error)"))
+        }
+    }
+
+    // MARK: Connection
+
+    private func handle(_ event: RTCPeerConnectionEvent) async {
+        switch event {
+        case .negotiationNeeded: await negotiate()
+        case .iceCandidate(let candidate):
+            signal(
+                .candidate(
+                    candidate.map {
+                        SignalingCandidate(
+                            candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
+                            usernameFragment: $0.usernameFragment)
+                    }))
+        case .connectionStateChange(let state):
+            report(.stateChanged(remote, state))
+            if state == .failed { connection.restartIce() }
+        case .track(let event): report(.track(remote, event))
+        case .dataChannel(let channel): attach(channel)
+        case .error(let error): report(.problem(remote, error.message))
+        case .iceCandidateError(let error): report(.problem(remote, error.message))
+        case .remoteClosed: report(.remoteClosed(remote))
+        case .signalingStateChange, .iceGatheringStateChange, .iceConnectionStateChange: break
+        }
+    }
+
+    // MARK: Chat and files
+
+    func say(_ text: String) {
+        guard let chat else { return report(.problem(remote, "no chat is open with \(remote.name)")) }
+        do {
+            try chat.send(text)
+        } catch {
+            report(.problem(remote, error.message))
+        }
+    }
+
+    func send(file path: String) {
+        let remote = remote
+        let report = report
+        let connection = connection
+        tasks.append(Task {
+            do {
+                let sent = try await FileSender(path: path).send(over: connection)
+                report(.fileSent(remote, sent))
+            } catch {
+                report(.problem(remote, "\(path): \(error)"))
+            }
+        })
+    }
+
+    private func attach(_ channel: RTCDataChannel) {
+        if channel.label == "chat" { return attachChat(channel) }
+        guard channel.protocol == FileConvention.protocolName else { return }
+        guard let downloads else {
+            report(.problem(remote, "\(remote.name) offers a file; start with --downloads DIR to take files"))
+            return channel.close()
+        }
+        let remote = remote
+        let report = report
+        tasks.append(Task {
+            do {
+                let received = try await FileReceiver(channel: channel, directory: downloads).receive()
+                report(.fileReceived(remote, received))
+            } catch {
+                channel.close()
+                report(.problem(remote, "file not received: \(error)"))
+            }
+        })
+    }
+
+    private func attachChat(_ channel: RTCDataChannel) {
+        chat = channel
+        let remote = remote
+        let report = report
+        tasks.append(Task {
+            for await message in channel.messages {
+                if case .text(let text) = message { report(.chat(remote, text)) }
+            }
+        })
+    }
+
+    // MARK: End
+
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        connection.close()
+        for task in tasks { task.cancel() }
+        tasks = []
+    }
+}
