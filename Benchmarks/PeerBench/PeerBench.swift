@@ -1,0 +1,53 @@
+// PeerBench: one peer of the comparison in Benchmarks/peers: `peer-bench ROLE FIGURE ARGS…`.
+//
+// ROLE is offer, answer (two processes whose standard input and output are cross-connected) or both. The figures and
+// what each reports are described in Benchmarks/peers/README.md. Results go to standard error as `RESULT {json}`.
+
+import Glibc
+import PeerConnection
+
+@main
+struct PeerBench {
+    static func main() async throws {
+        setvbuf(stdout, nil, _IOLBF, 0)
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        guard arguments.count >= 3 else {
+            print("usage: peer-bench offer|answer|both dc|ping|setup|idle|rtp|media ARGS…")
+            exit(2)
+        }
+        let figure = arguments[1]
+        let rest = Array(arguments[2...])
+        switch (arguments[0], figure) {
+        case ("both", "setup"): try await SetUp(count: integer(rest, 0)).run()
+        case ("both", "idle"): try await Idle(pairCount: integer(rest, 0), seconds: number(rest, 1)).run()
+        case ("offer", "dc"): try await Throughput(rest).offer()
+        case ("answer", "dc"): try await Throughput(rest).answer()
+        case ("offer", "ping"): try await PingPong(count: integer(rest, 0)).offer()
+        case ("answer", "ping"): try await PingPong(count: integer(rest, 0)).answer()
+        case ("offer", "rtp"): try await PacketRate(seconds: number(rest, 0)).offer()
+        case ("answer", "rtp"): try await PacketRate(seconds: number(rest, 0)).answer()
+        case ("offer", "media"), ("answer", "media"): try await MediaCall(role: arguments[0], rest).run()
+        default:
+            print("unknown: \(arguments.joined(separator: " "))")
+            exit(2)
+        }
+        exit(0)
+    }
+
+    static func integer(_ arguments: [String], _ index: Int) -> Int { Int(number(arguments, index)) }
+
+    static func number(_ arguments: [String], _ index: Int) -> Double {
+        guard index < arguments.count, let value = Double(arguments[index]), value >= 0, value < 1e9 else {
+            print("argument \(index + 1) must be a number")
+            exit(2)
+        }
+        return value
+    }
+
+    /// The configuration of every figure: one address, no servers.
+    static func configuration() -> RTCConfiguration {
+        var configuration = RTCConfiguration()
+        if let address = getenv("BENCH_ADDR") { configuration.localAddresses = [String(cString: address)] }
+        return configuration
+    }
+}
