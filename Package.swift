@@ -46,7 +46,7 @@ let package = Package(
 
         // Protocols, bottom up: bytes and time in, actions out.
         module("SansIO", [], settings: lifetimes),
-        module("STUN", ["SansIO", "COpenSSL"]),
+        module("STUN", ["SansIO", "COpenSSL"], settings: lifetimes),
         module("ICE", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
