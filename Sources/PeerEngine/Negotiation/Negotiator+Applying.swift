@@ -1,0 +1,334 @@
+internal import DTLS
+internal import RTP
+internal import SDP
+
+extension Negotiator {
+    /// Makes a local description, as `createOffer` or `createAnswer` made it last, the local one.
+    ///
+    /// - Parameter text: nil for the last made one; other text is refused unless it is the same but for candidates.
+    package func setLocalDescription(
+        _ type: DescriptionType, text: String?
+    ) throws(NegotiationError) -> NegotiationOutcome {
+        if type == .rollback { return try rollback(isLocal: true) }
+        switch (type, signalingState) {
+        case (.offer, .stable), (.offer, .haveLocalOffer), (.answer, .haveRemoteOffer), (.answer, .haveLocalPranswer),
+            (.pranswer, .haveRemoteOffer), (.pranswer, .haveLocalPranswer): break
+        default: throw .wrongState(signalingState, "a local \(type.rawValue) does not fit")
+        }
+        guard let created = lastCreated, (created.type == .offer) == (type == .offer) else {
+            throw .modified("it is not the one that was made last")
+        }
+        if let text, text != created.session.text { throw .modified("it differs from the one that was made last") }
+        if signalingState == .stable { setRollbackPoint() }
+        lastCreated = nil
+        sessionVersion += 1
+        sections = created.sections
+        for (id, mid) in created.mids { update(id) { $0.mid = mid } }
+        for section in sections {
+            guard case .media(let id) = section.content else { continue }
+            update(id) {
+                $0.describedDirection = $0.direction
+                $0.describedStreamIDs = $0.streamIDs
+            }
+        }
+        let description = Description(type: type, session: created.session)
+        var outcome: NegotiationOutcome
+        switch type {
+        case .offer:
+            pendingLocal = description
+            signalingState = .haveLocalOffer
+            outcome = NegotiationOutcome()
+        case .pranswer:
+            pendingLocal = description
+            signalingState = .haveLocalPranswer
+            outcome = finish(local: created.session, remote: pendingRemote?.session, isOfferer: false)
+        case .answer, .rollback:
+            currentLocal = description
+            currentRemote = pendingRemote
+            becomeStable()
+            outcome = finish(local: created.session, remote: currentRemote?.session, isOfferer: false)
+        }
+        outcome.isLocal = true
+        return outcome
+    }
+
+    /// Makes the peer's description the remote one. A remote offer takes an open local one back.
+    package func setRemoteDescription(
+        _ type: DescriptionType, text: String
+    ) throws(NegotiationError) -> NegotiationOutcome {
+        if type == .rollback { return try rollback(isLocal: false) }
+        let session: SessionDescription
+        do throws(SDPError) { session = try SessionDescription(parsing: text) } catch { throw .syntax(error) }
+        try validate(session, type: type)
+        var outcome = NegotiationOutcome()
+        switch (type, signalingState) {
+        case (.offer, .stable), (.offer, .haveRemoteOffer): break
+        case (.offer, .haveLocalOffer): outcome = try rollback(isLocal: true)
+        case (.answer, .haveLocalOffer), (.answer, .haveRemotePranswer), (.pranswer, .haveLocalOffer),
+            (.pranswer, .haveRemotePranswer): break
+        default: throw .wrongState(signalingState, "a remote \(type.rawValue) does not fit")
+        }
+        outcome.remoteTransport = remoteTransport(of: session)
+        if type == .offer {
+            try take(offer: session, into: &outcome)
+        } else {
+            guard let local = pendingLocal?.session, local.media.count == session.media.count else {
+                throw .inconsistent("the answer has \(session.media.count) m-sections, the offer \(pendingLocal?.session.media.count ?? 0)")
+            }
+            for (index, media) in session.media.enumerated()
+            where media.kind != local.media[index].kind || (media.mid ?? local.media[index].mid) != local.media[index].mid {
+                throw .inconsistent("m-section \(index) of the answer is not that of the offer")
+            }
+            if type == .answer {
+                currentLocal = pendingLocal
+                currentRemote = Description(type: .answer, session: session)
+                becomeStable()
+            } else {
+                pendingRemote = Description(type: .pranswer, session: session)
+                signalingState = .haveRemotePranswer
+            }
+            let transport = outcome.remoteTransport
+            outcome = finish(local: local, remote: session, isOfferer: true)
+            outcome.remoteTransport = transport
+        }
+        noteTracks(session, in: &outcome)
+        return outcome
+    }
+
+    private func becomeStable() {
+        pendingLocal = nil
+        pendingRemote = nil
+        rollbackPoint = nil
+        wantsRestart = false
+        signalingState = .stable
+    }
+
+    // MARK: Remote
+
+    /// What every description needs before anything is changed by it.
+    private func validate(_ session: SessionDescription, type: DescriptionType) throws(NegotiationError) {
+        var mids: Set<String> = []
+        for (index, media) in session.media.enumerated() {
+            let name = "m-section \(index) (\(media.kind))"
+            if let mid = media.mid, !mids.insert(mid).inserted { throw .inconsistent("two m-sections have the mid \(mid)") }
+            guard !media.isRejected else { continue }
+            guard media.iceUsernameFragment != nil else { throw .missing("a=ice-ufrag in \(name)") }
+            guard media.icePassword != nil else { throw .missing("a=ice-pwd in \(name)") }
+            guard media.fingerprints.contains(where: { DTLSFingerprint(attributeValue: $0) != nil }) else {
+                throw .missing("a usable a=fingerprint in \(name)")
+            }
+            guard let setup = media.setup else { throw .missing("a=setup in \(name)") }
+            if type != .offer, setup == .actpass { throw .inconsistent("an answer cannot say a=setup:actpass (\(name))") }
+        }
+        for mid in session.bundleGroups.first ?? [] where !mids.contains(mid) {
+            throw .inconsistent("a=group:BUNDLE names the mid \(mid), which is not there")
+        }
+    }
+
+    private func remoteTransport(of session: SessionDescription) -> NegotiationOutcome.Transport? {
+        guard let media = session.media.first(where: { !$0.isRejected }), let fragment = media.iceUsernameFragment,
+            let password = media.icePassword
+        else { return nil }
+        let isRestart = remoteUsernameFragment.map { $0 != fragment } ?? false
+        remoteUsernameFragment = fragment
+        let own = session.media.filter { !$0.isRejected && $0.iceUsernameFragment == fragment }
+        var candidates: [String] = []
+        for candidate in own.flatMap(\.candidates) where !candidates.contains(candidate) { candidates.append(candidate) }
+        return NegotiationOutcome.Transport(
+            usernameFragment: fragment, password: password, isLite: session.isICELite,
+            fingerprints: media.fingerprints.compactMap { DTLSFingerprint(attributeValue: $0) },
+            candidates: candidates, hasEndOfCandidates: media.hasEndOfCandidates, isRestart: isRestart)
+    }
+
+    private func take(offer: SessionDescription, into outcome: inout NegotiationOutcome) throws(NegotiationError) {
+        guard offer.media.count >= sections.count else {
+            throw .inconsistent("the offer has \(offer.media.count) m-sections, the session has \(sections.count)")
+        }
+        setRollbackPoint()
+        for (index, media) in offer.media.enumerated() {
+            let mid = media.mid ?? sections.first { $0.mid == String(index) }.map { $0.mid } ?? "\(index)"
+            if index < sections.count, sections[index].mid == mid, isContinued(sections[index], by: media) { continue }
+            let section = Section(mid: mid, content: content(for: media, mid: mid, outcome: &outcome))
+            if index < sections.count { sections[index] = section } else { sections.append(section) }
+        }
+        pendingRemote = Description(type: .offer, session: offer)
+        signalingState = .haveRemoteOffer
+    }
+
+    private func isContinued(_ section: Section, by media: MediaDescription) -> Bool {
+        switch section.content {
+        case .media(let id): transceiver(id)?.kind.name == media.kind
+        case .data: media.kind == "application"
+        case .refused: media.isRejected
+        }
+    }
+
+    /// Finds or makes what an m-section of a remote offer belongs to. RFC 9429 §5.10
+    private func content(
+        for media: MediaDescription, mid: String, outcome: inout NegotiationOutcome
+    ) -> Section.Content {
+        if media.kind == "application", media.transport.hasSuffix("DTLS/SCTP"), media.formats.contains("webrtc-datachannel") {
+            guard !media.isRejected, !sections.contains(where: { $0.content == .data }) else { return .refused(kind: media.kind) }
+            return .data
+        }
+        guard !media.isRejected, media.kind == "audio" || media.kind == "video", media.transport.contains("RTP/SAVP") else {
+            return .refused(kind: media.kind)
+        }
+        let kind: RTPMediaKind = media.kind == "audio" ? .audio : .video
+        if media.direction.receives,
+            let free = transceivers.first(where: {
+                $0.kind == kind && $0.mid == nil && !$0.isStopped && $0.wasAddedByTrack
+            })
+        {
+            update(free.id) { $0.mid = mid }
+            return .media(free.id)
+        }
+        var made = makeTransceiver(kind: kind, direction: .recvonly, trackID: "", streamIDs: [], wasAddedByTrack: false)
+        made.mid = mid
+        made.wasMadeByRemote = true
+        // Adding a track later is the application's wish and needs an offer; receiving is what the peer asked for.
+        made.describedDirection = .recvonly
+        made.describedStreamIDs = []
+        transceivers.append(made)
+        outcome.added.append(made.id)
+        return .media(made.id)
+    }
+
+    /// Tracks appear and end as the peer's description says. RFC 9429 §5.10, webrtc-pc §5.1.5
+    private func noteTracks(_ session: SessionDescription, in outcome: inout NegotiationOutcome) {
+        for (index, media) in session.media.enumerated() where index < sections.count {
+            guard case .media(let id) = sections[index].content, let transceiver = transceiver(id) else { continue }
+            let sends = !media.isRejected && media.direction.sends && !transceiver.isStopped
+            guard sends != transceiver.isReceiving else { continue }
+            update(id) { $0.isReceiving = sends }
+            if sends {
+                outcome.tracks.append((id, media.msids.map(\.stream).filter { $0 != "-" }))
+            } else {
+                outcome.endedTracks.append(id)
+            }
+        }
+    }
+
+    // MARK: Result
+
+    /// What both descriptions together mean for the transports.
+    private func finish(
+        local: SessionDescription, remote: SessionDescription?, isOfferer: Bool
+    ) -> NegotiationOutcome {
+        var outcome = NegotiationOutcome()
+        guard let remote else { return outcome }
+        let answer = isOfferer ? remote : local
+        if let setup = answer.media.first(where: { !$0.isRejected })?.setup {
+            let isClient = isOfferer ? setup == .passive : setup == .active
+            if dtlsRoleIsClient == nil { dtlsRoleIsClient = isClient }
+            outcome.dtlsRole = dtlsRoleIsClient == true ? .client : .server
+        }
+        for index in sections.indices where index < local.media.count && index < remote.media.count {
+            let (ours, theirs) = (local.media[index], remote.media[index])
+            let isRefused = ours.isRejected || theirs.isRejected
+            switch sections[index].content {
+            case .data:
+                if !isRefused {
+                    outcome.data = .init(
+                        remotePort: theirs.sctpPort ?? 5000,
+                        // RFC 8841 §6.1: 64 K when it is absent, no limit when it is 0.
+                        remoteMaxMessageSize: theirs.maxMessageSize.map { $0 == 0 ? Int.max : $0 } ?? 65_536)
+                }
+            case .media(let id): finishMedia(id, index: index, ours: ours, theirs: theirs, isRefused: isRefused, outcome: &outcome)
+            case .refused: break
+            }
+        }
+        return outcome
+    }
+
+    private func finishMedia(
+        _ id: TransceiverID, index: Int, ours: MediaDescription, theirs: MediaDescription, isRefused: Bool,
+        outcome: inout NegotiationOutcome
+    ) {
+        guard let transceiver = transceiver(id) else { return }
+        let mid = sections[index].mid
+        guard !isRefused else {
+            update(id) {
+                $0.currentDirection = nil
+                $0.isStopped = true
+            }
+            sections[index].content = .refused(kind: ours.kind)
+            outcome.sends.append((mid, id, nil))
+            outcome.receives.append((mid, id, nil))
+            return
+        }
+        let common = CodecMatching.answer(theirs.codecs, capabilities: ours.codecs)
+        sections[index].codecs = common
+        sections[index].extensionMaps = ours.extensionMaps.filter { map in theirs.extensionMaps.contains { $0.uri == map.uri } }
+        let direction = SDPDirection(
+            sends: ours.direction.sends && theirs.direction.receives,
+            receives: ours.direction.receives && theirs.direction.sends)
+        update(id) { $0.currentDirection = direction }
+        let extensions = CodecMatching.extensions(sections[index].extensionMaps)
+        let sendCodecs = CodecMatching.parameters(common)
+        var send: RTPSendParameters?
+        if direction.sends, let codec = sendCodecs.first {
+            send = RTPSendParameters(
+                mid: mid, ssrc: transceiver.ssrc, rtxSSRC: codec.rtxPayloadType == nil ? nil : transceiver.rtxSSRC,
+                codec: codec, extensions: extensions, cname: configuration.cname, maxBitRate: transceiver.maxBitRate)
+        }
+        outcome.sends.append((mid, id, send))
+        var receive: RTPReceiveParameters?
+        if direction.receives {
+            var repairs: [UInt32: UInt32] = [:]
+            for group in theirs.sourceGroups where group.semantics == "FID" && group.ssrcs.count == 2 {
+                repairs[group.ssrcs[0]] = group.ssrcs[1]
+            }
+            let repairing = Set(repairs.values)
+            receive = RTPReceiveParameters(
+                mid: mid, codecs: CodecMatching.parameters(CodecMatching.answer(ours.codecs, capabilities: common)),
+                extensions: extensions, ssrcs: theirs.sources.map(\.ssrc).filter { !repairing.contains($0) }, rtxSSRCs: repairs)
+        }
+        outcome.receives.append((mid, id, receive))
+    }
+
+    // MARK: Rollback
+
+    private func setRollbackPoint() {
+        guard rollbackPoint == nil else { return }
+        rollbackPoint = RollbackPoint(
+            transceivers: Dictionary(uniqueKeysWithValues: transceivers.map { ($0.id, $0) }), sections: sections,
+            remoteUsernameFragment: remoteUsernameFragment)
+    }
+
+    /// Takes an open offer back. RFC 9429 §4.1.10.2
+    private func rollback(isLocal: Bool) throws(NegotiationError) -> NegotiationOutcome {
+        guard signalingState == .haveLocalOffer || signalingState == .haveRemoteOffer, let point = rollbackPoint else {
+            throw .wrongState(signalingState, "there is nothing to roll back")
+        }
+        var outcome = NegotiationOutcome()
+        sections = point.sections
+        remoteUsernameFragment = point.remoteUsernameFragment
+        for transceiver in transceivers {
+            if let before = point.transceivers[transceiver.id] {
+                update(transceiver.id) {
+                    $0.mid = before.mid
+                    $0.currentDirection = before.currentDirection
+                    $0.describedDirection = before.describedDirection
+                    $0.describedStreamIDs = before.describedStreamIDs
+                    if $0.isReceiving && !before.isReceiving { outcome.endedTracks.append($0.id) }
+                    $0.isReceiving = before.isReceiving
+                }
+            } else if transceiver.wasMadeByRemote {
+                outcome.removed.append(transceiver.id)
+            } else {
+                update(transceiver.id) {
+                    $0.mid = nil
+                    $0.describedDirection = nil
+                }
+            }
+        }
+        transceivers.removeAll { outcome.removed.contains($0.id) }
+        pendingLocal = nil
+        pendingRemote = nil
+        rollbackPoint = nil
+        lastCreated = nil
+        signalingState = .stable
+        return outcome
+    }
+}

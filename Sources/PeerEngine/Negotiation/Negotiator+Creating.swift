@@ -1,0 +1,217 @@
+package import ICE
+internal import RTP
+internal import SDP
+
+extension Negotiator {
+    /// Writes an offer. webrtc-pc §4.4.2, RFC 9429 §5.2
+    package func createOffer(credentials: ICECredentials) -> String {
+        var session = newSession()
+        var planned: [Section] = []
+        var mids: [TransceiverID: String] = [:]
+        for section in sections {
+            var section = section
+            if case .media(let id) = section.content, transceiver(id)?.isStopped ?? true {
+                let kind = transceiver(id)?.kind.name ?? "audio"
+                section.content = .refused(kind: kind)
+            }
+            planned.append(section)
+        }
+        for transceiver in transceivers where transceiver.mid == nil && !transceiver.isStopped {
+            let mid = makeMid()
+            mids[transceiver.id] = mid
+            let (codecs, extensions) = offerCapabilities(transceiver.kind)
+            planned.append(Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions))
+        }
+        if wantsData, !planned.contains(where: { $0.content == .data }) {
+            planned.append(Section(mid: makeMid(), content: .data))
+        }
+        for section in planned { session.media.append(offer(section, credentials: credentials)) }
+        session.bundleGroups = [session.media.filter { !$0.isRejected }.compactMap(\.mid)]
+        lastCreated = Created(type: .offer, session: session, sections: planned, mids: mids)
+        return session.text
+    }
+
+    /// Writes an answer to the pending remote offer. RFC 9429 §5.3
+    package func createAnswer(credentials: ICECredentials) throws(NegotiationError) -> String {
+        guard let offer = pendingRemote, signalingState == .haveRemoteOffer || signalingState == .haveLocalPranswer else {
+            throw .wrongState(signalingState, "there is no remote offer to answer")
+        }
+        var session = newSession()
+        session.allowsMixedExtensions = offer.session.allowsMixedExtensions
+        var planned: [Section] = []
+        let bundle = Set(offer.session.bundleGroups.first ?? [])
+        var transportMid: String?
+        for (index, remote) in offer.session.media.enumerated() {
+            var section = sections[index]
+            let sharesTransport = transportMid == nil || bundle.contains(section.mid) && bundle.contains(transportMid ?? "")
+            var media = refuse(remote, mid: section.mid)
+            if !remote.isRejected, sharesTransport {
+                switch section.content {
+                case .media(let id):
+                    if let transceiver = transceiver(id), !transceiver.isStopped, remote.isRTCPMux,
+                        let accepted = answer(transceiver, remote: remote, section: &section, credentials: credentials)
+                    { media = accepted }
+                case .data: media = data(mid: section.mid, transport: remote.transport, credentials: credentials)
+                case .refused: break
+                }
+            }
+            if !media.isRejected {
+                transportMid = transportMid ?? section.mid
+                media.setup = answerSetup(remote.setup)
+            }
+            session.media.append(media)
+            planned.append(section)
+        }
+        let accepted = session.media.filter { !$0.isRejected }.compactMap(\.mid).filter { bundle.contains($0) }
+        if !accepted.isEmpty { session.bundleGroups = [accepted] }
+        lastCreated = Created(type: .answer, session: session, sections: planned, mids: [:])
+        return session.text
+    }
+
+    private func newSession() -> SessionDescription {
+        var session = SessionDescription()
+        session.sessionID = sessionID
+        session.sessionVersion = sessionVersion
+        session.allowsMixedExtensions = true
+        return session
+    }
+
+    /// Codecs and extensions for a new m-section: the numbers that another section of the bundle already uses.
+    private func offerCapabilities(_ kind: RTPMediaKind) -> ([SDPCodec], [SDPExtensionMap]) {
+        let own = capabilities(kind)
+        let known = sections.first { section in
+            guard case .media(let id) = section.content else { return false }
+            return transceiver(id)?.kind == kind && !section.codecs.isEmpty
+        }
+        if let known { return (known.codecs, known.extensionMaps) }
+        // Numbers of the other kind must not be taken twice within the bundle (RFC 9143 §9.1).
+        let usedTypes = Set(sections.flatMap(\.codecs).map(\.payloadType))
+        let usedMaps = sections.flatMap(\.extensionMaps)
+        var codecs = own.codecs
+        var free = (UInt8(35)...63).reversed().filter { !usedTypes.contains($0) } + (96...127).filter { !usedTypes.contains($0) }
+        for index in codecs.indices where usedTypes.contains(codecs[index].payloadType) {
+            guard let type = free.popLast() else { continue }
+            let old = codecs[index].payloadType
+            codecs[index].payloadType = type
+            for other in codecs.indices where CodecMatching.apt(codecs[other]) == old { codecs[other].fmtp = "apt=\(type)" }
+        }
+        var extensions: [SDPExtensionMap] = []
+        for map in own.extensions {
+            if let known = usedMaps.first(where: { $0.uri == map.uri }) {
+                extensions.append(SDPExtensionMap(id: known.id, uri: map.uri))
+            } else {
+                let taken = Set(usedMaps.map(\.id) + extensions.map(\.id))
+                let id = taken.contains(map.id) ? (UInt8(1)...14).first { !taken.contains($0) } : map.id
+                if let id { extensions.append(SDPExtensionMap(id: id, uri: map.uri)) }
+            }
+        }
+        return (codecs, extensions)
+    }
+
+    // MARK: m-sections
+
+    private func offer(_ section: Section, credentials: ICECredentials) -> MediaDescription {
+        switch section.content {
+        case .refused(let kind):
+            var media = MediaDescription(kind: kind, port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"])
+            media.mid = section.mid
+            media.direction = .inactive
+            return media
+        case .data:
+            var media = data(mid: section.mid, transport: "UDP/DTLS/SCTP", credentials: credentials)
+            media.setup = .actpass
+            return media
+        case .media(let id):
+            guard let transceiver = transceiver(id) else {
+                return refuse(MediaDescription(kind: "audio", port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"]), mid: section.mid)
+            }
+            let own = capabilities(transceiver.kind)
+            var media = media(
+                transceiver, mid: section.mid, transport: "UDP/TLS/RTP/SAVPF",
+                codecs: section.codecs.isEmpty ? own.codecs : section.codecs,
+                extensions: section.extensionMaps.isEmpty ? own.extensions : section.extensionMaps, credentials: credentials)
+            media.direction = transceiver.direction
+            media.setup = .actpass
+            addSources(of: transceiver, to: &media)
+            return media
+        }
+    }
+
+    private func answer(
+        _ transceiver: TransceiverState, remote: MediaDescription, section: inout Section, credentials: ICECredentials
+    ) -> MediaDescription? {
+        let own = capabilities(transceiver.kind)
+        let codecs = CodecMatching.answer(remote.codecs, capabilities: own.codecs)
+        guard !codecs.isEmpty else { return nil }
+        var extensions: [SDPExtensionMap] = []
+        for map in remote.extensionMaps
+        where own.extensions.contains(where: { $0.uri == map.uri }) && !extensions.contains(where: { $0.uri == map.uri }) {
+            extensions.append(SDPExtensionMap(id: map.id, uri: map.uri))
+        }
+        section.codecs = codecs
+        section.extensionMaps = extensions
+        var media = media(
+            transceiver, mid: section.mid, transport: remote.transport, codecs: codecs, extensions: extensions,
+            credentials: credentials)
+        media.direction = SDPDirection(
+            sends: transceiver.direction.sends && remote.direction.receives,
+            receives: transceiver.direction.receives && remote.direction.sends)
+        addSources(of: transceiver, to: &media)
+        return media
+    }
+
+    private func media(
+        _ transceiver: TransceiverState, mid: String, transport: String, codecs: [SDPCodec],
+        extensions: [SDPExtensionMap], credentials: ICECredentials
+    ) -> MediaDescription {
+        var media = MediaDescription(
+            kind: transceiver.kind.name, port: 9, transport: transport, formats: codecs.map { String($0.payloadType) })
+        media.mid = mid
+        addTransport(to: &media, credentials: credentials)
+        media.codecs = codecs
+        media.extensionMaps = extensions
+        media.isRTCPMux = true
+        media.isRTCPReducedSize = true
+        return media
+    }
+
+    private func addSources(of transceiver: TransceiverState, to media: inout MediaDescription) {
+        guard media.direction.sends else { return }
+        let streams = transceiver.streamIDs.isEmpty ? ["-"] : transceiver.streamIDs
+        media.msids = streams.map { ($0, transceiver.trackID) }
+        media.sources = [(transceiver.ssrc, configuration.cname)]
+        if media.codecs.contains(where: { CodecMatching.apt($0) != nil }) {
+            media.sources.append((transceiver.rtxSSRC, configuration.cname))
+            media.sourceGroups = [SDPSourceGroup(semantics: "FID", ssrcs: [transceiver.ssrc, transceiver.rtxSSRC])]
+        }
+    }
+
+    private func data(mid: String, transport: String, credentials: ICECredentials) -> MediaDescription {
+        var media = MediaDescription(kind: "application", port: 9, transport: transport, formats: ["webrtc-datachannel"])
+        media.mid = mid
+        addTransport(to: &media, credentials: credentials)
+        media.sctpPort = 5000
+        media.maxMessageSize = configuration.maxMessageSize
+        return media
+    }
+
+    private func addTransport(to media: inout MediaDescription, credentials: ICECredentials) {
+        media.iceUsernameFragment = credentials.usernameFragment
+        media.icePassword = credentials.password
+        media.iceOptions = ["trickle"]
+        media.fingerprints = [configuration.fingerprint]
+    }
+
+    private func refuse(_ remote: MediaDescription, mid: String) -> MediaDescription {
+        var media = MediaDescription(kind: remote.kind, port: 0, transport: remote.transport, formats: remote.formats)
+        media.mid = mid
+        media.direction = .inactive
+        return media
+    }
+
+    /// The answerer takes the active part when it may (RFC 8842 §5.3); a session that is up keeps its roles.
+    private func answerSetup(_ offered: SDPSetup?) -> SDPSetup {
+        if let dtlsRoleIsClient { return dtlsRoleIsClient ? .active : .passive }
+        return offered == .active ? .passive : .active
+    }
+}
