@@ -44,13 +44,15 @@ let package = Package(
         system("CNet", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
 
+        .target(name: "CCRC32C"),
+
         // Protocols, bottom up: bytes and time in, actions out.
         module("SansIO", [], settings: lifetimes),
         module("STUN", ["SansIO", "COpenSSL"], settings: lifetimes),
         module("ICE", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
-        module("SCTP", ["SansIO", "CUSRSCTP"]),
+        module("SCTP", ["SansIO", "CUSRSCTP", "CCRC32C"]),
         module("SDP", ["SansIO"]),
         module("RTP", ["SansIO", .product(name: "BasicContainers", package: "swift-collections"), .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),

@@ -1,0 +1,472 @@
+package import SansIO
+
+/// Names a channel inside one engine; never reused.
+package struct DataChannelHandle: Hashable, Sendable {
+    package let rawValue: Int
+}
+
+package enum DataChannelError: Error, Hashable, Sendable, CustomStringConvertible {
+    case idInUse(UInt16)
+    case noFreeID
+    case notOpen
+    case messageTooLarge(limit: Int)
+    case bufferFull(limit: Int)
+    case association(SCTPError)
+
+    package var description: String {
+        switch self {
+        case .idInUse(let id): "the id \(id) is in use"
+        case .noFreeID: "all ids are in use"
+        case .notOpen: "the channel is not open"
+        case .messageTooLarge(let limit): "the peer takes messages of at most \(limit) bytes"
+        case .bufferFull(let limit): "over \(limit) bytes wait to be sent"
+        case .association(let error): "SCTP: \(error)"
+        }
+    }
+}
+
+package enum DataChannelEvent: Sendable {
+    case associationConnected
+    case associationClosed(SCTPError?)
+    case incoming(DataChannelHandle, DataChannelParameters, id: UInt16)
+    case opened(DataChannelHandle, id: UInt16)
+    case message(DataChannelHandle, isText: Bool, [UInt8])
+    case bufferedAmountChanged(DataChannelHandle, Int)
+    case closing(DataChannelHandle)
+    case closed(DataChannelHandle)
+}
+
+package struct DataChannelStatistics: Hashable, Sendable {
+    package var opened = 0
+    package var closed = 0
+    package var messagesSent = 0
+    package var bytesSent = 0
+    package var messagesReceived = 0
+    package var bytesReceived = 0
+    /// Messages for streams without a channel, broken DCEP, unknown PPIDs.
+    package var dropped = 0
+}
+
+/// The data channels of one connection and the SCTP association under them. RFC 8831, RFC 8832
+///
+/// Confined to one event loop.
+package final class DataChannelTable {
+    package private(set) var isConnected = false
+    package private(set) var statistics = DataChannelStatistics()
+
+    private final class Channel {
+        enum State { case waiting, opening, open, closing, closed }
+        let handle: DataChannelHandle
+        let parameters: DataChannelParameters
+        var id: UInt16?
+        var state = State.waiting
+        /// Whether the peer knows the channel: before that unordered messages go in order (RFC 8832 §6).
+        var isConfirmed = false
+        var bufferedAmount = 0
+        var reportedAmount = 0
+        var hasResetOutgoing = false
+        var isOutgoingReset = false
+        var isIncomingReset = false
+
+        init(handle: DataChannelHandle, parameters: DataChannelParameters) {
+            self.handle = handle
+            self.parameters = parameters
+        }
+
+        var reliability: SCTPAssociation.Reliability {
+            if let count = parameters.maxRetransmits { return .retransmits(count) }
+            if let milliseconds = parameters.maxPacketLifeTime { return .lifetime(milliseconds: milliseconds) }
+            return .reliable
+        }
+    }
+
+    private struct Queued {
+        var channel: Channel
+        var ppid: UInt32
+        var bytes: [UInt8]
+        /// Bytes that count as buffered: not the one that stands for an empty message.
+        var byteCount: Int
+    }
+
+    private enum PPID {
+        static let text: UInt32 = 51
+        static let binaryPartial: UInt32 = 52
+        static let binary: UInt32 = 53
+        static let textPartial: UInt32 = 54
+        static let emptyText: UInt32 = 56
+        static let emptyBinary: UInt32 = 57
+    }
+
+    /// Bytes that may wait beyond usrsctp's own buffer.
+    package static let queueByteLimit = 96 << 20
+    /// Channels that the peer may have open at once.
+    package static let channelLimit = 65_535
+    /// How long after the last packet the fast clock runs on.
+    private static let activeTime = Duration.seconds(1)
+    private static let idleTick = Duration.milliseconds(500)
+
+    private let configuration: SCTPConfiguration
+    private var association: SCTPAssociation?
+    private var channels: [DataChannelHandle: Channel] = [:]
+    private var byID: [UInt16: Channel] = [:]
+    private var events: [DataChannelEvent] = []
+    private var eventHead = 0
+    private var queue: [Queued] = []
+    private var queueHead = 0
+    private var queuedBytes = 0
+    private var nextHandle = 0
+    private var isClient = true
+    private var hasRole = false
+    private var remoteMaxMessageSize = 65_536
+    private var tickAt: Instant?
+    private var activeUntil: Instant?
+    private var isEnded = false
+    private var wakeUp: (@Sendable () -> Void)?
+
+    package init(configuration: SCTPConfiguration) { self.configuration = configuration }
+
+    /// Called from any thread when the owner should drain although nothing arrived.
+    package func setWakeUp(_ wakeUp: (@Sendable () -> Void)?) {
+        self.wakeUp = wakeUp
+        association?.setWakeUp(wakeUp)
+    }
+
+    // MARK: Commands
+
+    /// Opens a channel; before the association is up it waits.
+    package func open(_ parameters: DataChannelParameters) throws(DataChannelError) -> DataChannelHandle {
+        if parameters.negotiated, let id = parameters.id, byID[id] != nil { throw .idInUse(id) }
+        guard channels.count < Self.channelLimit else { throw .noFreeID }
+        let channel = addChannel(parameters)
+        if parameters.negotiated, let id = parameters.id {
+            channel.id = id
+            byID[id] = channel
+            channel.isConfirmed = true
+        }
+        if isConnected { try begin(channel) }
+        return channel.handle
+    }
+
+    /// Starts the association, once DTLS is up.
+    ///
+    /// - Parameter isClient: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
+    package func start(dtlsRole isClient: Bool, remotePort: UInt16, remoteMaxMessageSize: Int, at now: Instant) {
+        guard association == nil, !isEnded else { return }
+        self.isClient = isClient
+        self.remoteMaxMessageSize = remoteMaxMessageSize
+        hasRole = true
+        let association = SCTPAssociation(configuration: configuration)
+        self.association = association
+        association.setWakeUp(wakeUp)
+        association.advance(to: now)
+        do throws(SCTPError) { try association.connect(remotePort: remotePort) } catch { end(error) }
+        touch(at: now)
+    }
+
+    /// Sends a message, or queues it.
+    package func send(
+        _ message: RawSpan, isText: Bool, on handle: DataChannelHandle, at now: Instant
+    ) throws(DataChannelError) {
+        guard let channel = channels[handle], channel.state == .open || channel.state == .opening else { throw .notOpen }
+        guard message.byteCount <= remoteMaxMessageSize else { throw .messageTooLarge(limit: remoteMaxMessageSize) }
+        statistics.messagesSent += 1
+        statistics.bytesSent += message.byteCount
+        touch(at: now)
+        let isEmpty = message.byteCount == 0
+        let ppid = isText ? (isEmpty ? PPID.emptyText : PPID.text) : (isEmpty ? PPID.emptyBinary : PPID.binary)
+        if isEmpty { return enqueueOrSend(channel, ppid: ppid, bytes: [0], byteCount: 0) }
+        if queueHead == queue.count {
+            switch sendNow(channel, ppid: ppid, message) {
+            case .sent: return
+            case .failed(let number): throw .association(.system("send", number))
+            case .blocked: break
+            }
+        }
+        guard queuedBytes + message.byteCount <= Self.queueByteLimit else { throw .bufferFull(limit: Self.queueByteLimit) }
+        enqueue(channel, ppid: ppid, bytes: message.array(), byteCount: message.byteCount)
+    }
+
+    package func bufferedAmount(of handle: DataChannelHandle) -> Int { channels[handle]?.bufferedAmount ?? 0 }
+
+    /// Closes a channel once what was queued on it has been given to SCTP. RFC 8831 §6.7
+    package func close(_ handle: DataChannelHandle, at now: Instant) {
+        guard let channel = channels[handle] else { return }
+        switch channel.state {
+        case .waiting: remove(channel)
+        case .opening, .open:
+            channel.state = .closing
+            touch(at: now)
+            resetIfFlushed(channel)
+        case .closing, .closed: break
+        }
+    }
+
+    /// Stops reading what arrives: the receive window closes and the peer slows down.
+    package func setReadingPaused(_ isPaused: Bool, at now: Instant) {
+        guard let association, association.isReadingPaused != isPaused else { return }
+        if isPaused {
+            association.isReadingPaused = true
+        } else {
+            association.resumeReading()
+            touch(at: now)
+            readEvents()
+        }
+    }
+
+    /// Ends the association at once.
+    package func shutdown(at now: Instant) {
+        association?.close()
+        end(nil)
+    }
+
+    // MARK: Inputs
+
+    /// Takes one SCTP packet.
+    package func receive(_ packet: RawSpan, at now: Instant) {
+        guard let association else { return }
+        association.receive(packet)
+        touch(at: now)
+        readEvents()
+    }
+
+    package func handleTimeout(at now: Instant) {
+        guard let association, let tickAt, tickAt <= now else { return }
+        association.advance(to: now)
+        readEvents()
+        flushQueue()
+        scheduleTick(at: now)
+    }
+
+    // MARK: Outputs
+
+    package var nextDeadline: Deadline? {
+        guard association != nil, !isEnded else { return nil }
+        return tickAt.map { Deadline($0, "SCTP clock") }
+    }
+
+    package func nextEvent() -> DataChannelEvent? {
+        guard eventHead < events.count else {
+            if eventHead > 0 {
+                events.removeAll(keepingCapacity: true)
+                eventHead = 0
+            }
+            return nil
+        }
+        defer { eventHead += 1 }
+        return events[eventHead]
+    }
+
+    /// Hands every outgoing packet to `body`. Also takes in what others' calls left.
+    package func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) {
+        guard let association else { return }
+        readEvents()
+        flushQueue()
+        while unsafe association.drainPackets(body) {}
+    }
+
+    // MARK: Channels
+
+    private func addChannel(_ parameters: DataChannelParameters) -> Channel {
+        let channel = Channel(handle: DataChannelHandle(rawValue: nextHandle), parameters: parameters)
+        nextHandle += 1
+        channels[channel.handle] = channel
+        return channel
+    }
+
+    private func begin(_ channel: Channel) throws(DataChannelError) {
+        guard channel.state == .waiting else { return }
+        if channel.id == nil {
+            guard let id = freeID() else { throw .noFreeID }
+            channel.id = id
+            byID[id] = channel
+        }
+        guard let id = channel.id else { return }
+        channel.state = .open
+        statistics.opened += 1
+        if !channel.parameters.negotiated {
+            enqueueOrSend(channel, ppid: DCEP.ppid, bytes: DCEP.open(channel.parameters), byteCount: 0)
+        }
+        // Data may follow OPEN at once (RFC 8832 §6).
+        events.append(.opened(channel.handle, id: id))
+    }
+
+    private func freeID() -> UInt16? {
+        var id: UInt16 = isClient ? 0 : 1
+        while id < configuration.streamCount {
+            if byID[id] == nil { return id }
+            id += 2
+        }
+        return nil
+    }
+
+    private func remove(_ channel: Channel) {
+        channels[channel.handle] = nil
+        if let id = channel.id, byID[id] === channel { byID[id] = nil }
+        channel.state = .closed
+        statistics.closed += 1
+        events.append(.closed(channel.handle))
+    }
+
+    private func resetIfFlushed(_ channel: Channel) {
+        guard channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
+            !queue[queueHead...].contains(where: { $0.channel === channel })
+        else { return }
+        channel.hasResetOutgoing = association?.resetOutgoing([id]) ?? false
+        if !channel.hasResetOutgoing, association == nil { remove(channel) }
+    }
+
+    private func finishIfReset(_ channel: Channel) {
+        if channel.isIncomingReset && channel.isOutgoingReset { remove(channel) }
+    }
+
+    private func end(_ error: SCTPError?) {
+        guard !isEnded else { return }
+        isEnded = true
+        isConnected = false
+        tickAt = nil
+        queue = []
+        queueHead = 0
+        queuedBytes = 0
+        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) { remove(channel) }
+        events.append(.associationClosed(error))
+    }
+
+    // MARK: Sending
+
+    private func enqueueOrSend(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
+        if queueHead == queue.count, case .sent = unsafe sendNow(channel, ppid: ppid, bytes.span.bytes) { return }
+        enqueue(channel, ppid: ppid, bytes: bytes, byteCount: byteCount)
+    }
+
+    private func enqueue(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
+        queue.append(Queued(channel: channel, ppid: ppid, bytes: bytes, byteCount: byteCount))
+        queuedBytes += bytes.count
+        channel.bufferedAmount += byteCount
+        channel.reportedAmount = channel.bufferedAmount
+    }
+
+    private func sendNow(_ channel: Channel, ppid: UInt32, _ bytes: RawSpan) -> SCTPAssociation.SendResult {
+        guard let association, let id = channel.id else { return .blocked }
+        let isControl = ppid == DCEP.ppid
+        return association.send(
+            bytes, stream: id, ppid: ppid, isOrdered: isControl || channel.parameters.ordered || !channel.isConfirmed,
+            reliability: isControl ? .reliable : channel.reliability)
+    }
+
+    private func flushQueue() {
+        guard isConnected, queueHead < queue.count else { return }
+        var touched: [Channel] = []
+        while queueHead < queue.count {
+            let item = queue[queueHead]
+            if case .blocked = unsafe sendNow(item.channel, ppid: item.ppid, item.bytes.span.bytes) { break }
+            queue[queueHead].bytes = []
+            queueHead += 1
+            queuedBytes -= item.bytes.count
+            item.channel.bufferedAmount -= item.byteCount
+            if !touched.contains(where: { $0 === item.channel }) { touched.append(item.channel) }
+        }
+        if queueHead > 64, queueHead * 2 > queue.count {
+            queue.removeFirst(queueHead)
+            queueHead = 0
+        }
+        for channel in touched {
+            if channel.bufferedAmount != channel.reportedAmount {
+                channel.reportedAmount = channel.bufferedAmount
+                events.append(.bufferedAmountChanged(channel.handle, channel.bufferedAmount))
+            }
+            resetIfFlushed(channel)
+        }
+    }
+
+    // MARK: Receiving
+
+    private func readEvents() {
+        association?.readEvents { event in
+            switch event {
+            case .connected:
+                isConnected = true
+                events.append(.associationConnected)
+                for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) {
+                    do throws(DataChannelError) { try begin(channel) } catch { remove(channel) }
+                }
+            case .closed(let error):
+                association?.close()
+                end(error)
+            case .message(let stream, let ppid, let bytes): receive(bytes, ppid: ppid, stream: stream)
+            case .incomingReset(let streams):
+                for stream in streams {
+                    guard let channel = byID[stream] else { continue }
+                    channel.isIncomingReset = true
+                    if channel.state == .open || channel.state == .opening {
+                        channel.state = .closing
+                        events.append(.closing(channel.handle))
+                    }
+                    resetIfFlushed(channel)
+                    finishIfReset(channel)
+                }
+            case .outgoingReset(let streams, let isDone):
+                for stream in streams {
+                    guard let channel = byID[stream] else { continue }
+                    // A peer that refuses keeps its half; the channel is over for us.
+                    channel.isOutgoingReset = true
+                    if !isDone { channel.isIncomingReset = true }
+                    finishIfReset(channel)
+                }
+            }
+        }
+    }
+
+    private func receive(_ bytes: [UInt8], ppid: UInt32, stream: UInt16) {
+        if ppid == DCEP.ppid { return receiveDCEP(bytes, stream: stream) }
+        guard let channel = byID[stream], channel.state == .open || channel.state == .opening || channel.state == .closing else {
+            statistics.dropped += 1
+            return
+        }
+        channel.isConfirmed = true
+        statistics.messagesReceived += 1
+        statistics.bytesReceived += bytes.count
+        switch ppid {
+        case PPID.text, PPID.textPartial: events.append(.message(channel.handle, isText: true, bytes))
+        case PPID.binary, PPID.binaryPartial: events.append(.message(channel.handle, isText: false, bytes))
+        case PPID.emptyText: events.append(.message(channel.handle, isText: true, []))
+        case PPID.emptyBinary: events.append(.message(channel.handle, isText: false, []))
+        default: statistics.dropped += 1
+        }
+    }
+
+    private func receiveDCEP(_ bytes: [UInt8], stream: UInt16) {
+        switch unsafe DCEP.parse(bytes.span.bytes) {
+        case .open(var parameters):
+            // A peer may open only ids of its own parity that are free; anything else is an error of its.
+            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < 65_535, (stream % 2 == 0) != isClient else {
+                statistics.dropped += 1
+                return
+            }
+            parameters.id = stream
+            let channel = addChannel(parameters)
+            channel.id = stream
+            channel.state = .open
+            channel.isConfirmed = true
+            byID[stream] = channel
+            statistics.opened += 1
+            enqueueOrSend(channel, ppid: DCEP.ppid, bytes: DCEP.acknowledgement, byteCount: 0)
+            events.append(.incoming(channel.handle, parameters, id: stream))
+        case .acknowledgement: byID[stream]?.isConfirmed = true
+        case nil: statistics.dropped += 1
+        }
+    }
+
+    // MARK: Clock
+
+    /// usrsctp's timers run on ticks of 10 ms while packets flow and for a second after; then slowly, since a
+    /// retransmission that is a second old may well come half a second later.
+    private func touch(at now: Instant) {
+        activeUntil = now + Self.activeTime
+        let due = now + SCTPStack.tick
+        if tickAt.map({ $0 > due }) ?? true { tickAt = due }
+    }
+
+    private func scheduleTick(at now: Instant) {
+        tickAt = now + (activeUntil.map { now < $0 } ?? false ? SCTPStack.tick : Self.idleTick)
+    }
+}

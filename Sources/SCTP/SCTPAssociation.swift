@@ -1,0 +1,317 @@
+internal import CUSRSCTP
+internal import Glibc
+internal import SansIO
+
+/// Why an association ended.
+package enum SCTPError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// usrsctp refused a call.
+    case system(String, Int32)
+    /// The peer ended the association or could not be reached.
+    case lost
+    /// A message of the peer is larger than this side takes.
+    case messageTooLarge(limit: Int)
+
+    package var description: String {
+        switch self {
+        case .system(let what, let number): "\(what): error \(number)"
+        case .lost: "the association was lost"
+        case .messageTooLarge(let limit): "the peer sent a message of more than \(limit) bytes"
+        }
+    }
+}
+
+package struct SCTPConfiguration: Sendable {
+    package var localPort: UInt16 = 5000
+    /// The largest message that is taken in.
+    package var maxMessageSize = 262_144
+    /// Streams asked for in INIT; each costs usrsctp about 0.1 kB.
+    package var streamCount: UInt16 = 1024
+    /// Bytes of an SCTP packet: with DTLS's 37 it fits 1200.
+    package var pathMTU: UInt32 = 1160
+
+    package init(maxMessageSize: Int = 262_144) { self.maxMessageSize = maxMessageSize }
+}
+
+/// One SCTP association over DTLS. RFC 8261
+@safe final class SCTPAssociation {
+    enum Event {
+        case connected
+        case closed(SCTPError?)
+        case message(stream: UInt16, ppid: UInt32, bytes: [UInt8])
+        case incomingReset([UInt16])
+        case outgoingReset([UInt16], isDone: Bool)
+    }
+
+    /// How a message is delivered.
+    enum Reliability { case reliable, retransmits(UInt16), lifetime(milliseconds: UInt16) }
+    enum SendResult { case sent, blocked, failed(Int32) }
+
+    private let token: UInt
+    private let mailbox = SCTPMailbox()
+    private var socket: OpaquePointer?  // struct socket *
+    private let configuration: SCTPConfiguration
+    /// Messages that arrive in parts, by stream.
+    private var partial: [UInt16: [UInt8]] = [:]
+    private var scratch: UnsafeMutableRawBufferPointer
+    private var outBytes: [UInt8] = []
+    private var outLengths: [Int] = []
+    var isReadingPaused = false
+
+    private static let scratchByteCount = 64 << 10
+    /// Streams with a message in parts, beyond which the association is ended.
+    private static let partialLimit = 64
+
+    init(configuration: SCTPConfiguration) {
+        self.configuration = configuration
+        token = SCTPStack.shared.register(mailbox)
+        unsafe scratch = .allocate(byteCount: Self.scratchByteCount, alignment: 16)
+    }
+
+    deinit {
+        close()
+        SCTPStack.shared.unregister(token)
+        unsafe scratch.deallocate()
+    }
+
+    /// Called from any thread when another association's call left something for this one.
+    func setWakeUp(_ wakeUp: (@Sendable () -> Void)?) {
+        SCTPStack.shared.withLock(for: token) { mailbox.wakeUp = wakeUp }
+    }
+
+    /// Sends INIT; the peer does the same.
+    func connect(remotePort: UInt16) throws(SCTPError) {
+        let error = SCTPStack.shared.withLock(for: token) { openSocket(remotePort: remotePort) }
+        if let error { throw error }
+    }
+
+    /// Ends the association at once with ABORT.
+    func close() {
+        SCTPStack.shared.withLock(for: token) {
+            if let socket = unsafe socket { unsafe usrsctp_close(socket) }
+            unsafe socket = nil
+        }
+    }
+
+    func receive(_ packet: RawSpan) {
+        SCTPStack.shared.withLock(for: token) {
+            unsafe packet.withUnsafeBytes {
+                unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
+            }
+        }
+    }
+
+    func advance(to now: Instant) { SCTPStack.shared.advance(to: now, for: token) }
+
+    func send(_ message: RawSpan, stream: UInt16, ppid: UInt32, isOrdered: Bool, reliability: Reliability) -> SendResult {
+        var options = sctp_sendv_spa()
+        options.sendv_flags = UInt32(SCTP_SEND_SNDINFO_VALID)
+        options.sendv_sndinfo.snd_sid = stream
+        options.sendv_sndinfo.snd_ppid = ppid.bigEndian
+        options.sendv_sndinfo.snd_flags = UInt16(SCTP_EOR) | (isOrdered ? 0 : UInt16(SCTP_UNORDERED))
+        switch reliability {
+        case .reliable: break
+        case .retransmits(let count):
+            options.sendv_flags |= UInt32(SCTP_SEND_PRINFO_VALID)
+            options.sendv_prinfo.pr_policy = UInt16(SCTP_PR_SCTP_RTX)
+            options.sendv_prinfo.pr_value = UInt32(count)
+        case .lifetime(let milliseconds):
+            options.sendv_flags |= UInt32(SCTP_SEND_PRINFO_VALID)
+            options.sendv_prinfo.pr_policy = UInt16(SCTP_PR_SCTP_TTL)
+            options.sendv_prinfo.pr_value = UInt32(milliseconds)
+        }
+        return SCTPStack.shared.withLock(for: token) {
+            guard let socket = unsafe socket else { return .failed(ENOTCONN) }
+            let sent = unsafe message.withUnsafeBytes { bytes in
+                unsafe usrsctp_sendv(
+                    socket, bytes.baseAddress, bytes.count, nil, 0, &options,
+                    socklen_t(MemoryLayout<sctp_sendv_spa>.size), UInt32(SCTP_SENDV_SPA), 0)
+            }
+            if sent >= 0 { return .sent }
+            return errno == EAGAIN || errno == EWOULDBLOCK ? .blocked : .failed(errno)
+        }
+    }
+
+    /// Asks the peer to let go of our outgoing streams. RFC 6525 §4.1
+    func resetOutgoing(_ streams: [UInt16]) -> Bool {
+        // struct sctp_reset_streams, whose list is a flexible array.
+        var request = ByteStruct()
+        request.append(UInt32(0))
+        request.append(UInt16(SCTP_STREAM_RESET_OUTGOING))
+        request.append(UInt16(streams.count))
+        for stream in streams { request.append(stream) }
+        return SCTPStack.shared.withLock(for: token) {
+            guard let socket = unsafe socket else { return false }
+            return unsafe usrsctp_setsockopt(
+                socket, Int32(IPPROTO_SCTP), SCTP_RESET_STREAMS, request.bytes, socklen_t(request.bytes.count)) == 0
+        }
+    }
+
+    /// Hands every outgoing packet to `body` and forgets it.
+    func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
+        SCTPStack.shared.withLock(for: token) { mailbox.take(&outBytes, &outLengths) }
+        guard !outLengths.isEmpty else { return false }
+        unsafe outBytes.withUnsafeBytes { bytes in
+            var offset = 0
+            for length in outLengths {
+                unsafe body(UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)]))
+                offset += length
+            }
+        }
+        return true
+    }
+
+    /// Reads all that arrived.
+    func readEvents(_ body: (Event) -> Void) {
+        var events: [Event] = []
+        SCTPStack.shared.withLock(for: token) {
+            guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
+            mailbox.isReadable = false
+            unsafe read(socket, into: &events)
+        }
+        for event in events { body(event) }
+    }
+
+    /// Lets a paused reader go on.
+    func resumeReading() {
+        isReadingPaused = false
+        SCTPStack.shared.withLock(for: token) { mailbox.isReadable = true }
+    }
+
+    // MARK: Inside the lock
+
+    private func read(_ socket: OpaquePointer, into events: inout [Event]) {
+        while true {
+            var info = sctp_rcvinfo()
+            var infoLength = socklen_t(MemoryLayout<sctp_rcvinfo>.size)
+            var fromLength = socklen_t(0)
+            var kind: UInt32 = 0
+            var flags: Int32 = 0
+            let count = unsafe usrsctp_recvv(
+                socket, scratch.baseAddress, scratch.count, nil, &fromLength, &info, &infoLength, &kind, &flags)
+            guard count > 0 else { return }
+            let bytes = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
+            if flags & Int32(MSG_NOTIFICATION) != 0 {
+                unsafe readNotification(bytes, into: &events)
+                continue
+            }
+            let stream = info.rcv_sid
+            let isEnd = flags & Int32(MSG_EOR) != 0
+            if isEnd, partial.isEmpty || partial[stream] == nil {
+                guard count <= configuration.maxMessageSize else {
+                    events.append(.closed(.messageTooLarge(limit: configuration.maxMessageSize)))
+                    return
+                }
+                unsafe events.append(.message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: Array(bytes)))
+                continue
+            }
+            guard partial.count < Self.partialLimit || partial[stream] != nil,
+                (partial[stream]?.count ?? 0) + count <= configuration.maxMessageSize
+            else {
+                events.append(.closed(.messageTooLarge(limit: configuration.maxMessageSize)))
+                return
+            }
+            unsafe partial[stream, default: []].append(contentsOf: bytes)
+            if isEnd, let whole = partial.removeValue(forKey: stream) {
+                unsafe events.append(.message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: whole))
+            }
+        }
+    }
+
+    private func readNotification(_ bytes: UnsafeRawBufferPointer, into events: inout [Event]) {
+        guard bytes.count >= 8 else { return }
+        let type = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
+        switch type {
+        case SCTP_ASSOC_CHANGE:
+            let state = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 8, as: UInt16.self))
+            switch state {
+            case SCTP_COMM_UP: events.append(.connected)
+            case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: events.append(.closed(.lost))
+            case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
+            default: break
+            }
+        case SCTP_STREAM_RESET_EVENT:
+            guard bytes.count >= 12 else { return }
+            let flags = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
+            var streams: [UInt16] = []
+            var offset = 12
+            while offset + 2 <= bytes.count {
+                unsafe streams.append(bytes.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+                offset += 2
+            }
+            let isDone = flags & (SCTP_STREAM_RESET_DENIED | SCTP_STREAM_RESET_FAILED) == 0
+            if flags & SCTP_STREAM_RESET_INCOMING_SSN != 0, isDone { events.append(.incomingReset(streams)) }
+            if flags & SCTP_STREAM_RESET_OUTGOING_SSN != 0 { events.append(.outgoingReset(streams, isDone: isDone)) }
+        default: break
+        }
+    }
+
+    private func openSocket(remotePort: UInt16) -> SCTPError? {
+        guard let made = unsafe usrsctp_socket(
+            AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
+        else { return .system("socket", errno) }
+        unsafe socket = made
+        unsafe usrsctp_set_non_blocking(made, 1)
+        unsafe usrsctp_set_upcall(made, { _, argument, _ in
+            SCTPStack.setReadable(UInt(bitPattern: argument))
+        }, UnsafeMutableRawPointer(bitPattern: token))
+        // close() sends ABORT and frees everything at once.
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        unsafe set(made, SOL_SOCKET, SO_LINGER, &linger)
+        var on: Int32 = 1
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_NODELAY, &on)
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_RECVRCVINFO, &on)
+        var reset = sctp_assoc_value(assoc_id: UInt32(SCTP_ALL_ASSOC), assoc_value: UInt32(SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ))
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_ENABLE_STREAM_RESET, &reset)
+        for type in [SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT] {
+            var event = sctp_event(se_assoc_id: UInt32(SCTP_ALL_ASSOC), se_type: UInt16(type), se_on: 1)
+            unsafe set(made, Int32(IPPROTO_SCTP), SCTP_EVENT, &event)
+        }
+        var initial = sctp_initmsg(
+            sinit_num_ostreams: configuration.streamCount, sinit_max_instreams: 65_535, sinit_max_attempts: 0,
+            sinit_max_init_timeo: 0)
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
+        var path = sctp_paddrparams()
+        path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
+        path.spp_pathmtu = configuration.pathMTU
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
+        var local = unsafe address(port: configuration.localPort)
+        var remote = unsafe address(port: remotePort)
+        let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
+        let bound = unsafe withUnsafeMutablePointer(to: &local) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_bind(made, $0, size) }
+        }
+        guard bound == 0 else { return .system("bind", errno) }
+        let connected = unsafe withUnsafeMutablePointer(to: &remote) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_connect(made, $0, size) }
+        }
+        guard connected == 0 || errno == EINPROGRESS else { return .system("connect", errno) }
+        // The path now exists: its MTU is set on it too.
+        path = sctp_paddrparams()
+        unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
+        path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
+        path.spp_pathmtu = configuration.pathMTU
+        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
+        return nil
+    }
+
+    private func address(port: UInt16) -> sockaddr_conn {
+        var address = unsafe sockaddr_conn()
+        unsafe address.sconn_family = UInt16(AF_CONN)
+        unsafe address.sconn_port = port.bigEndian
+        unsafe address.sconn_addr = UnsafeMutableRawPointer(bitPattern: token)
+        return unsafe address
+    }
+
+    private func set<Value: BitwiseCopyable>(_ socket: OpaquePointer, _ level: Int32, _ option: Int32, _ value: inout Value) {
+        _ = unsafe usrsctp_setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Value>.size))
+    }
+}
+
+/// A C structure put together in host byte order.
+private struct ByteStruct {
+    var bytes: [UInt8] = []
+
+    mutating func append<Value: FixedWidthInteger>(_ value: Value) {
+        unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
+    }
+}

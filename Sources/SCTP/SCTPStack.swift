@@ -1,0 +1,148 @@
+// SCTP: reliable and partly reliable messages over DTLS, by usrsctp, and the data channels on top
+// (RFC 9260, RFC 8261, RFC 3758, RFC 6525, RFC 8831, RFC 8832).
+//
+// usrsctp keeps its state in globals and is started without threads: its callbacks run only inside our own calls, all
+// of which are made under one lock. An association is known to it by a number, never by a pointer.
+
+internal import CCRC32C
+internal import CUSRSCTP
+internal import Glibc
+internal import SansIO
+internal import Synchronization
+
+/// The process-wide usrsctp instance.
+final class SCTPStack: Sendable {
+    static let shared = SCTPStack()
+
+    private struct State {
+        var nextToken: UInt = 1
+        var mailboxes: [UInt: SCTPMailbox] = [:]
+        var lastTick: Instant?
+        /// The association whose owner made the call that is under way.
+        var caller: UInt = 0
+    }
+
+    private let lock = Mutex(())
+    /// Guarded by `lock`; usrsctp's callbacks run only inside a locked call, so they may touch it too.
+    nonisolated(unsafe) private static var state = State()
+
+    /// usrsctp's own clock tick.
+    static let tick = Duration.milliseconds(10)
+    /// Bytes of a socket's send and receive buffers: over 4 MB gains nothing, 256 KB costs a third.
+    static let bufferByteCount: UInt32 = 2 << 20
+
+    private init() {
+        unsafe cusrsctp_usrsctp_init_nothreads { address, buffer, length, _, _ in
+            guard let buffer = unsafe buffer, length >= 12,
+                let mailbox = unsafe SCTPStack.state.mailboxes[UInt(bitPattern: address)]
+            else { return -1 }
+            // usrsctp frees the packet after we return and may hold the association's lock: copy, never call back in.
+            let packet = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: length)
+            unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
+            let checksum = unsafe ccrc32c(0, buffer, length)
+            unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
+            unsafe mailbox.put(UnsafeRawBufferPointer(packet))
+            if unsafe UInt(bitPattern: address) != SCTPStack.state.caller { mailbox.wakeUp?() }
+            return 0
+        }
+        // DTLS has authenticated what comes in; what goes out gets its checksum above.
+        usrsctp_enable_crc32c_offload()
+        usrsctp_sysctl_set_sctp_ecn_enable(0)
+        usrsctp_sysctl_set_sctp_asconf_enable(0)
+        usrsctp_sysctl_set_sctp_auth_enable(0)
+        usrsctp_sysctl_set_sctp_pr_enable(1)
+        usrsctp_sysctl_set_sctp_nrsack_enable(0)
+        // Without a burst limit: with SACKs only every 8 packets the default of 4 stalls.
+        usrsctp_sysctl_set_sctp_max_burst_default(0)
+        usrsctp_sysctl_set_sctp_fr_max_burst_default(0)
+        usrsctp_sysctl_set_sctp_sack_freq_default(8)
+        usrsctp_sysctl_set_sctp_delayed_sack_time_default(20)
+        usrsctp_sysctl_set_sctp_initial_cwnd(10)
+        usrsctp_sysctl_set_sctp_rto_initial_default(500)
+        usrsctp_sysctl_set_sctp_rto_min_default(200)
+        usrsctp_sysctl_set_sctp_rto_max_default(10_000)
+        usrsctp_sysctl_set_sctp_init_rto_max_default(5_000)
+        usrsctp_sysctl_set_sctp_init_rtx_max_default(12)
+        // Liveness is ICE's affair: an association outlives a path that is gone for a minute.
+        usrsctp_sysctl_set_sctp_assoc_rtx_max_default(30)
+        usrsctp_sysctl_set_sctp_path_rtx_max_default(30)
+        usrsctp_sysctl_set_sctp_sendspace(Self.bufferByteCount)
+        usrsctp_sysctl_set_sctp_recvspace(Self.bufferByteCount)
+    }
+
+    /// Runs `body` with the right to call usrsctp, on behalf of the association `token`.
+    func withLock<Result>(for token: UInt, _ body: () -> Result) -> Result {
+        lock.withLock { _ in
+            unsafe Self.state.caller = token
+            return body()
+        }
+    }
+
+    /// A new number and its mailbox.
+    func register(_ mailbox: SCTPMailbox) -> UInt {
+        lock.withLock { _ in
+            let token = unsafe Self.state.nextToken
+            unsafe Self.state.nextToken += 1
+            unsafe Self.state.mailboxes[token] = mailbox
+            unsafe usrsctp_register_address(UnsafeMutableRawPointer(bitPattern: token))
+            return token
+        }
+    }
+
+    func unregister(_ token: UInt) {
+        lock.withLock { _ in
+            unsafe usrsctp_deregister_address(UnsafeMutableRawPointer(bitPattern: token))
+            unsafe Self.state.mailboxes[token] = nil
+        }
+    }
+
+    /// Marks the association readable. Called by usrsctp inside a locked call.
+    static func setReadable(_ token: UInt) {
+        unsafe state.mailboxes[token]?.isReadable = true
+        if unsafe token != state.caller { unsafe state.mailboxes[token]?.wakeUp?() }
+    }
+
+    /// Advances usrsctp's timers, of all associations, to `now`.
+    func advance(to now: Instant, for token: UInt) {
+        withLock(for: token) {
+            guard let last = unsafe Self.state.lastTick, now >= last else {
+                unsafe Self.state.lastTick = now
+                return
+            }
+            let elapsed = (now - last).wholeMilliseconds
+            guard elapsed >= 10 else { return }
+            unsafe Self.state.lastTick = last + .milliseconds(elapsed)
+            usrsctp_handle_timers(UInt32(clamping: min(elapsed, 60_000)))
+        }
+    }
+
+    /// Forgets the time; for tests that make their own.
+    func resetClock() { lock.withLock { _ in unsafe Self.state.lastTick = nil } }
+}
+
+/// What usrsctp left for one association; touched only while the stack's lock is held.
+final class SCTPMailbox {
+    /// Outgoing packets one behind the other, and their lengths.
+    private(set) var bytes: [UInt8] = []
+    private(set) var lengths: [Int] = []
+    var isReadable = false
+    /// Called when somebody else's call left something here.
+    var wakeUp: (@Sendable () -> Void)?
+
+    /// Bytes of packets beyond which more are dropped: the owner does not drain.
+    private static let byteLimit = 16 << 20
+
+    func put(_ packet: UnsafeRawBufferPointer) {
+        guard bytes.count + packet.count <= Self.byteLimit else { return }
+        unsafe bytes.append(contentsOf: packet)
+        lengths.append(packet.count)
+    }
+
+    /// Swaps the packets out; the given arrays' memory is used for the next ones.
+    func take(_ otherBytes: inout [UInt8], _ otherLengths: inout [Int]) {
+        otherBytes.removeAll(keepingCapacity: true)
+        otherLengths.removeAll(keepingCapacity: true)
+        swap(&bytes, &otherBytes)
+        swap(&lengths, &otherLengths)
+    }
+}
