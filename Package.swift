@@ -54,6 +54,9 @@ let package = Package(
         module("Media", ["COpus", "CVPX", "CYUV"]),
         module("Capture", ["Media", "CALSA", "CV4L2", "CYUV"]),
 
+        // What the command line shows: status line, QR code, figures, JSON lines.
+        module("TerminalUI", []),
+
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
@@ -64,6 +67,7 @@ let package = Package(
         .testTarget(
             name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
             swiftSettings: testSettings),
+        .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
     ]
 )
