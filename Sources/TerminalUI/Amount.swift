@@ -15,7 +15,7 @@ package enum Amount {
         scaled(rate, units: ["bit/s", "kbit/s", "Mbit/s", "Gbit/s"])
     }
 
-    /// A span of time as a clock shows it: `0:07`, `12:34`, `1:02:03`; longer than a day in hours. Never negative.
+    /// A span of time as a clock shows it: `0:07`, `12:34`, `1:02:03`, never negative.
     package static func clock(_ duration: Duration) -> String {
         let seconds = max(0, duration.components.seconds)
         let minutes = seconds / 60
@@ -30,14 +30,14 @@ package enum Amount {
         return value < 1 ? scaled(value * 1e6, units: ["µs", "ms", "s"]) : scaled(value, units: ["s"])
     }
 
-    /// A share in 0 ... 1 in percent: `0 %`, `0.4 %`, `12 %`; `–` when it is not a number.
+    /// A share from 0 to 1 in percent: `0 %`, `0.4 %`, `12 %`; `–` when it is not a number.
     package static func percent(_ share: Double) -> String {
         guard share.isFinite else { return "–" }
         let value = share * 100
         return (value == 0 || abs(value) >= 9.95 ? fixed(value, digits: 0) : fixed(value, digits: 1)) + " %"
     }
 
-    /// A bar of `columns` characters for a share in 0 ... 1, filled in eighths: `██████▌   `.
+    /// A bar of `columns` characters for a share from 0 to 1, filled in eighths: `██████▌   `.
     package static func bar(_ share: Double, columns: Int) -> String {
         let columns = max(0, columns)
         let bounded = share.isFinite ? min(1, max(0, share)) : 0
@@ -64,11 +64,12 @@ package enum Amount {
             value /= 1000
             unit = next
         }
-        let digits = unit == smallest && value == value.rounded() || abs(value) >= 99.95 ? 0 : abs(value) >= 9.995 ? 1 : 2
+        let digits =
+            unit == smallest && value == value.rounded() || abs(value) >= 99.95 ? 0 : abs(value) >= 9.995 ? 1 : 2
         return fixed(value, digits: digits) + " " + unit
     }
 
-    /// `value` with exactly `digits` (0 ... 2) decimals, rounded half away from zero.
+    /// Rounds half away from zero to `digits` decimals, 0 to 2.
     private static func fixed(_ value: Double, digits: Int) -> String {
         let scale = [1.0, 10.0, 100.0][digits]
         let shifted = (abs(value) * scale).rounded()

@@ -90,7 +90,9 @@ package enum JSONValue: Hashable, Sendable {
         }
     }
 
-    /// A string in quotes. U+2028 and U+2029 are escaped too, so that the line is one for every reader.
+    /// Appends a string in quotes.
+    ///
+    /// Everything that could end a line is escaped, so that the line is one for every reader.
     ///
     /// RFC 8259 §7
     private static func append(_ string: String, to text: inout String) {
@@ -102,7 +104,7 @@ package enum JSONValue: Hashable, Sendable {
             case "\n": text += "\\n"
             case "\r": text += "\\r"
             case "\t": text += "\\t"
-            case "\u{00}"..."\u{1F}", "\u{7F}", "\u{2028}", "\u{2029}":
+            case "\u{00}"..."\u{1F}", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}":
                 let digits = String(scalar.value, radix: 16)
                 text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             default: text.unicodeScalars.append(scalar)

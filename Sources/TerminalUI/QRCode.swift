@@ -13,13 +13,16 @@ package struct QRCode: Hashable, Sendable {
         case medium
     }
 
-    /// The size class, 1 ... 20.
+    /// The size class, from 1 to 20.
     package let version: Int
     package let errorCorrection: ErrorCorrection
-    /// Which of the eight masks was laid over the data, 0 ... 7.
+    /// Which of the masks 0 to 7 was laid over the data.
     package let mask: Int
     /// Modules along one side, without the quiet zone: 4 × version + 17.
     package var side: Int { matrix.side }
+
+    /// How hard it is to read, by the standard's measure; of the eight masks the one with the least is taken.
+    package var penalty: Int { matrix.penalty }
 
     private let matrix: QRMatrix
 
@@ -29,7 +32,7 @@ package struct QRCode: Hashable, Sendable {
     }
 
     /// Encodes `text`, with the mask and error correction given instead of the best ones.
-    init?(_ text: String, errorCorrection forced: ErrorCorrection? = nil, mask forcedMask: Int?) {
+    package init?(_ text: String, errorCorrection forced: ErrorCorrection? = nil, mask forcedMask: Int?) {
         let content = Array(text.utf8)
         let least = forced ?? .low
         guard let capacity = QRCapacity.smallest(holding: content.count, errorCorrection: least) else { return nil }
@@ -68,6 +71,7 @@ extension QRCode {
     /// - Parameter coloured: sets black on white by escape sequences, so the code reads on a dark and on a light
     ///   terminal alike. Without, the light modules are drawn with the terminal's own foreground: right on a dark
     ///   terminal, inverted (which most phones read too) on a light one.
+    /// - Returns: the lines from top to bottom, each `renderedColumns` wide.
     package func rendered(coloured: Bool) -> [String] {
         let range = -Self.quietZone..<(side + Self.quietZone)
         return stride(from: range.lowerBound, to: range.upperBound, by: 2).map { row in
@@ -89,7 +93,9 @@ extension QRCode {
     private static let whiteOnDefault = "\u{1B}[38;5;231m"
     private static let reset = "\u{1B}[0m"
 
-    /// Draws the dark modules; the background is light. A last half line has only light modules, drawn as such.
+    /// Draws the dark modules; the background is light.
+    ///
+    /// A last half line has only light modules, drawn as such.
     private static func ink(_ upper: Bool, _ lower: Bool, _ hasLowerHalf: Bool) -> String {
         guard hasLowerHalf else { return "▀" }
         return upper ? (lower ? "█" : "▀") : (lower ? "▄" : " ")

@@ -1,7 +1,7 @@
 /// The square of modules: where patterns, format and data go, and how readable the result is.
 ///
 /// ISO/IEC 18004:2015 §6.3, §7.7 to §7.10
-struct QRMatrix: Hashable {
+package struct QRMatrix: Hashable {
     let version: Int
     let side: Int
     private var dark: [Bool]
@@ -21,7 +21,7 @@ struct QRMatrix: Hashable {
         placeVersion()
     }
 
-    func isDark(column: Int, row: Int) -> Bool {
+    package func isDark(column: Int, row: Int) -> Bool {
         guard (0..<side).contains(column), (0..<side).contains(row) else { return false }
         return dark[row * side + column]
     }
@@ -106,7 +106,7 @@ struct QRMatrix: Hashable {
     /// Version in 6 bits and a (18, 6) BCH code of it.
     ///
     /// ISO/IEC 18004:2015 §7.10
-    static func versionBits(_ version: Int) -> Int {
+    package static func versionBits(_ version: Int) -> Int {
         var remainder = version
         for _ in 0..<12 { remainder = remainder << 1 ^ (remainder >> 11) * 0x1F25 }
         return version << 12 | remainder
@@ -115,7 +115,7 @@ struct QRMatrix: Hashable {
     /// Error correction and mask in 5 bits and a (15, 5) BCH code of them, masked.
     ///
     /// ISO/IEC 18004:2015 §7.9
-    static func formatBits(errorCorrection: QRCode.ErrorCorrection, mask: Int) -> Int {
+    package static func formatBits(errorCorrection: QRCode.ErrorCorrection, mask: Int) -> Int {
         let data = (errorCorrection == .low ? 0b01 : 0b00) << 3 | mask
         var remainder = data
         for _ in 0..<10 { remainder = remainder << 1 ^ (remainder >> 9) * 0x537 }
@@ -170,6 +170,8 @@ struct QRMatrix: Hashable {
         return result
     }
 
+    /// Whether `mask` inverts the module.
+    ///
     /// ISO/IEC 18004:2015 table 10
     private static func inverts(_ mask: Int, _ column: Int, _ row: Int) -> Bool {
         switch mask {

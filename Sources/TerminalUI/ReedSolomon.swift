@@ -1,12 +1,12 @@
 /// Error correction codewords over GF(256) with the polynomial x⁸ + x⁴ + x³ + x² + 1, as QR codes use them.
 ///
 /// ISO/IEC 18004:2015 §7.5.2
-struct ReedSolomon {
+package struct ReedSolomon {
     /// Coefficients of ∏ (x − 2ⁱ) for i in 0 ..< degree, highest power first, without the leading 1.
     private let divisor: [UInt8]
 
-    /// Makes an encoder that adds `degree` codewords (1 ... 255) to each block.
-    init(degree: Int) {
+    /// Makes an encoder that adds `degree` codewords, 1 to 255, to each block.
+    package init(degree: Int) {
         var divisor = [UInt8](repeating: 0, count: degree)
         divisor[degree - 1] = 1
         var root: UInt8 = 1
@@ -21,7 +21,7 @@ struct ReedSolomon {
     }
 
     /// The remainder of `data`, as a polynomial, divided by the generator.
-    func correction(for data: some Sequence<UInt8>) -> [UInt8] {
+    package func correction(for data: some Sequence<UInt8>) -> [UInt8] {
         var remainder = [UInt8](repeating: 0, count: divisor.count)
         for byte in data {
             let factor = byte ^ remainder.removeFirst()

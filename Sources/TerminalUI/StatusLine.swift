@@ -43,7 +43,9 @@ package final class StatusLine: Sendable {
         }
     }
 
-    /// Prints a line of its own above the status. Text from the other side must go through `TerminalText.printable`.
+    /// Prints a line of its own above the status.
+    ///
+    /// Text from the other side must go through `TerminalText.printable`.
     package func print(_ line: String) {
         state.withLock { state in
             guard terminal.isInteractive, !state.isFinished, state.shownColumns != nil else {
@@ -55,7 +57,7 @@ package final class StatusLine: Sendable {
         }
     }
 
-    /// Leaves `lastWords` in place of the line, if given, and shows nothing any more. Once is enough.
+    /// Leaves `lastWords` in place of the line, if given, and shows nothing any more.
     package func finish(_ lastWords: String? = nil) {
         state.withLock { state in
             guard !state.isFinished else { return }
@@ -85,7 +87,9 @@ package final class StatusLine: Sendable {
         return TerminalText.truncated(segments.first ?? "", to: columns)
     }
 
-    /// Moves to the start of what is shown and clears from there. A window made narrower has wrapped the line.
+    /// Moves to the start of what is shown and clears from there.
+    ///
+    /// A window made narrower has wrapped the line.
     private func erasure(_ state: State) -> String {
         guard let shown = state.shownColumns else { return "" }
         let rowsAbove = max(0, shown - 1) / max(1, terminal.columns())

@@ -9,7 +9,11 @@ package struct Terminal: Sendable {
     /// Writes all of the text at once.
     package let write: @Sendable (String) -> Void
 
-    package init(isInteractive: Bool, columns: @escaping @Sendable () -> Int, write: @escaping @Sendable (String) -> Void) {
+    package init(
+        isInteractive: Bool,
+        columns: @escaping @Sendable () -> Int,
+        write: @escaping @Sendable (String) -> Void
+    ) {
         self.isInteractive = isInteractive
         self.columns = columns
         self.write = write
@@ -25,7 +29,8 @@ package struct Terminal: Sendable {
         self.init(
             isInteractive: isatty(descriptor) == 1 && Self.environment("TERM") != "dumb",
             columns: { Self.columns(of: descriptor) },
-            write: { Self.write($0, to: descriptor) })
+            write: { Self.write($0, to: descriptor) }
+        )
     }
 
     /// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
@@ -41,7 +46,9 @@ package struct Terminal: Sendable {
         return status == 0 && size.ws_col > 0 ? Int(size.ws_col) : defaultColumns
     }
 
-    /// Writes until all is out. A closed pipe or a full disk ends it silently: there is nobody left to tell.
+    /// Writes until all is out.
+    ///
+    /// A closed pipe or a full disk ends it silently: there is nobody left to tell.
     private static func write(_ text: String, to descriptor: CInt) {
         var text = text
         text.withUTF8 { buffer in

@@ -23,7 +23,7 @@ package enum TerminalText {
         Unicode.Scalar(0x2400 + control) ?? "\u{FFFD}"
     }
 
-    /// Columns that `text` takes on a terminal. Text with escape sequences must not be measured.
+    /// Columns that `text`, free of escape sequences, takes on a terminal.
     package static func width(of text: some StringProtocol) -> Int {
         text.reduce(0) { $0 + width(of: $1) }
     }
