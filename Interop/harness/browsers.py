@@ -61,14 +61,14 @@ class Page:
 
     ids = itertools.count(1)
 
-    def run(self, body, seconds=30, **args):
+    def run(self, body, timeout=30, **args):
         """What the async function with this body returns; `args` holds the keywords, as JSON."""
         number = next(self.ids)
         self.value(RUNNER % {"id": number, "body": body, "args": json.dumps(args)})
         outcome = wait_until(
             lambda: self.value(f"(o => o === undefined ? {{error: 'the page was reloaded'}} : o.done && o)"
                                f"(window.__outcomes?.[{number}])"),
-            seconds, "a script in the page")
+            timeout, "a script in the page")
         if "error" in outcome:
             raise Failed(f"in the page: {outcome['error']}")
         return outcome["value"]

@@ -79,6 +79,16 @@ class Peer:
                 return at, event
         raise Failed("rtc-peer has printed no statistics yet")
 
+    def wait_for_frames(self, seconds):
+        """Until its statistics say that it decodes the other side's frames; they come once a second."""
+        def decoded():
+            return any(event["event"] == "statistics" and event.get("framesDecoded", 0) >= 2
+                       for _, event in self.events)
+        try:
+            wait_until(decoded, seconds, "rtc-peer's first decoded frames")
+        except Failed as error:
+            raise Failed(f"{error}; it said {[event for _, event in self.events][-3:]}") from None
+
     def rate(self, member, seconds=4, peer=None):
         """How fast a counter of the statistics grows, per second, over about that long from now on."""
         wait_until(lambda: self.find("statistics"), 5, "rtc-peer's first statistics")
