@@ -317,6 +317,7 @@ class AiortcCall(Scenario):
     """rtc-peer with aiortc, which reports what it saw when the call is over."""
 
     seconds = 8
+    aiortc = None
 
     def start_aiortc(self, server, room):
         script = os.path.join(os.path.dirname(__file__), "../aiortc_peer.py")
@@ -332,7 +333,7 @@ class AiortcCall(Scenario):
         return self.peer.wait_for("ready")
 
     def tear_down(self):
-        if self.aiortc.poll() is None:
+        if self.aiortc and self.aiortc.poll() is None:
             self.aiortc.kill()
         super().tear_down()
 

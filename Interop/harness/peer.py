@@ -18,7 +18,8 @@ class Peer:
         self.log_path, self.events, self.changed = log_path, [], threading.Condition()
         self.process = start([PROGRAM, command, "--json", *map(str, arguments)], log_path,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def __enter__(self):
         return self
@@ -56,13 +57,14 @@ class Peer:
                 if event:
                     return event
                 left = end - time.monotonic()
-                if left <= 0 or (self.process.poll() is not None and left < seconds - 1):
-                    seen = ", ".join(dict.fromkeys(event["event"] for _, event in self.events[since:])) or "nothing"
-                    ended = self.process.poll()
-                    state = "" if ended is None else f"; it exited with {ended}: {tail(self.log_path, 5)}"
+                status = self.process.poll()
+                # Once it has ended, its last lines need a moment to get here.
+                if left <= 0 or (status is not None and not self.reader.is_alive()):
                     wanted = " ".join([f'"{kind}"', *(f"{key}={value}" for key, value in members.items())])
-                    raise Failed(f"rtc-peer said no {wanted} within {seconds:g} s, but {seen}{state}")
-                self.changed.wait(min(left, 0.2))
+                    seen = ", ".join(dict.fromkeys(event["event"] for _, event in self.events[since:])) or "nothing"
+                    when = f"within {seconds:g} s" if status is None else f"before it exited with {status}"
+                    raise Failed(f"rtc-peer did not say {wanted} {when}; it said {seen}")
+                self.changed.wait(min(left, 0.1))
 
     def send(self, **command):
         """One JSON line on its standard input: chat="text", sendFile="/path" or hangup=True."""
