@@ -54,7 +54,7 @@ let package = Package(
         module("SRTP", ["SansIO", "CSRTP"]),
         module("SCTP", ["SansIO", "CUSRSCTP", "CCRC32C"]),
         module("SDP", ["SansIO"]),
-        module("RTP", ["SansIO", .product(name: "BasicContainers", package: "swift-collections"), .product(name: "DequeModule", package: "swift-collections")]),
+        module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
 
@@ -70,6 +70,8 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        // What the command line shows: status line, QR code, figures, JSON lines.
+        module("TerminalUI", []),
 
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
@@ -81,6 +83,7 @@ let package = Package(
         .testTarget(
             name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
             swiftSettings: testSettings),
+        .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
     ]
 )

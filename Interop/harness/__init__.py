@@ -1,0 +1,1 @@
+"""What the interoperability tests are made of; Interop/run is the program."""

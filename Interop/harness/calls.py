@@ -1,0 +1,403 @@
+"""The scenarios: rtc-peer with each browser, with several pages, with itself, with aiortc."""
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+from .browsers import Chromium, Firefox
+from .peer import Peer
+from .processes import Failed, tail
+from .recordings import (BARS, COLOUR_TOLERANCE, check_camera, check_microphone, check_pattern, check_tone, largest,
+                         rising_share)
+from .scenarios import Scenario, check
+from .webpage import CallPage
+
+MEBIBYTE = 1 << 20
+TONE_HERTZ = 440
+# The moving pattern and the tone in place of camera and microphone.
+SYNTHETIC = ("--test-pattern",)
+
+
+def check_same_rate(what, received, sent, tolerance=0.10):
+    if sent < 5:
+        raise Failed(f"{what}: only {sent:.1f} frames a second were sent")
+    if abs(received - sent) > tolerance * sent:
+        raise Failed(f"{what}: {received:.1f} frames a second were decoded, but {sent:.1f} sent")
+
+
+class BrowserCall(Scenario):
+    """`rtc-peer call` with its own server and page, and one browser."""
+
+    browser_class = Chromium
+
+    def set_up(self):
+        self.browser = self.use(self.browser_class(self.path("browser.log")))
+        self.page = CallPage(self.browser.page)
+        self.peer = self.call("rtc-peer.log")
+
+    def call(self, log_name):
+        peer = self.use(Peer("call", "--listen", "127.0.0.1:0", *SYNTHETIC, "--record", self.folder("recordings"),
+                             "--downloads", self.folder("downloads"), log_path=self.path(log_name)))
+        self.url = peer.wait_for("ready")["url"]
+        return peer
+
+    def screenshot(self, path):
+        self.browser.page.save_screenshot(path)
+
+    @check("both sides decode frames within 5 s of opening the page", essential=True)
+    def connects(self):
+        self.page.open(self.url)
+        started = time.monotonic()
+        self.page.wait_until_connected(seconds=5)
+        self.peer.wait_for_frames(max(1, 5 - (time.monotonic() - started)))
+
+    @check("the page decodes frames at the rate at which rtc-peer sends them")
+    def page_rate(self):
+        sent, page = self.rates()
+        check_same_rate("rtc-peer to page", page["decoded"], sent["framesSent"])
+
+    @check("rtc-peer decodes frames at the rate at which the page sends them")
+    def peer_rate(self):
+        sent, page = self.rates()
+        check_same_rate("page to rtc-peer", sent["framesDecoded"], page["sent"])
+
+    def rates(self):
+        """Both sides' rates over the same seconds."""
+        self.peer.wait_for("statistics")
+        begin, first = self.peer.statistics()
+        page = self.page.rates(seconds=5)[0]
+        end, last = self.peer.statistics()
+        missing = [key for key in ("framesSent", "framesDecoded") if key not in last]
+        if missing or end - begin < 3:
+            raise Failed(f"rtc-peer's statistics stopped or lack {missing}: {last}")
+        return {key: (last[key] - first[key]) / (end - begin) for key in ("framesSent", "framesDecoded")}, page
+
+    @check("the page shows the test pattern's colours and its rising counter")
+    def page_pattern(self):
+        self.page.check_pattern()
+
+    @check("the page plays the tone of 440 Hz")
+    def page_tone(self):
+        self.page.check_tone(TONE_HERTZ)
+
+    @check("chat text goes both ways")
+    def chat(self):
+        self.page.say("Grüße from the page <b>1</b>")
+        said = self.peer.wait_for("chat")
+        if said.get("text") != "Grüße from the page <b>1</b>":
+            raise Failed(f"rtc-peer got {said}")
+        self.peer.send(chat="and from rtc-peer <i>2</i> 🦊")
+        self.page.wait_for_chat("and from rtc-peer <i>2</i> 🦊")
+
+    @check("a file of 10 MiB goes from the page to rtc-peer, with the same hash")
+    def file_to_peer(self):
+        wanted = self.page.send_file("from the page.bin", 10 * MEBIBYTE, 12345)
+        event = self.peer.wait_for("file", 30, direction="received")
+        with open(event.get("path") or os.path.join(self.path("downloads"), event["name"]), "rb") as file:
+            stored = hashlib.sha256(file.read()).hexdigest()
+        if not (event["bytes"] == 10 * MEBIBYTE and event["sha256"] == stored == wanted):
+            raise Failed(f"sent {wanted}, stored {stored}, reported {event}")
+
+    @check("a file of 10 MiB goes from rtc-peer to the page, with the same hash")
+    def file_to_page(self):
+        content = hashlib.shake_128(b"rtc-peer").digest(10 * MEBIBYTE)
+        path = self.path("from rtc-peer.bin")
+        with open(path, "wb") as file:
+            file.write(content)
+        self.peer.send(sendFile=path)
+        received = self.page.received_file_hash("from rtc-peer.bin", 30)
+        if received != hashlib.sha256(content).hexdigest():
+            raise Failed(f"the page received another content: {received}")
+        os.remove(path)
+
+    @check("a reload of the page resumes the call within 3 s")
+    def reload(self):
+        self.browser.page.reload()
+        started = time.monotonic()
+        # The old page may still answer for a moment.
+        self.browser.page.wait_for("performance.now() < 3500 && document.readyState === 'complete'", 3, "the reload")
+        self.page.wait_until_connected(seconds=max(0.5, 3 - (time.monotonic() - started)))
+
+    @check("hanging up on the page ends rtc-peer")
+    def page_hangs_up(self):
+        time.sleep(4)  # something to find in the recording of this last connection as well
+        self.page.hang_up()
+        self.peer.wait_for("ended", 5)
+        status = self.peer.wait_for_exit()
+        if status:
+            raise Failed(f"rtc-peer exited with {status}")
+
+    @check("rtc-peer's recording shows the browser's fake camera")
+    def recorded_picture(self):
+        check_camera(largest(self.path("recordings"), "ivf"), self.browser.name).save_screenshot(
+            self.path("recording.png"))
+
+    @check("the browser's fake microphone is heard in rtc-peer's recording")
+    def recorded_sound(self):
+        check_microphone(largest(self.path("recordings"), "wav"), self.browser.name)
+
+    @check("rtc-peer's hanging up ends the call on the page")
+    def peer_hangs_up(self):
+        peer = self.call("rtc-peer-2.log")
+        self.page.open(self.url)
+        self.page.wait_until_connected(seconds=10)
+        peer.send(hangup=True)
+        peer.wait_for("ended", 5)
+        self.page.wait_until_ended()
+        status = peer.wait_for_exit()
+        if status:
+            raise Failed(f"rtc-peer exited with {status}")
+
+
+class ChromiumCall(BrowserCall):
+    name = "chromium"
+    browser_class = Chromium
+
+
+class FirefoxCall(BrowserCall):
+    name = "firefox"
+    browser_class = Firefox
+
+
+class Mesh(Scenario):
+    """Several pages in the room of one rtc-peer: each has a connection with each."""
+
+    # Two cores carry all encoders and decoders of all pages: their cameras are slow.
+    camera_fps = 10
+
+    def start_peer(self):
+        self.peer = self.use(Peer("call", "--listen", "127.0.0.1:0", *SYNTHETIC, log_path=self.path("rtc-peer.log")))
+        self.url = self.peer.wait_for("ready")["url"]
+        self.pages = []
+
+    def screenshot(self, path):
+        for number, page in enumerate(self.pages):
+            page.page.save_screenshot(path.replace(".png", f"-page-{number + 1}.png"))
+
+    def join(self, page):
+        page = CallPage(page)
+        page.open(self.url)
+        self.pages.append(page)
+
+    def check_all_connected(self, seconds=40):
+        """Each page has one connection with each other participant, and frames come on all of them."""
+        others = len(self.pages)
+        for page in self.pages:
+            page.wait_until_connected(others, seconds)
+        for number, page in enumerate(self.pages):
+            still = [rate for rate in page.rates(3) if rate["decoded"] < 1]
+            if still:
+                raise Failed(f"page {number + 1} has {len(still)} connection(s) on which no frames come: {still}")
+        connected = {event["peer"] for _, event in self.peer.events
+                     if event["event"] == "peer" and event["state"] == "connected"}
+        if len(connected) != others:
+            raise Failed(f"rtc-peer reports {len(connected)} connected peers, not {others}")
+
+
+class TwoBrowsers(Mesh):
+    name = "two browsers"
+
+    def set_up(self):
+        self.start_peer()
+        self.chromium = self.use(Chromium(self.path("chromium.log"), self.camera_fps))
+        self.firefox = self.use(Firefox(self.path("firefox.log"), self.camera_fps))
+
+    @check("a second browser in the room gets its own connections", essential=True)
+    def second_joins(self):
+        self.join(self.chromium.page)
+        self.pages[0].wait_until_connected(seconds=10)
+        self.join(self.firefox.page)
+        self.check_all_connected()
+
+    @check("when one leaves, the others stay connected")
+    def one_leaves(self):
+        self.pages.pop().hang_up()
+        time.sleep(1)
+        self.check_all_connected()
+
+
+class FourPages(Mesh):
+    name = "four pages"
+
+    def set_up(self):
+        self.start_peer()
+        self.chromium = self.use(Chromium(self.path("chromium.log"), self.camera_fps))
+
+    @check("four pages and rtc-peer all see each other")
+    def four_join(self):
+        self.join(self.chromium.page)
+        for _ in range(3):
+            self.join(self.chromium.open_page())
+        self.check_all_connected(60)
+
+
+class TwoPeers(Scenario):
+    """rtc-peer with rtc-peer: no browser. Subclasses say through which server."""
+
+    def set_up(self):
+        self.first, self.second = self.start_peers()
+
+    def start(self, number, *arguments):
+        return self.use(Peer("call", *arguments, *SYNTHETIC, "--record", self.folder(f"recordings-{number}"),
+                             "--downloads", self.folder(f"downloads-{number}"),
+                             log_path=self.path(f"rtc-peer-{number}.log")))
+
+    def screenshot(self, path):
+        """What was recorded so far is only whole after the end."""
+
+    @check("both decode frames within 5 s", essential=True)
+    def connects(self):
+        for peer in (self.first, self.second):
+            peer.wait_for_frames(5)
+
+    @check("frames are decoded at the rate at which they are sent")
+    def rate(self):
+        sent = self.first.rate("framesSent")
+        check_same_rate("rtc-peer to rtc-peer", self.second.rate("framesDecoded"), sent)
+
+    @check("chat text goes both ways")
+    def chat(self):
+        self.first.send(chat="one")
+        self.second.wait_for("chat", 5, text="one")
+        self.second.send(chat="two")
+        self.first.wait_for("chat", 5, text="two")
+
+    @check("a file of 10 MiB arrives with the same hash")
+    def file(self):
+        content = hashlib.shake_128(b"between peers").digest(10 * MEBIBYTE)
+        path = self.path("content.bin")
+        with open(path, "wb") as file:
+            file.write(content)
+        self.first.send(sendFile=path)
+        event = self.second.wait_for("file", 30, direction="received")
+        os.remove(path)
+        if event["sha256"] != hashlib.sha256(content).hexdigest():
+            raise Failed(f"another content arrived: {event}")
+
+    @check("hanging up on one side ends the other")
+    def hang_up(self):
+        self.first.send(hangup=True)
+        for peer in (self.first, self.second):
+            peer.wait_for("ended", 5)
+            status = peer.wait_for_exit()
+            if status:
+                raise Failed(f"rtc-peer exited with {status}; {tail(peer.log_path, 3)}")
+
+    @check("each recorded the other's pattern and tone")
+    def recordings(self):
+        for number in (1, 2):
+            pictures = check_pattern(largest(self.path(f"recordings-{number}"), "ivf"))
+            pictures.save_screenshot(self.path(f"recording-{number}.png"))
+            check_tone(largest(self.path(f"recordings-{number}"), "wav"), TONE_HERTZ)
+
+
+class PeersThroughServe(TwoPeers):
+    name = "rtc-peer to rtc-peer through rtc-peer serve"
+
+    def start_peers(self):
+        server = self.use(Peer("serve", "--listen", "127.0.0.1:0", log_path=self.path("serve.log")))
+        url = server.wait_for("ready")["url"]
+        first = self.start(1, "--server", url, "--room", "interop")
+        first.wait_for("ready")
+        return first, self.start(2, "--server", url, "--room", "interop")
+
+
+class PeersThroughEmbedded(TwoPeers):
+    name = "rtc-peer to rtc-peer through its own server"
+
+    def start_peers(self):
+        first = self.start(1, "--listen", "127.0.0.1:0")
+        ready = first.wait_for("ready")
+        return first, self.start(2, "--server", ready["server"], "--room", ready["room"])
+
+
+class AiortcCall(Scenario):
+    """rtc-peer with aiortc, which reports what it saw when the call is over."""
+
+    seconds = 8
+    aiortc = None
+
+    def start_aiortc(self, server, room):
+        script = os.path.join(os.path.dirname(__file__), "../aiortc_peer.py")
+        with open(self.path("aiortc.log"), "wb") as log:
+            self.aiortc = subprocess.Popen(
+                [os.environ.get("AIORTC_PYTHON", sys.executable), script, "--server", server, "--room", room, "--seconds",
+                 str(self.seconds), "--screenshot", self.path("aiortc.png")], stdout=subprocess.PIPE, stderr=log)
+        self.logs.append(self.path("aiortc.log"))
+
+    def start_peer(self, *arguments):
+        self.peer = self.use(Peer("call", *arguments, *SYNTHETIC, "--record", self.folder("recordings"),
+                                  log_path=self.path("rtc-peer.log")))
+        return self.peer.wait_for("ready")
+
+    def tear_down(self):
+        if self.aiortc and self.aiortc.poll() is None:
+            self.aiortc.kill()
+        super().tear_down()
+
+    @check("connects, and both decode frames", essential=True)
+    def connects(self):
+        self.peer.wait_for_frames(10)
+        rate = self.peer.rate("framesDecoded", 4)
+        if rate < 20:
+            raise Failed(f"rtc-peer decodes {rate:.1f} frames a second of aiortc's 30")
+
+    @check("chat text goes both ways")
+    def chat(self):
+        self.peer.wait_for("chat", 5, text="hello from aiortc")
+        self.peer.send(chat="hello aiortc")
+        self.peer.wait_for("chat", 5, text="echo:hello aiortc")
+
+    @check("aiortc sees the pattern and hears the tone")
+    def seen_by_aiortc(self):
+        output, _ = self.aiortc.communicate(timeout=self.seconds + 20)
+        try:
+            report = json.loads(output)
+        except ValueError:
+            raise Failed("aiortc ended without a report: " + tail(self.path("aiortc.log"))) from None
+        if report.get("video_frames", 0) < 20 * self.seconds / 2 or not report.get("bars"):
+            raise Failed(f"aiortc decoded {report.get('video_frames', 0)} frames: {report}")
+        if any(abs(a - b) > COLOUR_TOLERANCE for seen, wanted in zip(report["bars"], BARS)
+               for a, b in zip(seen, wanted)):
+            raise Failed(f"aiortc sees {report['bars']}, not {BARS}")
+        if rising_share(report["counters"]) < 0.9:
+            raise Failed(f"the counter does not rise: {report['counters']}")
+        if abs(report.get("tone", 0) - TONE_HERTZ) > 5:
+            raise Failed(f"aiortc hears {report.get('tone')} Hz, not {TONE_HERTZ}")
+
+    @check("rtc-peer ends when aiortc leaves, and recorded its pattern and tone")
+    def recordings(self):
+        self.peer.wait_for("ended", 5)
+        check_pattern(largest(self.path("recordings"), "ivf")).save_screenshot(self.path("recording.png"))
+        check_tone(largest(self.path("recordings"), "wav"), TONE_HERTZ)
+
+
+class AiortcOffers(AiortcCall):
+    name = "aiortc offers"
+
+    def set_up(self):
+        ready = self.start_peer("--listen", "127.0.0.1:0")
+        self.start_aiortc(ready["server"], ready["room"])
+
+
+class AiortcAnswers(AiortcCall):
+    name = "aiortc answers"
+    # It waits for rtc-peer before the call begins.
+    seconds = 12
+
+    def set_up(self):
+        server = self.use(Peer("serve", "--listen", "127.0.0.1:0", log_path=self.path("serve.log")))
+        url = server.wait_for("ready")["url"]
+        self.start_aiortc(url, "interop")
+        end = time.monotonic() + 15
+        while "joined" not in tail(self.path("aiortc.log")):
+            if time.monotonic() > end or self.aiortc.poll() is not None:
+                raise Failed("aiortc did not join: " + tail(self.path("aiortc.log")))
+            time.sleep(0.1)
+        self.start_peer("--server", url, "--room", "interop")
+
+
+SCENARIOS = [ChromiumCall, FirefoxCall, TwoBrowsers, FourPages, PeersThroughServe, PeersThroughEmbedded, AiortcOffers,
+             AiortcAnswers]

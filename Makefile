@@ -1,0 +1,72 @@
+# Everything a person types. `make help` lists it; ARGS= passes options on:
+#   make call ARGS="--listen 0.0.0.0:8443 --tls"     make test ARGS="--filter ICE"
+
+ARGS ?=
+RTC_PEER := .build/release/rtc-peer
+SWIFT_FOLDERS := Package.swift $(wildcard Sources Tests Examples Benchmarks Fuzz)
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: call build test test-browser test-asan test-tsan examples bench bench-data lint format docs clean help dependencies test-dependencies
+
+## call: install what is missing, build, and start a call: open the printed address in a browser
+call: build
+	@$(RTC_PEER) call $(ARGS)
+
+## build: install what is missing and build rtc-peer and the libraries in release mode
+build: dependencies
+	@swift build -c release --product rtc-peer
+
+## test: install what is missing, build, run all unit tests
+test: test-dependencies
+	@scripts/unit-tests $(ARGS)
+
+## test-browser: real calls with Chromium, Firefox, aiortc and a second rtc-peer; screenshots go to artifacts/
+test-browser: test-dependencies build
+	@Interop/run $(ARGS)
+
+## test-asan: the unit tests under the Address Sanitizer
+test-asan: dependencies
+	@scripts/unit-tests --sanitize=address --scratch-path .build-asan $(ARGS)
+
+## test-tsan: the unit tests under the Thread Sanitizer
+test-tsan: dependencies
+	@scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
+
+## examples: build every program in Examples/
+examples: dependencies
+	@scripts/build-examples
+
+## bench: print the tables of all benchmarks
+bench: dependencies
+	@BENCHMARKS=1 swift run -c release peer-bench tables $(ARGS)
+
+## bench-data: print the data channel's table only
+bench-data: dependencies
+	@BENCHMARKS=1 swift run -c release peer-bench tables --only data $(ARGS)
+
+## lint: check the format of every Swift file; changes nothing
+lint:
+	@swift format lint --strict --recursive --parallel $(SWIFT_FOLDERS)
+
+## format: bring every Swift file into the project's format
+format:
+	@swift format --in-place --recursive --parallel $(SWIFT_FOLDERS)
+
+## docs: build the DocC pages of the public API into .build/docs
+docs: dependencies
+	@scripts/build-docs
+
+## clean: remove everything that was built, and the tests' artefacts
+clean:
+	@rm -rf .build .build-* artifacts
+
+dependencies:
+	@scripts/install-dependencies
+
+test-dependencies:
+	@scripts/install-dependencies --test
+
+help:
+	@echo 'Usage: make TARGET [ARGS="options"]'; echo
+	@sed -n 's/^## \([a-z-]*\): \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
