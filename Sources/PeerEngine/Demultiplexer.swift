@@ -1,4 +1,4 @@
-package import SansIO
+internal import SansIO
 
 /// What the first byte of a datagram says it is. RFC 7983 §7
 package enum DatagramKind {

@@ -6,7 +6,7 @@
 
 package import DTLS
 package import ICE
-package import RTP
+internal import RTP
 package import SCTP
 package import SansIO
 internal import SRTP
@@ -200,7 +200,7 @@ package final class PeerEngine {
 
     private func sendSCTPPackets() {
         guard hasStartedSCTP else { return }
-        channels.drainPackets { [dtls] packet in
+        unsafe channels.drainPackets { [dtls] packet in
             do { try unsafe dtls.send(packet) } catch { dropped.unsentSCTP += 1 }
         }
     }

@@ -1,6 +1,6 @@
 package import DTLS
 package import ICE
-package import RTP
+internal import RTP
 package import SCTP
 
 /// The states of ICE and DTLS together. webrtc-pc §4.3.3
