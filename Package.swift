@@ -41,7 +41,7 @@ let package = Package(
         system("CVPX", pkgConfig: "vpx", apt: "libvpx-dev"),
         system("CALSA", pkgConfig: "alsa", apt: "libasound2-dev"),
         system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
-        system("CNet", pkgConfig: nil, apt: "libc6-dev"),
+        system("CLinux", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
 
         .target(name: "CCRC32C"),
@@ -59,14 +59,14 @@ let package = Package(
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
 
         // Media.
-        module("Media", ["COpus", "CVPX", "CYUV"]),
-        module("Capture", ["Media", "CALSA", "CV4L2", "CYUV"]),
+        module("Media", ["CLinux", "COpus", "CVPX", "CYUV"]),
+        module("Capture", ["Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
 
         // The library and the tool.
         module(
             "PeerConnection",
             [
-                "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media", "Capture", "CNet",
+                "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media", "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -1,4 +1,4 @@
-internal import CNet
+internal import CLinux
 internal import Glibc
 internal import SansIO
 

@@ -1,4 +1,4 @@
-internal import CNet
+internal import CLinux
 internal import Glibc
 internal import NIOPosix
 internal import SansIO

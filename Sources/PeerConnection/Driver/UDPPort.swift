@@ -1,4 +1,4 @@
-internal import CNet
+internal import CLinux
 internal import Glibc
 internal import NIOCore
 internal import NIOPosix
@@ -109,7 +109,7 @@ final class UDPPort {
 
     private func write(_ bytes: UnsafeRawBufferPointer, segment: UInt16, to remote: TransportAddress) -> Int {
         unsafe remote.withSockaddr { address, length in
-            unsafe cnet_sendmsg(descriptor, bytes.baseAddress, bytes.count, address, length, segment)
+            unsafe clinux_sendmsg(descriptor, bytes.baseAddress, bytes.count, address, length, segment)
         }
     }
 

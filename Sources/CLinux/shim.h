@@ -1,20 +1,27 @@
-#ifndef CNET_SHIM_H
-#define CNET_SHIM_H
+#ifndef CLINUX_SHIM_H
+#define CLINUX_SHIM_H
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
 #endif
 
+/* eventfd's header and prctl, which is variadic, are not in the Glibc module. */
+static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+static inline int clinux_blocking_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
+static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
 /* CMSG_* are macros: sends `length` bytes as datagrams of `segment` bytes (UDP GSO; 0: one datagram).
    Returns the bytes sent, or -errno. */
-static inline ssize_t cnet_sendmsg(int descriptor, const void *bytes, size_t length, const struct sockaddr *address,
+static inline ssize_t clinux_sendmsg(int descriptor, const void *bytes, size_t length, const struct sockaddr *address,
                                    socklen_t address_length, uint16_t segment) {
     struct iovec vector = {(void *)bytes, length};
     union {

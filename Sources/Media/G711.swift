@@ -1,0 +1,98 @@
+/// PCMU and PCMA at 8 kHz, one byte a sample. ITU-T G.711, RFC 3551 §4.5.14
+public enum G711: Sendable {
+    /// µ-law, used in North America and Japan.
+    case muLaw
+    /// A-law, used elsewhere.
+    case aLaw
+
+    /// The bytes of samples.
+    public func encode(_ samples: [Int16]) -> [UInt8] {
+        switch self {
+        case .muLaw: samples.map(Self.encodeMuLaw)
+        case .aLaw: samples.map(Self.encodeALaw)
+        }
+    }
+
+    /// The samples of bytes.
+    public func decode(_ bytes: [UInt8]) -> [Int16] {
+        switch self {
+        case .muLaw: bytes.map(Self.decodeMuLaw)
+        case .aLaw: bytes.map(Self.decodeALaw)
+        }
+    }
+
+    private static func encodeMuLaw(_ sample: Int16) -> UInt8 {
+        let sign: UInt8 = sample < 0 ? 0x80 : 0
+        let magnitude = min(abs(Int(sample)), 32_635) + 132
+        let exponent = max(0, (Int.bitWidth - 1 - magnitude.leadingZeroBitCount) - 7)
+        let mantissa = (magnitude >> (exponent + 3)) & 0x0F
+        return ~(sign | UInt8(exponent << 4) | UInt8(mantissa))
+    }
+
+    private static func decodeMuLaw(_ byte: UInt8) -> Int16 {
+        let value = ~byte
+        let exponent = Int(value >> 4 & 7)
+        let magnitude = ((Int(value & 0x0F) << 3) + 132) << exponent - 132
+        return Int16(clamping: value & 0x80 == 0 ? magnitude : -magnitude)
+    }
+
+    private static func encodeALaw(_ sample: Int16) -> UInt8 {
+        let sign: UInt8 = sample >= 0 ? 0x80 : 0
+        let magnitude = min(sample >= 0 ? Int(sample) : -Int(sample) - 1, 32_767)
+        let exponent = max(0, (Int.bitWidth - 1 - max(magnitude, 1).leadingZeroBitCount) - 7)
+        let mantissa = exponent == 0 ? magnitude >> 4 : (magnitude >> (exponent + 3)) & 0x0F
+        return (sign | UInt8(exponent << 4) | UInt8(mantissa & 0x0F)) ^ 0x55
+    }
+
+    private static func decodeALaw(_ byte: UInt8) -> Int16 {
+        let value = byte ^ 0x55
+        let exponent = Int(value >> 4 & 7)
+        var magnitude = Int(value & 0x0F) << 4 + 8
+        if exponent > 0 { magnitude = (magnitude + 256) << (exponent - 1) }
+        return Int16(clamping: value & 0x80 != 0 ? magnitude : -magnitude)
+    }
+}
+
+/// Turns sound of one rate into another, one channel or two, by linear interpolation; keeps its place between blocks.
+public struct Resampler: Sendable {
+    /// Samples a second that come in.
+    public let inputRate: Int
+    /// Samples a second that go out.
+    public let outputRate: Int
+    /// Channels.
+    public let channelCount: Int
+    private var position = 0.0
+    private var last: [Int16]
+
+    /// A resampler between two rates.
+    public init(inputRate: Int, outputRate: Int, channelCount: Int) {
+        self.inputRate = max(1, inputRate)
+        self.outputRate = max(1, outputRate)
+        self.channelCount = max(1, channelCount)
+        last = Array(repeating: 0, count: self.channelCount)
+    }
+
+    /// The block at the other rate.
+    public mutating func process(_ samples: [Int16]) -> [Int16] {
+        guard inputRate != outputRate else { return samples }
+        let count = samples.count / channelCount
+        guard count > 0 else { return [] }
+        let step = Double(inputRate) / Double(outputRate)
+        var result: [Int16] = []
+        result.reserveCapacity(Int(Double(count) / step + 2) * channelCount)
+        // Position 0 is the last sample of the block before.
+        while position < Double(count) {
+            let index = Int(position)
+            let fraction = position - Double(index)
+            for channel in 0..<channelCount {
+                let before = index == 0 ? last[channel] : samples[(index - 1) * channelCount + channel]
+                let after = samples[index * channelCount + channel]
+                result.append(Int16(clamping: Int((Double(before) + (Double(after) - Double(before)) * fraction).rounded())))
+            }
+            position += step
+        }
+        position -= Double(count)
+        for channel in 0..<channelCount { last[channel] = samples[(count - 1) * channelCount + channel] }
+        return result
+    }
+}

@@ -1,0 +1,35 @@
+/// Gives pictures until it is stopped: a camera, a file, a test pattern.
+public protocol VideoSource: AnyObject, Sendable {
+    /// What it calls itself, as a camera's name.
+    var label: String { get }
+    /// Starts; `deliver` is called with each picture, on a thread of the source's own.
+    ///
+    /// - Throws: `MediaError` if it cannot start.
+    func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws
+    /// Stops. After it returns no more pictures are delivered.
+    func stop()
+}
+
+/// Gives sound until it is stopped: a microphone, a file, a tone.
+public protocol AudioSource: AnyObject, Sendable {
+    /// What it calls itself.
+    var label: String { get }
+    /// Starts; `deliver` is called with each block, usually of 20 ms, on a thread of the source's own.
+    ///
+    /// - Throws: `MediaError` if it cannot start.
+    func start(deliver: @escaping @Sendable (AudioFrame) -> Void) throws
+    /// Stops. After it returns no more blocks are delivered.
+    func stop()
+}
+
+/// Takes pictures: a recorder, a window.
+public protocol VideoSink: AnyObject, Sendable {
+    /// Takes a picture; returns at once. Called on the thread that made it.
+    func take(_ frame: VideoFrame)
+}
+
+/// Takes sound: a recorder, a loudspeaker.
+public protocol AudioSink: AnyObject, Sendable {
+    /// Takes a block; returns at once. Called on the thread that made it.
+    func take(_ frame: AudioFrame)
+}
