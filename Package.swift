@@ -84,6 +84,7 @@ let package = Package(
             name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
             swiftSettings: testSettings),
         .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
+        .testTarget(name: "PeerConnectionTests", dependencies: ["PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"], swiftSettings: testSettings),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
     ]
 )

@@ -1,1 +1,1 @@
-// placeholder
+// Capture: cameras, microphones, files and synthetic sources.

@@ -119,6 +119,8 @@ package final class PeerEngine {
         updateConnectionState()
     }
 
+    package var hasEvents: Bool { !events.isEmpty }
+
     /// The next event, oldest first.
     package func nextEvent() -> PeerEvent? { events.pop() }
 

@@ -47,6 +47,8 @@ struct EventQueue<Event> {
     private var events: [Event] = []
     private var head = 0
 
+    var isEmpty: Bool { head == events.count }
+
     mutating func push(_ event: Event) { events.append(event) }
 
     mutating func pop() -> Event? {

@@ -1,3 +1,4 @@
+internal import NIOCore
 internal import PeerEngine
 internal import Synchronization
 

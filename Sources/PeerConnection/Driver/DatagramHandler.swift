@@ -15,7 +15,7 @@ final class DatagramHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let envelope = Self.unwrapInboundIn(data)
-        driver.assumeIsolated { $0.receive(envelope, on: port) }
+        driver.assumeIsolated { [port] in $0.receive(envelope, on: port) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -23,10 +23,10 @@ final class DatagramHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        driver.assumeIsolated { $0.portFailed(port, error: error) }
+        driver.assumeIsolated { [port] in $0.portFailed(port, error: error) }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        driver.assumeIsolated { $0.portClosed(port) }
+        driver.assumeIsolated { [port] in $0.portClosed(port) }
     }
 }

@@ -25,8 +25,8 @@ enum NetworkInterfaces {
         var next = unsafe list
         while let entry = unsafe next {
             unsafe next = entry.pointee.ifa_next
-            guard unsafe entry.pointee.ifa_flags & UInt32(IFF_UP.rawValue) != 0,
-                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe ipAddress(address),
+            guard unsafe entry.pointee.ifa_flags & UInt32(IFF_UP) != 0,
+                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(address)?.ip,
                 !ip.isUnspecified, !ip.isMulticast, !ip.isLinkLocal
             else { continue }
             let local = unsafe LocalAddress(ip: ip, interfaceName: String(cString: entry.pointee.ifa_name))
@@ -34,24 +34,5 @@ enum NetworkInterfaces {
         }
         if includesLoopback ?? found.isEmpty { found += loopback }
         return Array(found.prefix(addressLimit))
-    }
-
-    static func ipAddress(_ address: UnsafeMutablePointer<sockaddr>) -> IPAddress? {
-        switch unsafe Int32(address.pointee.sa_family) {
-        case AF_INET:
-            return unsafe address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                unsafe IPAddress(v4: UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
-            }
-        case AF_INET6:
-            return unsafe address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { v6 in
-                unsafe withUnsafeBytes(of: v6.pointee.sin6_addr) { bytes in
-                    unsafe IPAddress(
-                        v6High: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
-                        v6Low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
-                        scopeID: v6.pointee.sin6_scope_id)
-                }
-            }
-        default: return nil
-        }
     }
 }

@@ -1,7 +1,9 @@
+internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SCTP
 internal import SansIO
+internal import Synchronization
 
 extension PeerDriver {
     /// Opens a channel that the application made. On the event loop.
@@ -76,7 +78,7 @@ extension PeerDriver {
         for message in messages {
             guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else { continue }
             do {
-                try engine.channels.send(message.bytes.span.bytes, isText: message.isText, on: handle, at: now)
+                unsafe try engine.channels.send(message.bytes.span.bytes, isText: message.isText, on: handle, at: now)
             } catch {
                 log.warning("data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)")
             }

@@ -1,4 +1,5 @@
 internal import ICE
+internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
@@ -30,7 +31,7 @@ extension PeerDriver {
                 address, portRange: configuration.portRange, id: id, eventLoop: eventLoop,
                 handler: { DatagramHandler(driver: self, port: id) },
                 onBound: { result in
-                    nonisolated(unsafe) let result = unsafe result  // made on this loop, handed over on this loop
+                    nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
                     self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result) } }
                 })
         }

@@ -35,6 +35,12 @@ actor PeerDriver {
     var sendPipelines: [TransceiverID: any SendPipeline] = [:]
     var receivePipelines: [String: any ReceivePipeline] = [:]
     var gathering = GatheringProgress()
+    var isNegotiationNeeded = false
+    var isNegotiationCheckQueued = false
+    var lastSignalingState = RTCSignalingState.stable
+    /// Candidates' names that are being looked up.
+    var pendingNames = 0
+    var transportCounts = RTCStatsReport.Transport()
     var isClosed = false
     private var timer: NIOScheduledCallback?
     private var timerInstant: Instant?
@@ -50,6 +56,8 @@ actor PeerDriver {
     /// How far the gathering of the present generation is.
     struct GatheringProgress {
         var hasStarted = false
+        /// The local ufrag whose candidates are being gathered.
+        var generation = ""
         /// Sockets being bound and names being looked up.
         var pendingCount = 0
         var nextPortID = 0
@@ -94,8 +102,10 @@ actor PeerDriver {
         let bytes = envelope.data.readableBytesSpan
         let segment = max(1, envelope.metadata?.segmentSize ?? bytes.byteCount)
         var offset = 0
+        transportCounts.bytesReceived += bytes.byteCount
         while offset < bytes.byteCount {
             let end = min(offset + segment, bytes.byteCount)
+            transportCounts.packetsReceived += 1
             engine.receive(bytes.extracting(offset..<end), from: remote, on: port, at: now)
             offset = end
         }
@@ -124,7 +134,10 @@ actor PeerDriver {
         unsafe engine.transmits.drainTrains { path, bytes, segmentByteCount in
             guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else { return true }
             switch unsafe port.send(bytes, segmentByteCount: segmentByteCount, to: path.remote) {
-            case .sent: return true
+            case .sent:
+                transportCounts.bytesSent += bytes.count
+                transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
+                return true
             case .tryLater:
                 isBlocked = true
                 return false

@@ -18,9 +18,9 @@ enum Resolver {
     }
 
     private static func lookUp(_ host: String) -> [IPAddress] {
-        var hints = addrinfo()
-        hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
-        hints.ai_family = AF_UNSPEC
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_DGRAM.rawValue)
+        unsafe hints.ai_family = AF_UNSPEC
         var list: UnsafeMutablePointer<addrinfo>?
         guard unsafe getaddrinfo(host, nil, &hints, &list) == 0 else { return [] }
         defer { unsafe freeaddrinfo(list) }
@@ -28,7 +28,7 @@ enum Resolver {
         var next = unsafe list
         while let entry = unsafe next, found.count < addressLimit {
             unsafe next = entry.pointee.ai_next
-            guard let address = unsafe entry.pointee.ai_addr, let ip = unsafe NetworkInterfaces.ipAddress(address),
+            guard let address = unsafe entry.pointee.ai_addr, let ip = unsafe TransportAddress(address)?.ip,
                 !found.contains(ip)
             else { continue }
             found.append(ip)

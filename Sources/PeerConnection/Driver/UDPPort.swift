@@ -78,7 +78,7 @@ final class UDPPort {
         if result >= 0 { return .sent }
         switch CInt(-result) {
         case EAGAIN, ENOBUFS: return .tryLater
-        case EIO, EINVAL, EOPNOTSUPP, EMSGSIZE where isTrain:
+        case EIO where isTrain, EINVAL where isTrain, EOPNOTSUPP where isTrain, EMSGSIZE where isTrain:
             // No checksum offload on this path, or a tunnel: RFC-conforming single datagrams always work.
             offloadsSegmentation = false
             return unsafe sendSingly(bytes, segmentByteCount: segmentByteCount, to: remote)

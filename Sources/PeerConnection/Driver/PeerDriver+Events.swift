@@ -1,0 +1,138 @@
+internal import DTLS
+internal import ICE
+internal import Logging
+internal import PeerEngine
+internal import RTP
+internal import SCTP
+internal import SansIO
+
+extension PeerDriver {
+    /// Turns what the engine tells into what the application sees.
+    func handle(_ event: PeerEvent, at now: Instant) {
+        switch event {
+        case .ice(let event): handle(event)
+        case .connectionStateChanged(let state):
+            let state = RTCPeerConnectionState(rawValue: state.rawValue) ?? .failed
+            if state == .connected { for pipeline in sendPipelines.values { pipeline.setActive(true) } }
+            view.deliver(.connectionStateChange(state)) { $0.connectionState = state }
+        case .failed(let failure): view.deliver(.error(Self.publicError(failure)))
+        case .remoteClosed: view.deliver(.remoteClosed)
+        case .channel(let event): handle(event)
+        case .rtp(let event): handle(event)
+        }
+    }
+
+    private func handle(_ event: ICEEvent) {
+        switch event {
+        case .localCandidate(let candidate):
+            let place = engine.negotiator.addLocalCandidate(candidate.attributeValue)
+            deliverLocalDescriptions()
+            view.deliver(
+                .iceCandidate(
+                    RTCIceCandidate(
+                        candidate: candidate.attributeValue, sdpMid: place?.mid, sdpMLineIndex: place?.index,
+                        usernameFragment: candidate.usernameFragment)))
+        case .gatheringComplete:
+            engine.negotiator.setEndOfLocalCandidates()
+            deliverLocalDescriptions()
+            view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
+            view.deliver(.iceCandidate(nil))
+        case .stateChanged(let state):
+            let state = RTCIceConnectionState(rawValue: state.rawValue) ?? .failed
+            view.deliver(.iceConnectionStateChange(state)) { $0.iceConnectionState = state }
+        case .selectedPathChanged(let path, let local, let remote):
+            log.debug("path \(local.address) (\(local.kind.rawValue)) to \(path.remote) (\(remote.kind.rawValue))")
+        case .consentLost: log.debug("the peer's consent expired")
+        }
+    }
+
+    private func handle(_ event: RTPEvent) {
+        switch event {
+        case .frame(let mid, let frame): receivePipelines[mid]?.receive(frame)
+        case .keyFrameRequested(let mid): pipeline(mid: mid)?.requestKeyFrame()
+        case .targetBitRate(let mid, let bitsPerSecond): pipeline(mid: mid)?.setBitRate(bitsPerSecond)
+        case .firstPacket, .bye: break
+        }
+    }
+
+    private func pipeline(mid: String) -> (any SendPipeline)? { sendPipelines.values.first { $0.mid == mid } }
+
+    private static func publicError(_ failure: PeerFailure) -> RTCError {
+        switch failure {
+        case .dtls(.fingerprintMismatch):
+            RTCError(.operationError, failure.description, errorDetail: .fingerprintFailure)
+        case .dtls: RTCError(.operationError, failure.description, errorDetail: .dtlsFailure)
+        case .srtp: RTCError(.operationError, failure.description, errorDetail: .dtlsFailure)
+        }
+    }
+
+    /// A consistent reading of all counters.
+    func statistics() -> RTCStatsReport {
+        var report = RTCStatsReport()
+        report.timestampNanoseconds = Self.now().nanoseconds
+        let rtp = engine.rtp.statistics()
+        for inbound in rtp.inbound {
+            var entry = RTCStatsReport.InboundRTP()
+            entry.mid = inbound.mid
+            entry.kind = inbound.kind == .audio ? .audio : .video
+            entry.ssrc = inbound.ssrc
+            entry.codec = inbound.codec?.name ?? ""
+            entry.packetsReceived = Int(clamping: inbound.packetsReceived)
+            entry.bytesReceived = Int(clamping: inbound.bytesReceived)
+            entry.packetsLost = Int(clamping: inbound.packetsLost)
+            entry.jitter = inbound.jitter.seconds
+            entry.nackCount = Int(clamping: inbound.nackCount)
+            entry.pliCount = Int(clamping: inbound.pliCount)
+            entry.framesReceived = Int(clamping: inbound.framesReceived)
+            entry.framesDropped = Int(clamping: inbound.framesDropped)
+            receivePipelines[inbound.mid]?.fill(&entry)
+            report.inboundRTP.append(entry)
+        }
+        for outbound in rtp.outbound {
+            var entry = RTCStatsReport.OutboundRTP()
+            entry.mid = outbound.mid
+            entry.kind = outbound.codec.kind == .audio ? .audio : .video
+            entry.ssrc = outbound.ssrc
+            entry.codec = outbound.codec.name
+            entry.packetsSent = Int(clamping: outbound.packetsSent)
+            entry.bytesSent = Int(clamping: outbound.bytesSent)
+            entry.retransmittedPacketsSent = Int(clamping: outbound.retransmittedPacketsSent)
+            entry.nackCount = Int(clamping: outbound.nackCount)
+            entry.pliCount = Int(clamping: outbound.pliCount + outbound.firCount)
+            entry.targetBitrate = outbound.targetBitRate
+            entry.roundTripTime = outbound.roundTripTime?.seconds
+            entry.fractionLost = outbound.remoteFractionLost
+            entry.remotePacketsLost = Int(clamping: outbound.remotePacketsLost)
+            entry.remoteJitter = outbound.remoteJitter.seconds
+            pipeline(mid: outbound.mid)?.fill(&entry)
+            report.outboundRTP.append(entry)
+        }
+        for pair in engine.ice.pairStatistics {
+            let entry = RTCStatsReport.CandidatePair(pair)
+            report.candidatePairs.append(entry)
+            if pair.isSelected { report.selectedCandidatePair = entry }
+        }
+        report.transport = transportCounts
+        report.transport.dtlsVersion = engine.dtls.statistics.version
+        report.transport.dtlsCipher = engine.dtls.statistics.cipher
+        report.transport.srtpCipher = engine.dtls.statistics.srtpProfile?.registeredName
+        report.transport.packetsDiscarded = engine.dropped.unknown + engine.dropped.channelData
+        report.dataChannelsOpened = engine.channels.statistics.opened
+        return report
+    }
+}
+
+extension RTCStatsReport.CandidatePair {
+    init(_ pair: ICEPairStatistics) {
+        localAddress = pair.local.address.description
+        localType = pair.local.kind.rawValue
+        remoteAddress = pair.remote.address.description
+        remoteType = pair.remote.kind.rawValue
+        isNominated = pair.isNominated
+        currentRoundTripTime = pair.currentRoundTripTime?.seconds
+    }
+}
+
+extension Duration {
+    var seconds: Double { Double(wholeNanoseconds) / 1e9 }
+}

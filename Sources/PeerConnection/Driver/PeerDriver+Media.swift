@@ -1,0 +1,59 @@
+internal import NIOCore
+internal import PeerEngine
+internal import RTP
+internal import SansIO
+
+extension PeerDriver {
+    /// Starts, changes or stops sending on a transceiver.
+    func setSending(_ id: TransceiverID, mid: String, parameters: RTPSendParameters?) {
+        guard let parameters, let transceiver = transceivers[id] else {
+            sendPipelines.removeValue(forKey: id)?.stop()
+            return
+        }
+        if sendPipelines[id] == nil {
+            let send: @Sendable (EncodedFrame) -> Void = { [weak self, eventLoop] frame in
+                eventLoop.execute { [weak self] in self?.assumeIsolated { $0.send(frame, mid: mid) } }
+            }
+            sendPipelines[id] =
+                parameters.codec.codec.kind == .video
+                ? VideoSendPipeline(mid: mid, send: send)
+                : AudioSendPipeline(mid: mid, codec: parameters.codec.codec, send: send)
+        }
+        sendPipelines[id]?.setTrack(transceiver.sender.track)
+        if engine.connectionState == .connected { sendPipelines[id]?.setActive(true) }
+    }
+
+    /// Starts or stops receiving on a transceiver.
+    func setReceiving(_ id: TransceiverID, mid: String, parameters: RTPReceiveParameters?) {
+        guard let transceiver = transceivers[id], parameters != nil else {
+            receivePipelines.removeValue(forKey: mid)?.stop()
+            return
+        }
+        guard receivePipelines[mid] == nil else { return }
+        if transceiver.kind == .audio {
+            receivePipelines[mid] = AudioReceivePipeline(receiver: transceiver.receiver)
+        } else {
+            receivePipelines[mid] = VideoReceivePipeline(receiver: transceiver.receiver) { [weak self, eventLoop] in
+                eventLoop.execute { [weak self] in self?.assumeIsolated { $0.requestKeyFrame(mid: mid) } }
+            }
+        }
+    }
+
+    /// The sender has another track or limit.
+    func senderTrackReplaced(_ sender: RTCRtpSender) {
+        guard !isClosed, let (id, transceiver) = transceivers.first(where: { $0.value.sender === sender }) else { return }
+        sendPipelines[id]?.setTrack(transceiver.sender.track)
+    }
+
+    private func send(_ frame: EncodedFrame, mid: String) {
+        guard !isClosed else { return }
+        engine.rtp.send(frame, mid: mid, at: Self.now())
+        drain()
+    }
+
+    private func requestKeyFrame(mid: String) {
+        guard !isClosed else { return }
+        engine.rtp.requestKeyFrame(mid: mid, at: Self.now())
+        drain()
+    }
+}

@@ -1,0 +1,60 @@
+internal import Glibc
+internal import NIOCore
+internal import SansIO
+
+// The layouts of sockaddr_in and sockaddr_in6 are fixed: family, port, then the address; for IPv6 flow label,
+// 16 bytes and the scope. Reading them as bytes serves NIO's, getifaddrs' and getaddrinfo's alike.
+
+extension TransportAddress {
+    /// Reads a `sockaddr_in` or `sockaddr_in6`; nil for another family or too few bytes.
+    init?(sockaddr bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= 8 else { return nil }
+        let family = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
+        let port = unsafe UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
+        switch family {
+        case AF_INET:
+            self.init(IPAddress(v4: unsafe UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))), port: port)
+        case AF_INET6 where bytes.count >= 28:
+            self.init(
+                IPAddress(
+                    v6High: unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                    v6Low: unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
+                    scopeID: unsafe bytes.loadUnaligned(fromByteOffset: 24, as: UInt32.self)),
+                port: port)
+        default: return nil
+        }
+    }
+
+    /// Reads a `sockaddr` whose length its family tells.
+    init?(_ address: UnsafeMutablePointer<sockaddr>) {
+        let count = unsafe Int32(address.pointee.sa_family) == AF_INET6 ? 28 : 16
+        unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: count))
+    }
+
+    /// The engine's form of a NIO address; nil for Unix sockets.
+    init?(_ address: SocketAddress) {
+        guard let own = unsafe address.withSockAddr({ pointer, count in
+            unsafe TransportAddress(sockaddr: UnsafeRawBufferPointer(start: pointer, count: count))
+        }) else { return nil }
+        self = own
+    }
+
+    /// Calls `body` with the kernel's form of this address.
+    func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        unsafe withUnsafeTemporaryAllocation(byteCount: 28, alignment: 8) { bytes in
+            unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0)
+            unsafe bytes.storeBytes(of: UInt16(ip.isIPv4 ? AF_INET : AF_INET6), toByteOffset: 0, as: UInt16.self)
+            unsafe bytes.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
+            if ip.isIPv4 {
+                unsafe bytes.storeBytes(of: UInt32(truncatingIfNeeded: ip.low).bigEndian, toByteOffset: 4, as: UInt32.self)
+            } else {
+                unsafe bytes.storeBytes(of: ip.high.bigEndian, toByteOffset: 8, as: UInt64.self)
+                unsafe bytes.storeBytes(of: ip.low.bigEndian, toByteOffset: 16, as: UInt64.self)
+                unsafe bytes.storeBytes(of: ip.scopeID, toByteOffset: 24, as: UInt32.self)
+            }
+            // The allocation is never empty.
+            let address = unsafe bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self)
+            return unsafe body(address, socklen_t(ip.isIPv4 ? 16 : 28))
+        }
+    }
+}

@@ -1,0 +1,93 @@
+internal import Media
+internal import RTP
+internal import SansIO
+internal import Synchronization
+
+/// Received VP8 frames, decoded on a thread of its own, on to the track.
+final class VideoReceivePipeline: ReceivePipeline {
+    private struct Counts {
+        var framesDecoded = 0
+        var framesDropped = 0
+        var width = 0
+        var height = 0
+    }
+
+    private let worker: WorkerThread<ReceivedFrame>
+    private let receiver: RTCRtpReceiver
+    private let counts: Shared
+
+    private final class Shared: Sendable {
+        let counts = Mutex(Counts())
+    }
+
+    /// Frames that may wait for the decoder: a second's.
+    private static let queueLimit = 30
+
+    /// - Parameter requestKeyFrame: called on the decoder's thread when it cannot go on without one.
+    init(receiver: RTCRtpReceiver, requestKeyFrame: @escaping @Sendable () -> Void) {
+        self.receiver = receiver
+        let shared = Shared()
+        counts = shared
+        let track = receiver.track
+        // Touched only by the worker's thread, one job after another.
+        nonisolated(unsafe) let decoding = VideoDecoding()
+        worker = WorkerThread(name: "VP8 decoder", limit: Self.queueLimit) { frame in
+            guard track.hasTakers else {
+                unsafe decoding.needsKeyFrame = true
+                return
+            }
+            if unsafe decoding.needsKeyFrame, !frame.isKeyFrame { return requestKeyFrame() }
+            do throws(MediaError) {
+                guard let picture = unsafe try decoding.decode(frame) else { return }
+                shared.counts.withLock { counts in
+                    counts.framesDecoded += 1
+                    counts.width = picture.width
+                    counts.height = picture.height
+                }
+                track.deliver(picture)
+            } catch {
+                unsafe decoding.needsKeyFrame = true
+                shared.counts.withLock { $0.framesDropped += 1 }
+                requestKeyFrame()
+            }
+        }
+    }
+
+    func receive(_ frame: ReceivedFrame) {
+        receiver.encodedFrameHandler?(RTCEncodedFrame(frame))
+        if worker.submit(frame) { counts.counts.withLock { $0.framesDropped += 1 } }
+    }
+
+    func fill(_ entry: inout RTCStatsReport.InboundRTP) {
+        counts.counts.withLock { counts in
+            entry.framesDecoded = counts.framesDecoded
+            entry.framesDropped += counts.framesDropped
+            entry.frameWidth = counts.width
+            entry.frameHeight = counts.height
+        }
+    }
+
+    func stop() { worker.stop() }
+}
+
+private final class VideoDecoding {
+    var needsKeyFrame = true
+    private var decoder: VP8Decoder?
+
+    func decode(_ frame: ReceivedFrame) throws(MediaError) -> VideoFrame? {
+        let decoder: VP8Decoder
+        if let open = self.decoder { decoder = open } else { decoder = try VP8Decoder() }
+        self.decoder = decoder
+        let picture = try decoder.decode(frame.payload, timestampNanoseconds: frame.receiveTime.nanoseconds)
+        if frame.isKeyFrame { needsKeyFrame = false }
+        return picture
+    }
+}
+
+extension RTCEncodedFrame {
+    init(_ frame: ReceivedFrame) {
+        self.init(
+            codecName: frame.codec.name, payload: frame.payload, rtpTimestamp: frame.rtpTimestamp,
+            isKeyFrame: frame.isKeyFrame, receiveTimeNanoseconds: frame.receiveTime.nanoseconds)
+    }
+}
