@@ -1,1 +1,0 @@
-// Capture: cameras, microphones, files and synthetic sources.

@@ -1,0 +1,157 @@
+public import Media
+internal import Synchronization
+
+/// Writes VP8 frames to an IVF file as they are, without encoding them again.
+public final class IVFWriter: Sendable {
+    private struct State {
+        var file: FileBytes?
+        var frameCount = 0
+        var firstTime: Int64?
+    }
+
+    /// Where it is written.
+    public let path: String
+    /// The file is used only inside the mutex.
+    private let state: Mutex<State>
+
+    /// Creates the file; an existing one is replaced.
+    public init(path: String) throws(MediaError) {
+        self.path = path
+        state = Mutex(State(file: try FileBytes(path, mode: "w")))
+    }
+
+    /// Adds a frame. The first must be a key frame, whose size goes into the header; others before it are skipped.
+    ///
+    /// - Parameter timestampNanoseconds: the picture's time; stored in milliseconds.
+    public func write(_ payload: [UInt8], isKeyFrame: Bool, timestampNanoseconds: Int64) throws(MediaError) {
+        try state.withLock { state throws(MediaError) in
+            guard let file = state.file else { return }
+            if state.firstTime == nil {
+                guard isKeyFrame, payload.count >= 10 else { return }
+                state.firstTime = timestampNanoseconds
+                try file.write(Self.header(width: payload.littleEndian16(at: 6) & 0x3FFF, height: payload.littleEndian16(at: 8) & 0x3FFF, frameCount: 0))
+            }
+            var head: [UInt8] = []
+            head.appendLittleEndian(payload.count, bytes: 4)
+            head.appendLittleEndian(Int((timestampNanoseconds - (state.firstTime ?? 0)) / 1_000_000), bytes: 8)
+            try file.write(head)
+            try file.write(payload)
+            state.frameCount += 1
+        }
+    }
+
+    /// Puts the number of frames into the header and closes the file.
+    public func close() {
+        state.withLock { state in
+            if let file = state.file, state.firstTime != nil {
+                var count: [UInt8] = []
+                count.appendLittleEndian(state.frameCount, bytes: 4)
+                file.seek(to: 24)
+                try? file.write(count)
+            }
+            state.file = nil
+        }
+    }
+
+    /// Frames written so far.
+    public var frameCount: Int { state.withLock { $0.frameCount } }
+
+    private static func header(width: Int, height: Int, frameCount: Int) -> [UInt8] {
+        var header = Array("DKIF".utf8)
+        header.appendLittleEndian(0, bytes: 2)
+        header.appendLittleEndian(32, bytes: 2)
+        header += Array("VP80".utf8)
+        header.appendLittleEndian(width, bytes: 2)
+        header.appendLittleEndian(height, bytes: 2)
+        header.appendLittleEndian(1_000, bytes: 4)
+        header.appendLittleEndian(1, bytes: 4)
+        header.appendLittleEndian(frameCount, bytes: 4)
+        header.appendLittleEndian(0, bytes: 4)
+        return header
+    }
+}
+
+/// Writes sound to a WAV file (16-bit PCM); gaps in time become silence.
+public final class WAVWriter: AudioSink {
+    private struct State {
+        var file: FileBytes?
+        var sampleRate = 0
+        var channelCount = 0
+        var samplesWritten = 0
+        var startTime: Int64 = 0
+    }
+
+    /// Where it is written.
+    public let path: String
+    /// The file is used only inside the mutex.
+    private let state: Mutex<State>
+
+    /// A gap longer than this is filled; a shorter one is jitter.
+    private static let gapNanoseconds: Int64 = 200_000_000
+    /// The longest gap that is filled, in seconds.
+    private static let longestGap = 60
+
+    /// Creates the file; an existing one is replaced. The first block sets rate and channels.
+    public init(path: String) throws(MediaError) {
+        self.path = path
+        state = Mutex(State(file: try FileBytes(path, mode: "w")))
+    }
+
+    /// Adds a block; errors of the disk end the recording.
+    public func take(_ frame: AudioFrame) { try? write(frame) }
+
+    /// Adds a block.
+    public func write(_ frame: AudioFrame) throws(MediaError) {
+        try state.withLock { state throws(MediaError) in
+            guard let file = state.file else { return }
+            if state.sampleRate == 0 {
+                state.sampleRate = frame.sampleRate
+                state.channelCount = frame.channelCount
+                state.startTime = frame.timestampNanoseconds
+                try file.write(Self.header(state))
+            }
+            guard frame.sampleRate == state.sampleRate else { return }
+            let frame = frame.withChannels(state.channelCount)
+            let expected = state.startTime + Int64(state.samplesWritten) * 1_000_000_000 / Int64(state.sampleRate)
+            let gap = frame.timestampNanoseconds - expected
+            if gap > Self.gapNanoseconds {
+                let count = min(Int(gap * Int64(state.sampleRate) / 1_000_000_000), Self.longestGap * state.sampleRate)
+                try file.write(Array(repeating: 0, count: count * state.channelCount * 2))
+                state.samplesWritten += count
+            }
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(frame.samples.count * 2)
+            for sample in frame.samples { bytes.appendLittleEndian(Int(sample), bytes: 2) }
+            try file.write(bytes)
+            state.samplesWritten += frame.sampleCount
+        }
+    }
+
+    /// Puts the lengths into the header and closes the file.
+    public func close() {
+        state.withLock { state in
+            if let file = state.file, state.sampleRate > 0 {
+                file.seek(to: 0)
+                try? file.write(Self.header(state))
+            }
+            state.file = nil
+        }
+    }
+
+    private static func header(_ state: State) -> [UInt8] {
+        let byteCount = min(state.samplesWritten * state.channelCount * 2, 0xFFFF_FF00)
+        var header = Array("RIFF".utf8)
+        header.appendLittleEndian(36 + byteCount, bytes: 4)
+        header += Array("WAVEfmt ".utf8)
+        header.appendLittleEndian(16, bytes: 4)
+        header.appendLittleEndian(1, bytes: 2)
+        header.appendLittleEndian(state.channelCount, bytes: 2)
+        header.appendLittleEndian(state.sampleRate, bytes: 4)
+        header.appendLittleEndian(state.sampleRate * state.channelCount * 2, bytes: 4)
+        header.appendLittleEndian(state.channelCount * 2, bytes: 2)
+        header.appendLittleEndian(16, bytes: 2)
+        header += Array("data".utf8)
+        header.appendLittleEndian(byteCount, bytes: 4)
+        return header
+    }
+}
