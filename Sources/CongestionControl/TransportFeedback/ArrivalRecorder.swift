@@ -1,0 +1,95 @@
+package import RTP
+package import SansIO
+
+/// Records when packets with transport-wide sequence numbers arrived, and makes feedback of it.
+///
+/// draft-holmer-rmcat-transport-wide-cc-extensions-01
+package struct ArrivalRecorder: Sendable {
+    /// Numbers from the oldest unreported to the newest that are remembered.
+    package static let capacity = 2_048
+    /// Packets reported in one message at most, so that it fits into a datagram: 2 bytes for each delta.
+    package static let packetsPerMessage = 400
+
+    /// Nanoseconds of arrival, or `absent`.
+    private var arrivals = [Int64](repeating: absent, count: capacity)
+    private var unwrapper = Unwrapper(bitCount: 16)
+    private var next: Int64?
+    private var highest: Int64 = 0
+    private var feedbackCount: UInt8 = 0
+    private static let absent = Int64.min
+
+    package init() {}
+
+    /// Whether there is something to report.
+    package var hasNews: Bool { next.map { $0 <= highest } ?? false }
+    /// Numbers that wait to be reported.
+    package var pendingCount: Int { next.map { Int(max(highest - $0 + 1, 0)) } ?? 0 }
+
+    /// Notes a packet.
+    package mutating func receive(_ number: UInt16, at now: Instant) {
+        let sequence = unwrapper.unwrap(UInt32(number))
+        guard var front = next else {
+            next = sequence
+            highest = sequence
+            arrivals[index(sequence)] = now.nanoseconds
+            return
+        }
+        if sequence < front {
+            // Late: report it again, with those after it, as long as they are remembered.
+            guard front - sequence < Int64(Self.capacity) / 4, highest - sequence < Int64(Self.capacity) else { return }
+            for position in sequence..<front { arrivals[index(position)] = Self.absent }
+            front = sequence
+        }
+        if sequence > highest {
+            if sequence - highest >= Int64(Self.capacity) {
+                front = sequence
+                for position in arrivals.indices { arrivals[position] = Self.absent }
+            } else {
+                for position in (highest + 1)...sequence { arrivals[index(position)] = Self.absent }
+            }
+            highest = sequence
+            front = max(front, sequence - Int64(Self.capacity) + 1)
+        }
+        next = front
+        if arrivals[index(sequence)] == Self.absent { arrivals[index(sequence)] = now.nanoseconds }
+    }
+
+    /// The feedback about what arrived since the last one; nil if there is nothing to say.
+    package mutating func nextFeedback(senderSSRC: UInt32, mediaSSRC: UInt32) -> RTCPTransportFeedback? {
+        guard var position = next else { return nil }
+        // Numbers before the first arrival were reported as missing already, or belong to nobody.
+        while position <= highest, arrivals[index(position)] == Self.absent { position += 1 }
+        guard position <= highest else {
+            next = position
+            return nil
+        }
+        let first = arrivals[index(position)]
+        let tick = RTCPTransportFeedback.tickNanoseconds
+        let reference = first / RTCPTransportFeedback.referenceNanoseconds
+        var clock = reference * RTCPTransportFeedback.referenceNanoseconds
+        let base = position
+        var deltas: [Int16?] = []
+        deltas.reserveCapacity(min(Int(highest - base) + 1, Self.packetsPerMessage))
+        while position <= highest, deltas.count < Self.packetsPerMessage {
+            let arrival = arrivals[index(position)]
+            if arrival == Self.absent {
+                deltas.append(nil)
+            } else {
+                let delta = (arrival - clock) / tick
+                guard let small = Int16(exactly: delta) else { break }  // the next message has a new reference
+                deltas.append(small)
+                clock += delta * tick
+            }
+            position += 1
+        }
+        while let last = deltas.last, last == nil { deltas.removeLast() }
+        next = base + Int64(max(deltas.count, 1))
+        defer { feedbackCount &+= 1 }
+        return RTCPTransportFeedback(
+            senderSSRC: senderSSRC, mediaSSRC: mediaSSRC, baseSequenceNumber: UInt16(truncatingIfNeeded: base),
+            referenceTime: Int32(truncatingIfNeeded: (reference << 40) >> 40), feedbackCount: feedbackCount,
+            deltas: deltas)
+    }
+
+    private func index(_ sequence: Int64) -> Int { Int(truncatingIfNeeded: sequence) & (Self.capacity - 1) }
+}

@@ -1,0 +1,32 @@
+package import SansIO
+
+/// One encoded picture or block of audio, ready to be put into packets.
+package struct EncodedFrame: Sendable {
+    package var payload: [UInt8]
+    /// In ticks of the codec's clock. The sender adds a random offset of its own.
+    package var rtpTimestamp: UInt32
+    package var isKeyFrame: Bool
+    /// No other frame depends on this one.
+    package var isNonReference: Bool
+    /// When the picture was taken, for sender reports; nil stands for when it is sent.
+    package var captureTime: Instant?
+    /// RFC 6464: 0 (loudest) ... 127 (silence); audio only.
+    package var audioLevel: UInt8?
+    package var hasVoice: Bool
+    /// The first audio packet after silence (RFC 3551 §4.1); audio only.
+    package var startsTalkspurt: Bool
+
+    package init(
+        payload: [UInt8], rtpTimestamp: UInt32, isKeyFrame: Bool = false, isNonReference: Bool = false,
+        captureTime: Instant? = nil, audioLevel: UInt8? = nil, hasVoice: Bool = false, startsTalkspurt: Bool = false
+    ) {
+        self.payload = payload
+        self.rtpTimestamp = rtpTimestamp
+        self.isKeyFrame = isKeyFrame
+        self.isNonReference = isNonReference
+        self.captureTime = captureTime
+        self.audioLevel = audioLevel
+        self.hasVoice = hasVoice
+        self.startsTalkspurt = startsTalkspurt
+    }
+}

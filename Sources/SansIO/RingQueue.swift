@@ -1,0 +1,59 @@
+/// A first-in first-out queue which keeps its memory, so that steady use does not allocate.
+package struct RingQueue<Element> {
+    @usableFromInline var storage: [Element?]
+    @usableFromInline var head = 0
+    /// Elements that wait.
+    @usableFromInline package private(set) var count = 0
+
+    @inlinable
+    package init(minimumCapacity: Int = 16) {
+        var capacity = 16
+        while capacity < minimumCapacity { capacity *= 2 }
+        storage = Array(repeating: nil, count: capacity)
+    }
+
+    @inlinable package var isEmpty: Bool { count == 0 }
+
+    /// The element that `popFirst()` would return.
+    @inlinable package var first: Element? { count == 0 ? nil : storage[head] }
+
+    @inlinable
+    package mutating func append(_ element: Element) {
+        if count == storage.count { grow() }
+        storage[(head + count) & (storage.count - 1)] = element
+        setCount(count + 1)
+    }
+
+    @inlinable
+    package mutating func popFirst() -> Element? {
+        guard count > 0 else { return nil }
+        let element = storage[head]
+        storage[head] = nil
+        head = (head + 1) & (storage.count - 1)
+        setCount(count - 1)
+        return element
+    }
+
+    /// Removes the elements for which `predicate` holds; the others keep their order.
+    @inlinable
+    package mutating func removeAll(where predicate: (Element) -> Bool) {
+        for _ in 0..<count {
+            if let element = popFirst(), !predicate(element) { append(element) }
+        }
+    }
+
+    @usableFromInline
+    mutating func setCount(_ newCount: Int) { count = newCount }
+
+    @usableFromInline
+    mutating func grow() {
+        var larger: [Element?] = []
+        larger.reserveCapacity(storage.count * 2)
+        for index in 0..<count { larger.append(storage[(head + index) & (storage.count - 1)]) }
+        while larger.count < storage.count * 2 { larger.append(nil) }
+        storage = larger
+        head = 0
+    }
+}
+
+extension RingQueue: Sendable where Element: Sendable {}
