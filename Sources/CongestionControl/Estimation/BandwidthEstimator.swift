@@ -20,6 +20,9 @@ package struct BandwidthEstimator: Sendable {
     /// Delay above the least seen lately: what stands in the path's queues.
     package private(set) var queueingDelay: Duration = .zero
 
+    /// Loss of the last window, 0 ... 1.
+    package private(set) var recentLoss = 0.0
+
     private var remoteLimit: (bitRate: Int, at: Instant)?
     private var lastChange: Instant?
     private var lastDecrease: Instant?
@@ -53,6 +56,9 @@ package struct BandwidthEstimator: Sendable {
         self.configuration = configuration
         targetBitRate = configuration.startBitRate
     }
+
+    /// Whether the path shows loss or standing queues.
+    package var isCongested: Bool { recentLoss >= Self.lowLoss || queueingDelay >= Self.holdDelay }
 
     /// Takes in what a transport-wide feedback message said.
     package mutating func receive(_ summary: TransportFeedbackSummary, at now: Instant) {
@@ -100,6 +106,7 @@ package struct BandwidthEstimator: Sendable {
     }
 
     private mutating func adapt(loss: Double, at now: Instant) {
+        recentLoss = loss
         let elapsed = lastChange.map { Double((now - $0).wholeNanoseconds) / 1e9 } ?? 0.25
         lastChange = now
         let mayDecrease = lastDecrease.map { now - $0 >= Self.decreaseInterval } ?? true

@@ -70,6 +70,8 @@ package import SansIO
         noteParameters()
     }
 
+    package var hasReceived: Bool { counters.packetsReceived > 0 }
+
     /// Takes in a packet, and its slot if it returns true.
     ///
     /// - Parameters:
