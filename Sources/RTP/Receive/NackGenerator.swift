@@ -45,7 +45,10 @@ package struct NackGenerator: Sendable {
             guard let index = missing.firstIndex(where: { $0.sequence == sequence }) else { return true }
             let entry = missing.remove(at: index)
             if entry.requestCount == 1, let requestedAt = entry.requestedAt {
-                answerTime = answerTime.map { ($0 * 7 + (now - requestedAt)) / 8 } ?? now - requestedAt
+                let sample = now - requestedAt
+                let smoothed = answerTime.map { ($0 * 7 + sample) / 8 } ?? sample
+                // Without a stream for retransmissions it may be the original, late: then it tells too little.
+                answerTime = isRetransmission ? smoothed : answerTime.map { max($0, smoothed) }
             } else if entry.requestCount == 0, !isRetransmission {
                 // It was only late: wait as long the next time, a little less each time it was not needed.
                 reorderWait = min(max(reorderWait, now - entry.noticedAt + .milliseconds(1)), Self.longestWait)
