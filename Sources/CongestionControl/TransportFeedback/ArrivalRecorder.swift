@@ -10,6 +10,9 @@ package struct ArrivalRecorder: Sendable {
     /// Packets reported in one message at most, so that it fits into a datagram: 2 bytes for each delta.
     package static let packetsPerMessage = 400
 
+    /// How far back a late packet is reported.
+    private static let longestReport: Int64 = 256
+
     /// Nanoseconds of arrival, or `absent`.
     private var arrivals = [Int64](repeating: absent, count: capacity)
     private var unwrapper = Unwrapper(bitCount: 16)
@@ -35,9 +38,8 @@ package struct ArrivalRecorder: Sendable {
             return
         }
         if sequence < front {
-            // Late: report it again, with those after it, as long as they are remembered.
-            guard front - sequence < Int64(Self.capacity) / 4, highest - sequence < Int64(Self.capacity) else { return }
-            for position in sequence..<front { arrivals[index(position)] = Self.absent }
+            // Late: it is reported with those after it, which the sender knows already.
+            guard highest - sequence < Self.longestReport, arrivals[index(sequence)] == Self.absent else { return }
             front = sequence
         }
         if sequence > highest {
@@ -57,13 +59,12 @@ package struct ArrivalRecorder: Sendable {
     /// The feedback about what arrived since the last one; nil if there is nothing to say.
     package mutating func nextFeedback(senderSSRC: UInt32, mediaSSRC: UInt32) -> RTCPTransportFeedback? {
         guard var position = next else { return nil }
-        // Numbers before the first arrival were reported as missing already, or belong to nobody.
-        while position <= highest, arrivals[index(position)] == Self.absent { position += 1 }
-        guard position <= highest else {
-            next = position
-            return nil
-        }
-        let first = arrivals[index(position)]
+        var firstArrived = position
+        while firstArrived <= highest, arrivals[index(firstArrived)] == Self.absent { firstArrived += 1 }
+        guard firstArrived <= highest else { return nil }
+        // Lost packets before the first arrival belong into the message, unless they would fill it.
+        position = max(position, firstArrived - Int64(Self.packetsPerMessage) / 2)
+        let first = arrivals[index(firstArrived)]
         let tick = RTCPTransportFeedback.tickNanoseconds
         let reference = first / RTCPTransportFeedback.referenceNanoseconds
         var clock = reference * RTCPTransportFeedback.referenceNanoseconds

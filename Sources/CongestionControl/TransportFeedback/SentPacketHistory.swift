@@ -12,6 +12,8 @@ package struct TransportFeedbackSummary: Hashable, Sendable {
     package var newestSentAt: Instant?
     /// Least arrival − departure of the message's packets: the delay of the path plus the clocks' difference.
     package var leastTransit: Duration?
+
+    package init() {}
 }
 
 /// The packets sent with transport-wide sequence numbers, until feedback tells their fate.
