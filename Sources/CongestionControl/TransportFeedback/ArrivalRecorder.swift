@@ -23,8 +23,6 @@ package struct ArrivalRecorder: Sendable {
 
     package init() {}
 
-    /// Whether there is something to report.
-    package var hasNews: Bool { next.map { $0 <= highest } ?? false }
     /// Numbers that wait to be reported.
     package var pendingCount: Int { next.map { Int(max(highest - $0 + 1, 0)) } ?? 0 }
 

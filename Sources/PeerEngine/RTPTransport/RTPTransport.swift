@@ -213,9 +213,20 @@ package import SansIO
         return result
     }
 
+    /// Slots that hold packets: sent ones kept for resending, received ones waiting for others.
+    package var packetSlotsInUse: Int { pool.usedCount }
+
     // MARK: Shared by the extensions
 
-    func index(mid: String) -> Int? { outgoing.firstIndex { $0?.sender.parameters.mid == mid } }
+    func index(mid: String) -> Int? {
+        // Per packet: indices, since an unspecialised closure allocates in debug builds.
+        var index = 0
+        while index < outgoing.count {
+            if outgoing[index]?.sender.parameters.mid == mid { return index }
+            index += 1
+        }
+        return nil
+    }
 
     func index(ssrc: UInt32) -> Int? { outgoing.firstIndex { $0?.sender.parameters.ssrc == ssrc } }
 

@@ -225,7 +225,12 @@ package import SansIO
     }
 
     private func codec(of payloadType: UInt8) -> RTPCodec? {
-        for codec in parameters.codecs where codec.payloadType == payloadType { return codec.codec }
+        // Per packet: indices, since an unspecialised iterator allocates in debug builds.
+        var index = 0
+        while index < parameters.codecs.count {
+            if parameters.codecs[index].payloadType == payloadType { return parameters.codecs[index].codec }
+            index += 1
+        }
         return nil
     }
 

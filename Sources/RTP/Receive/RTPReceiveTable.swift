@@ -133,15 +133,20 @@ package import SansIO
     private func isSame(_ stream: RTPReceiveStream, _ values: RTPHeaderExtensionValues, _ packet: RawSpan) -> Bool {
         guard values.midByteCount > 0 else { return true }
         guard values.midByteCount == stream.midBytes.count else { return false }
-        for index in 0..<values.midByteCount
-        where packet.uint8(at: values.midOffset + index) != stream.midBytes[index] {
-            return false
+        var index = 0
+        while index < values.midByteCount {
+            if packet.uint8(at: values.midOffset + index) != stream.midBytes[index] { return false }
+            index += 1
         }
         return true
     }
 
     private func originalPayloadType(_ payloadType: UInt8, in section: RTPReceiveParameters) -> UInt8? {
-        for codec in section.codecs where codec.rtxPayloadType == payloadType { return codec.payloadType }
+        var index = 0
+        while index < section.codecs.count {
+            if section.codecs[index].rtxPayloadType == payloadType { return section.codecs[index].payloadType }
+            index += 1
+        }
         return nil
     }
 }
