@@ -45,7 +45,11 @@ package struct ArrivalRecorder: Sendable {
                 front = sequence
                 for position in arrivals.indices { arrivals[position] = Self.absent }
             } else {
-                for position in (highest + 1)...sequence { arrivals[index(position)] = Self.absent }
+                var position = highest + 1
+                while position <= sequence {
+                    arrivals[index(position)] = Self.absent
+                    position += 1
+                }
             }
             highest = sequence
             front = max(front, sequence - Int64(Self.capacity) + 1)

@@ -142,6 +142,10 @@ extension RTPTransport {
                 guard let stream = table[ssrc] else { continue }
                 let mid = stream.parameters.mid
                 table.remove(stream)
+                // Its replay window is kept as long as there is room, lest its packets come back as a new source.
+                if let count = inbound?.inboundStreamCount, count > SRTPSession.maximumStreamCount / 2 {
+                    inbound?.removeStream(ssrc: ssrc)
+                }
                 heardMIDs.remove(mid)
                 events.append(.bye(mid: mid))
             }

@@ -203,7 +203,9 @@ package import SansIO
     ) -> ReceivedFrame {
         let byteCount = scanByteCount
         let payload = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { target, count in
-            for sequence in start..<end {
+            var sequence = start
+            while sequence < end {
+                defer { sequence += 1 }
                 guard let packet = ring[sequence], packet.payloadByteCount > 0 else { continue }
                 let source = unsafe ring.payload(of: packet)
                 // The parts sum up to `byteCount`: `scanFrame` added them.
@@ -213,7 +215,11 @@ package import SansIO
                 count += source.count
             }
         }
-        for sequence in start..<end { ring.remove(sequence) }
+        var sequence = start
+        while sequence < end {
+            ring.remove(sequence)
+            sequence += 1
+        }
         reset(to: end)
         let lost = abandonedFrames
         abandonedFrames = 0
