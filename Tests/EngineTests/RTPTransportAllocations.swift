@@ -12,11 +12,17 @@ struct RTPTransportAllocations {
     /// Allocations that libsrtp makes for one packet: Debian's build keeps its ciphers in NSS, which allocates.
     private func allocationsOfSRTP() throws -> (protect: Int64, unprotect: Int64) {
         var outbound = try SRTPSession(
-            profile: .aes128CmSha1_80, key: Array(repeating: 1, count: 16), salt: Array(repeating: 1, count: 14),
-            direction: .outbound)
+            profile: .aes128CmSha1_80,
+            key: Array(repeating: 1, count: 16),
+            salt: Array(repeating: 1, count: 14),
+            direction: .outbound
+        )
         var inbound = try SRTPSession(
-            profile: .aes128CmSha1_80, key: Array(repeating: 1, count: 16), salt: Array(repeating: 1, count: 14),
-            direction: .inbound)
+            profile: .aes128CmSha1_80,
+            key: Array(repeating: 1, count: 16),
+            salt: Array(repeating: 1, count: 14),
+            direction: .inbound
+        )
         let packet = UnsafeMutableRawBufferPointer.allocate(byteCount: 2_048, alignment: 16)
         defer { packet.deallocate() }
         var result: (protect: Int64, unprotect: Int64) = (0, 0)
@@ -50,7 +56,12 @@ struct RTPTransportAllocations {
                 content[1] = number == 0 ? 0 : 1
                 content.withUnsafeBytes {
                     _ = pair.a.transport.sendPacket(
-                        payload: $0, mid: "1", marker: index == 39, timestamp: UInt32(number * 3_000), at: pair.now)
+                        payload: $0,
+                        mid: "1",
+                        marker: index == 39,
+                        timestamp: UInt32(number * 3_000),
+                        at: pair.now
+                    )
                 }
             }
             var datagrams: [[UInt8]] = []
@@ -91,7 +102,12 @@ struct RTPTransportAllocations {
             for index in 0..<32 {
                 payload.withUnsafeBytes {
                     _ = pair.a.transport.sendPacket(
-                        payload: $0, mid: "1", marker: false, timestamp: UInt32(index), at: pair.now)
+                        payload: $0,
+                        mid: "1",
+                        marker: false,
+                        timestamp: UInt32(index),
+                        at: pair.now
+                    )
                 }
             }
             pair.a.transmits.removeAll()

@@ -1,6 +1,7 @@
 import CongestionControl
 import PeerEngine
 import RTP
+import SRTP
 import SansIO
 import Testing
 
@@ -68,15 +69,103 @@ struct RTPTransportFeedback {
         #expect(statistics.availableOutgoingBitRate < 1_100_000)
     }
 
-    @Test("REMB is sent where transport-wide feedback is not negotiated, and obeyed")
+    /// Reads the RTCP that `b` sends.
+    private final class Listener {
+        private var session: SRTPSession
+        var datagrams: [[RTCPPacket]] = []
+
+        init(_ pair: RTPTransportPair) throws {
+            session = try SRTPSession(
+                profile: .aes128CmSha1_80,
+                key: Array(repeating: 2, count: 16),
+                salt: Array(repeating: 3, count: 14),
+                direction: .inbound
+            )
+            pair.onDatagram = { [unowned pair, unowned self] peer, datagram in
+                if peer === pair.b { read(datagram) }
+            }
+        }
+
+        private func read(_ datagram: [UInt8]) {
+            var bytes = datagram
+            var packets: [RTCPPacket] = []
+            bytes.withUnsafeMutableBytes { buffer in
+                guard let count = try? session.unprotectRTCP(buffer) else { return }
+                RTCPPacket.parse(UnsafeRawBufferPointer(rebasing: buffer[..<count]).bytes) { packets.append($0) }
+            }
+            datagrams.append(packets)
+        }
+    }
+
+    @Test("REMB is sent where transport-wide feedback is not negotiated")
     func remb() throws {
-        let pair = try RTPTransportPair(seed: 34)
-        let feedback = RTPFeedback(nack: true, nackPLI: true, googREMB: true)
-        pair.addVideo(feedback: feedback, extensions: RTPHeaderExtensionIDs(mid: 4))
-        pair.sendVideo(seconds: 4)
-        #expect(pair.b.transport.statistics().transportFeedbackSent == 0)
-        #expect(pair.a.transport.statistics().transportFeedbackReceived == 0)
-        #expect(pair.a.transport.statistics().availableOutgoingBitRate > 800_000)
+        for usesTransportFeedback in [true, false] {
+            let pair = try RTPTransportPair(seed: 34)
+            let listener = try Listener(pair)
+            var feedback = RTPFeedback.all
+            feedback.transportCC = usesTransportFeedback
+            pair.addVideo(
+                feedback: feedback,
+                extensions: RTPHeaderExtensionIDs(mid: 4, transportCC: usesTransportFeedback ? 3 : nil)
+            )
+            pair.sendVideo(seconds: 4)
+            let packets = listener.datagrams.joined()
+            let estimates = packets.count { if case .receiverEstimatedMaximumBitRate = $0 { true } else { false } }
+            let feedbacks = packets.count { if case .transportFeedback = $0 { true } else { false } }
+            #expect((estimates >= 2) == !usesTransportFeedback)
+            #expect((feedbacks > 30) == usesTransportFeedback)
+            #expect(pair.a.transport.statistics().availableOutgoingBitRate > 800_000)
+        }
+    }
+
+    @Test("a REMB message lowers the target at once")
+    func rembObeyed() throws {
+        let pair = try RTPTransportPair(seed: 40)
+        pair.addVideo()
+        var writer = ByteWriter()
+        writer.write(.receiverReport(RTCPReceiverReport(ssrc: 9)))
+        writer.write(
+            .receiverEstimatedMaximumBitRate(
+                RTCPReceiverEstimatedMaximumBitRate(senderSSRC: 9, bitsPerSecond: 200_000, ssrcs: [0x1000])
+            )
+        )
+        var session = try SRTPSession(
+            profile: .aes128CmSha1_80,
+            key: Array(repeating: 2, count: 16),
+            salt: Array(repeating: 3, count: 14),
+            direction: .outbound
+        )
+        var bytes = writer.bytes + Array(repeating: 0, count: SRTPSession.trailerByteCount)
+        var count = 0
+        try bytes.withUnsafeMutableBytes { count = try session.protectRTCP($0, byteCount: writer.count) }
+        pair.a.transport.receive(bytes.span.bytes.extracting(0..<count), at: pair.now)
+        pair.drain()
+        #expect(pair.a.targets == [800_000, 200_000])
+    }
+
+    @Test("feedback goes in compound packets unless reduced size was negotiated", arguments: [true, false])
+    func compound(reduced: Bool) throws {
+        let pair = try RTPTransportPair(seed: 41, path: .init(loss: 0.1))
+        let listener = try Listener(pair)
+        pair.b.transport.allowsReducedSizeRTCP = reduced
+        pair.addVideo()
+        pair.sendVideo(seconds: 3)
+        #expect(listener.datagrams.count > 30)
+        var nacks = 0
+        for packets in listener.datagrams {
+            let isCompound =
+                switch packets.first {
+                case .receiverReport, .senderReport: true
+                default: false
+                }
+            if !reduced {
+                #expect(isCompound)
+                #expect(packets.contains { if case .sourceDescription = $0 { true } else { false } })
+            }
+            nacks += packets.count { if case .nack = $0 { true } else { false } }
+        }
+        #expect(nacks > 5)
+        if reduced { #expect(listener.datagrams.contains { $0.count == 1 }) }
     }
 
     @Test("transport-wide feedback covers audio too")
@@ -85,7 +174,10 @@ struct RTPTransportFeedback {
         pair.addAudio()
         for number in 0..<100 {
             pair.a.transport.send(
-                EncodedFrame(payload: [1, 2, 3], rtpTimestamp: UInt32(number * 960)), mid: "0", at: pair.now)
+                EncodedFrame(payload: [1, 2, 3], rtpTimestamp: UInt32(number * 960)),
+                mid: "0",
+                at: pair.now
+            )
             pair.run(for: .milliseconds(20))
         }
         #expect(pair.a.transport.statistics().transportFeedbackReceived >= 15)

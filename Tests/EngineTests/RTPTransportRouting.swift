@@ -8,11 +8,18 @@ import Testing
 struct RTPTransportRouting {
     /// A packet as a browser would send it, before encryption.
     private func packet(
-        ssrc: UInt32, payloadType: UInt8, number: UInt16, mid: String? = nil, payload: [UInt8] = [0x10, 0x10, 0, 0]
+        ssrc: UInt32,
+        payloadType: UInt8,
+        number: UInt16,
+        mid: String? = nil,
+        payload: [UInt8] = [0x10, 0x10, 0, 0]
     ) -> [UInt8] {
         let template = RTPHeaderTemplate(
-            payloadType: payloadType, ssrc: ssrc, mid: mid ?? "",
-            extensions: RTPHeaderExtensionIDs(mid: mid == nil ? nil : 4))
+            payloadType: payloadType,
+            ssrc: ssrc,
+            mid: mid ?? "",
+            extensions: RTPHeaderExtensionIDs(mid: mid == nil ? nil : 4)
+        )
         var bytes = [UInt8](repeating: 0, count: template.byteCount) + payload
         bytes.withUnsafeMutableBytes {
             template.write(into: $0, sequenceNumber: SequenceNumber(number), timestamp: 0, marker: true)
@@ -28,8 +35,11 @@ struct RTPTransportRouting {
         init() throws {
             pair = try RTPTransportPair(seed: 50)
             session = try SRTPSession(
-                profile: .aes128CmSha1_80, key: Array(repeating: 1, count: 16), salt: Array(repeating: 2, count: 14),
-                direction: .outbound)
+                profile: .aes128CmSha1_80,
+                key: Array(repeating: 1, count: 16),
+                salt: Array(repeating: 2, count: 14),
+                direction: .outbound
+            )
         }
 
         func send(_ plain: [UInt8]) throws {
@@ -46,8 +56,11 @@ struct RTPTransportRouting {
 
     private func section(_ mid: String, payloadType: UInt8, ssrcs: [UInt32] = []) -> RTPReceiveParameters {
         RTPReceiveParameters(
-            mid: mid, codecs: [RTPCodecParameters(payloadType: payloadType, codec: .vp8, rtxPayloadType: 97, feedback: .all)],
-            extensions: RTPHeaderExtensionIDs(mid: 4), ssrcs: ssrcs)
+            mid: mid,
+            codecs: [RTPCodecParameters(payloadType: payloadType, codec: .vp8, rtxPayloadType: 97, feedback: .all)],
+            extensions: RTPHeaderExtensionIDs(mid: 4),
+            ssrcs: ssrcs
+        )
     }
 
     @Test("the MID decides, then the announced source, then a payload type that is used once")
@@ -116,18 +129,30 @@ struct RTPTransportRouting {
         b.setReceive(section("x", payloadType: 96), mid: "x", at: pair.now)
         b.setReceive(
             RTPReceiveParameters(
-                mid: "a", codecs: [RTPTransportPair.opus], extensions: RTPTransportPair.extensions), mid: "a",
-            at: pair.now)
+                mid: "a",
+                codecs: [RTPTransportPair.opus],
+                extensions: RTPTransportPair.extensions
+            ),
+            mid: "a",
+            at: pair.now
+        )
         let random = RandomSource(seed: 51)
         for round in 0..<20_000 {
             let isAudio = random.next() % 4 == 0
             var payload: [UInt8] = (0..<Int(random.next() % 20)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             if random.next() % 2 == 0 { payload = [0x90, 0x80, 0x80, 1, UInt8(random.next() % 2)] + payload }
-            let number = random.next() % 50 == 0 ? UInt16(truncatingIfNeeded: random.next()) : UInt16(truncatingIfNeeded: round)
+            let number =
+                random.next() % 50 == 0 ? UInt16(truncatingIfNeeded: random.next()) : UInt16(truncatingIfNeeded: round)
             var bytes = packet(
-                ssrc: UInt32(random.next() % 3), payloadType: isAudio ? 111 : (random.next() % 5 == 0 ? 97 : 96),
-                number: number, mid: random.next() % 2 == 0 ? "x" : nil, payload: payload)
-            if random.next() % 3 == 0 { bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next()) }
+                ssrc: UInt32(random.next() % 3),
+                payloadType: isAudio ? 111 : (random.next() % 5 == 0 ? 97 : 96),
+                number: number,
+                mid: random.next() % 2 == 0 ? "x" : nil,
+                payload: payload
+            )
+            if random.next() % 3 == 0 {
+                bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next())
+            }
             do { try injector.send(bytes) } catch {}
             if round % 100 == 0 { pair.run(for: .milliseconds(Int64(random.next() % 50))) }
             pair.b.events.removeAll()

@@ -89,9 +89,13 @@ package struct ArrivalRecorder: Sendable {
         next = base + Int64(max(deltas.count, 1))
         defer { feedbackCount &+= 1 }
         return RTCPTransportFeedback(
-            senderSSRC: senderSSRC, mediaSSRC: mediaSSRC, baseSequenceNumber: UInt16(truncatingIfNeeded: base),
-            referenceTime: Int32(truncatingIfNeeded: (reference << 40) >> 40), feedbackCount: feedbackCount,
-            deltas: deltas)
+            senderSSRC: senderSSRC,
+            mediaSSRC: mediaSSRC,
+            baseSequenceNumber: UInt16(truncatingIfNeeded: base),
+            referenceTime: Int32(truncatingIfNeeded: (reference << 40) >> 40),
+            feedbackCount: feedbackCount,
+            deltas: deltas
+        )
     }
 
     private func index(_ sequence: Int64) -> Int { Int(truncatingIfNeeded: sequence) & (Self.capacity - 1) }

@@ -47,6 +47,8 @@ package import SansIO
     var inbound: SRTPSession?
     var isStarted = false
     var roundTripTime: Duration?
+    /// RTCP has measured it.
+    var isRoundTripTimeMeasured = false
     var lastReportAt: Instant?
     /// Our SSRC in RTCP as long as nothing is sent.
     let fallbackSSRC: UInt32
@@ -132,6 +134,7 @@ package import SansIO
 
     /// Tells the round-trip time of the path as ICE measured it, until RTCP knows better.
     package func setPathRoundTripTime(_ time: Duration, at now: Instant) {
+        guard !isRoundTripTimeMeasured else { return }
         roundTripTime = time
         noteRoundTripTime()
     }
@@ -144,7 +147,7 @@ package import SansIO
         }
     }
 
-    /// Says goodbye and gives back all memory. Nothing is sent or received any more.
+    /// Says goodbye and gives back all memory; nothing is sent or received any more.
     package func close(at now: Instant) {
         let ssrcs = outgoing.compactMap { $0?.sender }.filter(\.hasSent).map(\.parameters.ssrc)
         if !ssrcs.isEmpty { sendGoodbye(ssrcs) }
