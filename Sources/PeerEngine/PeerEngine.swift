@@ -21,6 +21,8 @@ package final class PeerEngine {
         package var certificate: DTLSCertificate
         package var maxMessageSize: Int
         package var ice = ICEConfiguration()
+        /// What is added to an `Instant` to give nanoseconds since 1900, for sender reports.
+        package var clockOffsetNanoseconds: Int64 = 0
 
         package init(certificate: DTLSCertificate, maxMessageSize: Int = 262_144) {
             self.certificate = certificate
@@ -45,6 +47,7 @@ package final class PeerEngine {
     var hasStartedSCTP = false
     var failure: PeerFailure?
     var isClosed = false
+    private var knownRoundTrip: Duration?
 
     /// The remote's end of SCTP as its description tells it.
     struct SCTPPlan: Equatable {
@@ -62,6 +65,9 @@ package final class PeerEngine {
             certificate: configuration.certificate, transmits: transmits,
             srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80])
         rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
+        // Always offered and answered with a=rtcp-rsize.
+        rtp.allowsReducedSizeRTCP = true
+        rtp.clockOffsetNanoseconds = configuration.clockOffsetNanoseconds
         channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
         negotiator = Negotiator(
             configuration: .standard(
@@ -99,6 +105,7 @@ package final class PeerEngine {
         flush(at: now)
         if hasStartedSCTP { channels.shutdown(at: now) }
         sendSCTPPackets()
+        rtp.close(at: now)
         dtls.close()
         ice.close()
         isClosed = true
@@ -142,6 +149,10 @@ package final class PeerEngine {
             default: break
             }
             events.push(.ice(event))
+        }
+        if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
+            knownRoundTrip = roundTrip
+            rtp.setPathRoundTripTime(roundTrip, at: now)
         }
         if transmits.selectedPath == nil, let path = ice.selectedPath { transmits.selectedPath = path }
         startDTLSIfPossible(at: now)

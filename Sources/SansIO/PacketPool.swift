@@ -1,4 +1,4 @@
-/// Names a slot of a `PacketPool`. Whoever took it gives it back exactly once.
+/// Names a slot of a `PacketPool`; whoever took it gives it back exactly once.
 package struct PacketSlot: Hashable, Sendable {
     @usableFromInline let index: Int32
 }
@@ -27,7 +27,7 @@ package struct PacketSlot: Hashable, Sendable {
     }
 
     deinit {
-        for unsafe slab in unsafe slabs { unsafe slab.deallocate() }
+        unsafe slabs.forEach { unsafe $0.deallocate() }
     }
 
     /// A slot with undefined content, or nil when the limit is reached.

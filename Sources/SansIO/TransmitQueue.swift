@@ -34,6 +34,8 @@
     deinit { unsafe slab.deallocate() }
 
     package var isEmpty: Bool { head == entries.count }
+    /// Datagrams that wait.
+    package var count: Int { entries.count - head }
     /// Bytes that wait.
     package var byteCount: Int { used }
 

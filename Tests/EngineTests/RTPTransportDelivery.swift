@@ -68,7 +68,9 @@ struct RTPTransportDelivery {
         pair.addAudio()
         for number in 0..<500 {
             var frame = EncodedFrame(
-                payload: [UInt8(number >> 8), UInt8(number & 255), 3, 4], rtpTimestamp: UInt32(number * 960))
+                payload: [UInt8(number >> 8), UInt8(number & 255), 3, 4],
+                rtpTimestamp: UInt32(number * 960)
+            )
             frame.audioLevel = 33
             pair.a.transport.send(frame, mid: "0", at: pair.now)
             pair.run(for: .milliseconds(20))

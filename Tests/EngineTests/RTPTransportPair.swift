@@ -28,7 +28,9 @@ final class RTPTransportPair {
 
         init(random: RandomSource, path: Path) {
             transmits.selectedPath = TransmitPath(
-                port: PortID(rawValue: 0), remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: 9))
+                port: PortID(rawValue: 0),
+                remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: 9)
+            )
             transport = RTPTransport(transmits: transmits, random: random, cname: "peer")
             self.path = path
         }
@@ -57,6 +59,8 @@ final class RTPTransportPair {
     var now = Instant(nanoseconds: 1_000_000_000_000)
     /// Called for each event of `a` and `b` as it comes.
     var onEvent: ((Peer, RTPEvent) -> Void)?
+    /// Called for each datagram that leaves.
+    var onDatagram: ((Peer, [UInt8]) -> Void)?
     private var flights: [Flight] = []
     private var order = 0
     var deadlineViolations: [StaticString] = []
@@ -71,8 +75,11 @@ final class RTPTransportPair {
     func start(profile: SRTPProfileID = .aes128CmSha1_80) throws {
         func session(_ fill: UInt8, _ direction: SRTPSession.Direction) throws -> SRTPSession {
             try SRTPSession(
-                profile: profile, key: Array(repeating: fill, count: profile.keyByteCount),
-                salt: Array(repeating: fill &+ 1, count: profile.saltByteCount), direction: direction)
+                profile: profile,
+                key: Array(repeating: fill, count: profile.keyByteCount),
+                salt: Array(repeating: fill &+ 1, count: profile.saltByteCount),
+                direction: direction
+            )
         }
         a.transport.start(outbound: try session(1, .outbound), inbound: try session(2, .inbound), at: now)
         b.transport.start(outbound: try session(2, .outbound), inbound: try session(1, .inbound), at: now)
@@ -128,6 +135,7 @@ final class RTPTransportPair {
 
     private func transmit(_ datagram: [UInt8], from peer: Peer) {
         peer.datagramsSent += 1
+        onDatagram?(peer, datagram)
         peer.largestDatagram = max(peer.largestDatagram, datagram.count)
         peer.departures.append((now, datagram.count))
         let isRTCP = datagram.count > 1 && (192...223).contains(datagram[1])
@@ -141,7 +149,9 @@ final class RTPTransportPair {
         }
         for _ in 0..<(chance(peer.path.duplication) ? 2 : 1) {
             var arrival = departure + peer.path.delay
-            if chance(peer.path.reordering) { arrival = arrival + .milliseconds(Int64.random(in: 1...8, using: &generator)) }
+            if chance(peer.path.reordering) {
+                arrival = arrival + .milliseconds(Int64.random(in: 1...8, using: &generator))
+            }
             order += 1
             flights.append(Flight(arrival: arrival, order: order, toB: peer === a, datagram: datagram))
         }
@@ -165,31 +175,57 @@ extension RTPTransportPair {
     }
 
     static let opus = RTPCodecParameters(
-        payloadType: 111, codec: .opus, feedback: RTPFeedback(transportCC: true), channels: 2)
+        payloadType: 111,
+        codec: .opus,
+        feedback: RTPFeedback(transportCC: true),
+        channels: 2
+    )
 
     /// Video from `a` to `b` on MID 1.
     func addVideo(
-        feedback: RTPFeedback = .all, rtx: Bool = true, extensions: RTPHeaderExtensionIDs = extensions,
+        feedback: RTPFeedback = .all,
+        rtx: Bool = true,
+        extensions: RTPHeaderExtensionIDs = extensions,
         declaresSSRC: Bool = false
     ) {
         let codec = Self.video(feedback: feedback, rtx: rtx)
         a.transport.setSend(
             RTPSendParameters(
-                mid: "1", ssrc: 0x1000, rtxSSRC: rtx ? 0x1001 : nil, codec: codec, extensions: extensions,
-                cname: "peer"), mid: "1", at: now)
+                mid: "1",
+                ssrc: 0x1000,
+                rtxSSRC: rtx ? 0x1001 : nil,
+                codec: codec,
+                extensions: extensions,
+                cname: "peer"
+            ),
+            mid: "1",
+            at: now
+        )
         b.transport.setReceive(
             RTPReceiveParameters(
-                mid: "1", codecs: [codec], extensions: extensions, ssrcs: declaresSSRC ? [0x1000] : [],
-                rtxSSRCs: declaresSSRC && rtx ? [0x1000: 0x1001] : [:]), mid: "1", at: now)
+                mid: "1",
+                codecs: [codec],
+                extensions: extensions,
+                ssrcs: declaresSSRC ? [0x1000] : [],
+                rtxSSRCs: declaresSSRC && rtx ? [0x1000: 0x1001] : [:]
+            ),
+            mid: "1",
+            at: now
+        )
     }
 
     /// Audio from `a` to `b` on MID 0.
     func addAudio(codec: RTPCodecParameters = opus, extensions: RTPHeaderExtensionIDs = extensions) {
         a.transport.setSend(
             RTPSendParameters(mid: "0", ssrc: 0x2000, codec: codec, extensions: extensions, cname: "peer"),
-            mid: "0", at: now)
+            mid: "0",
+            at: now
+        )
         b.transport.setReceive(
-            RTPReceiveParameters(mid: "0", codecs: [codec], extensions: extensions), mid: "0", at: now)
+            RTPReceiveParameters(mid: "0", codecs: [codec], extensions: extensions),
+            mid: "0",
+            at: now
+        )
     }
 
     /// A frame whose bytes tell its number and length.
@@ -198,7 +234,10 @@ extension RTPTransportPair {
         payload[0] = isKeyFrame ? 0x10 : 0x11
         for index in 1...4 { payload[index] = UInt8(truncatingIfNeeded: number >> (8 * (4 - index))) }
         return EncodedFrame(
-            payload: payload, rtpTimestamp: UInt32(truncatingIfNeeded: number * 3_000), isKeyFrame: isKeyFrame)
+            payload: payload,
+            rtpTimestamp: UInt32(truncatingIfNeeded: number * 3_000),
+            isKeyFrame: isKeyFrame
+        )
     }
 
     static func number(of frame: ReceivedFrame) -> Int {
@@ -208,7 +247,9 @@ extension RTPTransportPair {
     /// An encoder at 30 frames a second which obeys key frame requests.
     /// - Returns: the frames sent.
     @discardableResult
-    func sendVideo(seconds: Int, bitRate: Int = 600_000, from first: Int = 0, keyFrameByteCount: Int = 12_000) -> [EncodedFrame] {
+    func sendVideo(seconds: Int, bitRate: Int = 600_000, from first: Int = 0, keyFrameByteCount: Int = 12_000)
+        -> [EncodedFrame]
+    {
         var wantsKeyFrame = first == 0
         let before = onEvent
         onEvent = { peer, event in

@@ -8,7 +8,13 @@ struct PacingAndRate {
     private let start = Instant(nanoseconds: 1_000_000_000)
 
     private func packet(_ kind: PacedPacket.Kind, _ number: UInt16, _ byteCount: Int = 1_200) -> PacedPacket {
-        PacedPacket(kind: kind, sender: 0, sequenceNumber: SequenceNumber(number), byteCount: byteCount, queuedAt: start)
+        PacedPacket(
+            kind: kind,
+            sender: 0,
+            sequenceNumber: SequenceNumber(number),
+            byteCount: byteCount,
+            queuedAt: start
+        )
     }
 
     /// Lets the pacer run until it is empty; when each packet left.
@@ -91,7 +97,10 @@ struct PacingAndRate {
 
     /// Feedback of one second in steps of 100 ms.
     private func second(
-        _ estimator: inout BandwidthEstimator, from now: Instant, loss: Double, bitRate: Int,
+        _ estimator: inout BandwidthEstimator,
+        from now: Instant,
+        loss: Double,
+        bitRate: Int,
         transit: (Int) -> Duration = { _ in .milliseconds(20) }
     ) -> Instant {
         for step in 1...10 {

@@ -52,12 +52,16 @@ struct RTCPParsing {
         #expect(
             try only("rtcp_psfb_pli.bin")
                 == .pictureLossIndication(
-                    RTCPPictureLossIndication(senderSSRC: 1_414_554_213, mediaSSRC: 587_284_409)))
+                    RTCPPictureLossIndication(senderSSRC: 1_414_554_213, mediaSSRC: 587_284_409)
+                )
+        )
         guard case .nack(let nack) = try only("rtcp_rtpfb.bin") else {
             Issue.record("no NACK")
             return
         }
-        #expect(nack.lost.map { Int($0.rawValue) } == [12, 32, 39, 54, 76, 110, 123, 142, 183, 187, 223, 236, 271, 292])
+        #expect(
+            nack.lost.map { Int($0.rawValue) } == [12, 32, 39, 54, 76, 110, 123, 142, 183, 187, 223, 236, 271, 292]
+        )
     }
 
     @Test(
@@ -65,7 +69,8 @@ struct RTCPParsing {
         arguments: [
             "rtcp_bye_invalid.bin", "rtcp_psfb_invalid.bin", "rtcp_rr_invalid.bin", "rtcp_rtpfb_invalid.bin",
             "rtcp_sr_invalid.bin", "rtcp_sdes_item_truncated.bin", "rtcp_sdes_source_truncated.bin",
-        ])
+        ]
+    )
     func broken(name: String) {
         let bytes = RTPVectors.bytes("RTCP/\(name)")
         #expect(!bytes.isEmpty)
@@ -85,7 +90,8 @@ struct RTCPParsing {
     @Test("extended reports and application packets are tolerated")
     func tolerated() {
         // RRTR (RFC 3611 §4.4) and DLRR (§4.5).
-        let bytes: [UInt8] = [0x80, 207, 0, 4, 0, 0, 0, 1, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8]
+        let bytes: [UInt8] =
+            [0x80, 207, 0, 4, 0, 0, 0, 1, 4, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8]
             + [0x80, 207, 0, 5, 0, 0, 0, 1, 5, 0, 0, 3, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8]
             + [0x80, 204, 0, 2, 0, 0, 0, 1, 65, 66, 67, 68]
         let (packets, malformed) = packets(bytes)
@@ -96,12 +102,24 @@ struct RTCPParsing {
     static let samples: [RTCPPacket] = [
         .senderReport(
             RTCPSenderReport(
-                ssrc: 1, ntpTimestamp: 0x0102_0304_0506_0708, rtpTimestamp: 9, packetCount: 10, octetCount: 11,
+                ssrc: 1,
+                ntpTimestamp: 0x0102_0304_0506_0708,
+                rtpTimestamp: 9,
+                packetCount: 10,
+                octetCount: 11,
                 blocks: [
                     RTCPReportBlock(
-                        ssrc: 2, fractionLost: 255, cumulativeLost: -5, highestSequenceNumber: 0x1_0002, jitter: 4,
-                        lastSenderReport: 5, delaySinceLastSenderReport: 6)
-                ])),
+                        ssrc: 2,
+                        fractionLost: 255,
+                        cumulativeLost: -5,
+                        highestSequenceNumber: 0x1_0002,
+                        jitter: 4,
+                        lastSenderReport: 5,
+                        delaySinceLastSenderReport: 6
+                    )
+                ]
+            )
+        ),
         .receiverReport(RTCPReceiverReport(ssrc: 1, blocks: [RTCPReportBlock(ssrc: 2, cumulativeLost: 0x7F_FFFF)])),
         .receiverReport(RTCPReceiverReport(ssrc: 1)),
         .sourceDescription([RTCPSourceDescription(ssrc: 1, cname: "a"), RTCPSourceDescription(ssrc: 2, cname: "abcd")]),
@@ -110,11 +128,18 @@ struct RTCPParsing {
         .pictureLossIndication(RTCPPictureLossIndication(senderSSRC: 1, mediaSSRC: 2)),
         .fullIntraRequest(RTCPFullIntraRequest(senderSSRC: 1, entries: [.init(ssrc: 2, sequenceNumber: 3)])),
         .receiverEstimatedMaximumBitRate(
-            RTCPReceiverEstimatedMaximumBitRate(senderSSRC: 1, bitsPerSecond: 131_072 << 5, ssrcs: [7, 8])),
+            RTCPReceiverEstimatedMaximumBitRate(senderSSRC: 1, bitsPerSecond: 131_072 << 5, ssrcs: [7, 8])
+        ),
         .transportFeedback(
             RTCPTransportFeedback(
-                senderSSRC: 1, mediaSSRC: 2, baseSequenceNumber: 65_530, referenceTime: -3, feedbackCount: 255,
-                deltas: [0, nil, 255, 256, -1, nil, nil, nil, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, nil, 13])),
+                senderSSRC: 1,
+                mediaSSRC: 2,
+                baseSequenceNumber: 65_530,
+                referenceTime: -3,
+                feedbackCount: 255,
+                deltas: [0, nil, 255, 256, -1, nil, nil, nil, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, nil, 13]
+            )
+        ),
     ]
 
     @Test("each kind is read as it was written", arguments: samples)
@@ -157,8 +182,10 @@ struct RTCPParsing {
     @Test("a hundred thousand mutations never trap")
     func mutations() {
         let random = RandomSource(seed: 21)
-        var seeds = ["rtcp_sr.bin", "rtcp_sdes.bin", "rtcp_rtpfb.bin", "fuzz-0b954a73147600a3.bin", "fuzz-e1a48af9f8e7db71.bin"]
-            .map { RTPVectors.bytes("RTCP/\($0)") }
+        var seeds = [
+            "rtcp_sr.bin", "rtcp_sdes.bin", "rtcp_rtpfb.bin", "fuzz-0b954a73147600a3.bin", "fuzz-e1a48af9f8e7db71.bin",
+        ]
+        .map { RTPVectors.bytes("RTCP/\($0)") }
         var writer = ByteWriter()
         for packet in Self.samples {
             var single = ByteWriter()

@@ -29,7 +29,10 @@ struct RTPHeaderParsing {
         #expect(header.payloadByteCount == 160)
     }
 
-    @Test("a packet of padding has no payload", arguments: ["rtp_only_padding.bin", "rtp_only_padding_with_header_extensions.bin"])
+    @Test(
+        "a packet of padding has no payload",
+        arguments: ["rtp_only_padding.bin", "rtp_only_padding_with_header_extensions.bin"]
+    )
     func padding(name: String) throws {
         let header = try parse(name)
         #expect(header.payloadByteCount == 0)
@@ -59,7 +62,10 @@ struct RTPHeaderParsing {
         #expect(elements.map(\.id) == [3, 1])
         #expect(elements.map(\.byteCount) == [3, 1])
         let values = RTPHeaderExtensionValues(
-            header, in: bytes.span.bytes, ids: RTPHeaderExtensionIDs(absSendTime: 3, audioLevel: 1))
+            header,
+            in: bytes.span.bytes,
+            ids: RTPHeaderExtensionIDs(absSendTime: 3, audioLevel: 1)
+        )
         #expect(values.absoluteSendTime == 0x65341E)
         #expect(values.audioLevel == 0x50)
         #expect(values.hasVoice)
@@ -83,7 +89,10 @@ struct RTPHeaderParsing {
         while let element = cursor.next(in: bytes.span.bytes) { ids.append(element.id) }
         #expect(ids == [7, 20, 200])
         let values = RTPHeaderExtensionValues(
-            header, in: bytes.span.bytes, ids: RTPHeaderExtensionIDs(transportCC: 20, audioLevel: 200))
+            header,
+            in: bytes.span.bytes,
+            ids: RTPHeaderExtensionIDs(transportCC: 20, audioLevel: 200)
+        )
         #expect(values.transportSequenceNumber == 0xABCD)
         #expect(values.audioLevel == 5)
         #expect(header.payloadByteCount == 3)
@@ -160,8 +169,10 @@ struct RTPHeaderParsing {
     @Test("a hundred thousand mutations never trap")
     func mutations() throws {
         let random = RandomSource(seed: 20)
-        let seeds = ["rtp_with_csrc.bin", "rtp_with_sdes_mid.bin", "rtp_only_padding_with_header_extensions.bin", "packet3.raw"]
-            .map { RTPVectors.bytes("RTP/\($0)") }
+        let seeds = [
+            "rtp_with_csrc.bin", "rtp_with_sdes_mid.bin", "rtp_only_padding_with_header_extensions.bin", "packet3.raw",
+        ]
+        .map { RTPVectors.bytes("RTP/\($0)") }
         var parsed = 0
         for round in 0..<100_000 {
             let bytes = RTPVectors.mutate(seeds[round % seeds.count], random)
@@ -169,7 +180,10 @@ struct RTPHeaderParsing {
             parsed += 1
             #expect(header.byteCount + header.payloadByteCount + header.paddingByteCount == bytes.count)
             _ = RTPHeaderExtensionValues(
-                header, in: bytes.span.bytes, ids: RTPHeaderExtensionIDs(mid: 9, transportCC: 2, absSendTime: 3, audioLevel: 1))
+                header,
+                in: bytes.span.bytes,
+                ids: RTPHeaderExtensionIDs(mid: 9, transportCC: 2, absSendTime: 3, audioLevel: 1)
+            )
         }
         #expect(parsed > 10_000)
     }

@@ -5,7 +5,9 @@ import Testing
 
 @Suite("Transport-wide feedback")
 struct TransportFeedbackRecords {
-    private func at(_ milliseconds: Double) -> Instant { Instant(nanoseconds: 10_000_000_000 + Int64(milliseconds * 1e6)) }
+    private func at(_ milliseconds: Double) -> Instant {
+        Instant(nanoseconds: 10_000_000_000 + Int64(milliseconds * 1e6))
+    }
 
     private func next(_ recorder: inout ArrivalRecorder) throws -> RTCPTransportFeedback {
         let feedback = recorder.nextFeedback(senderSSRC: 1, mediaSSRC: 2)
@@ -45,7 +47,9 @@ struct TransportFeedbackRecords {
 
     @Test("a count beyond the limit and a truncated body are refused")
     func hostile() {
-        var bytes: [UInt8] = [0x8F, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 10, 0xFF, 0xFF, 0, 0, 1, 2, 0x1F, 0xFF, 0x1F, 0xFF]
+        var bytes: [UInt8] = [
+            0x8F, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 10, 0xFF, 0xFF, 0, 0, 1, 2, 0x1F, 0xFF, 0x1F, 0xFF,
+        ]
         #expect(parse(bytes) == nil)
         bytes[14] = 0
         bytes[15] = 0
@@ -127,8 +131,14 @@ struct TransportFeedbackRecords {
         history.send(byteCount: 100, at: at(0))
         let summary = history.receive(
             RTCPTransportFeedback(
-                senderSSRC: 1, mediaSSRC: 2, baseSequenceNumber: 500, referenceTime: .max, feedbackCount: 0,
-                deltas: Array(repeating: 0, count: 8_000)))
+                senderSSRC: 1,
+                mediaSSRC: 2,
+                baseSequenceNumber: 500,
+                referenceTime: .max,
+                feedbackCount: 0,
+                deltas: Array(repeating: 0, count: 8_000)
+            )
+        )
         #expect(summary.receivedCount == 0)
         #expect(summary.lostCount == 0)
     }

@@ -65,10 +65,15 @@ struct VP8PayloadFormat {
             let slot = try #require(pool.take())
             datagram.withUnsafeBytes { pool.bytes(of: slot).copyMemory(from: $0) }
             var packet = ReceivedPacket(
-                slot: slot, sequence: Int64(header.sequenceNumber.rawValue), timestamp: header.timestamp,
-                payloadType: header.payloadType, marker: header.marker,
+                slot: slot,
+                sequence: Int64(header.sequenceNumber.rawValue),
+                timestamp: header.timestamp,
+                payloadType: header.payloadType,
+                marker: header.marker,
                 payloadOffset: header.byteCount + descriptor.byteCount,
-                payloadByteCount: payload.byteCount - descriptor.byteCount, receivedAt: Instant(nanoseconds: 0))
+                payloadByteCount: payload.byteCount - descriptor.byteCount,
+                receivedAt: Instant(nanoseconds: 0)
+            )
             packet.startsFrame = descriptor.startsFrame
             packet.startsKeyFrame = descriptor.startsKeyFrame(payload)
             #expect(assembler.insert(packet, at: Instant(nanoseconds: 0)) == .inserted)

@@ -20,7 +20,7 @@ package struct BandwidthEstimator: Sendable {
     /// Delay above the least seen lately: what stands in the path's queues.
     package private(set) var queueingDelay: Duration = .zero
 
-    /// Loss of the last window, 0 ... 1.
+    /// Loss of the last window, from 0 to 1.
     package private(set) var recentLoss = 0.0
 
     private var remoteLimit: (bitRate: Int, at: Instant)?
@@ -74,7 +74,7 @@ package struct BandwidthEstimator: Sendable {
         closeWindow(at: now)
     }
 
-    /// Takes in the loss of a receiver report, 0 ... 1; counts only without transport-wide feedback.
+    /// Takes in the loss of a receiver report, from 0 to 1; counts only without transport-wide feedback.
     package mutating func receive(fractionLost: Double, at now: Instant) {
         guard !usesTransportFeedback else { return }
         adapt(loss: fractionLost, at: now)

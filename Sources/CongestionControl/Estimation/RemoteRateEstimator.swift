@@ -16,7 +16,9 @@ package struct RemoteRateEstimator: Sendable {
     ///
     /// - Parameters:
     ///   - bytesReceived: all bytes so far.
-    ///   - fractionLost: 0 ... 1, of the last interval.
+    ///   - fractionLost: from 0 to 1, of the last interval.
+    ///   - now: when the interval ended.
+    /// - Returns: bits per second.
     package mutating func update(bytesReceived: UInt64, fractionLost: Double, at now: Instant) -> Int {
         defer { last = (bytesReceived, now) }
         guard let last, now > last.at else { return bitRate }

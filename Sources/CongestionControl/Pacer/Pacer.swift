@@ -123,7 +123,7 @@ package struct Pacer: Sendable {
 
     private mutating func refill(at now: Instant) {
         if let lastRefill {
-            let seconds = Double((now - lastRefill).wholeNanoseconds) / 1e9
+            let seconds = Double(now.nanoseconds - lastRefill.nanoseconds) / 1e9
             if seconds > 0 { budget = min(budget + seconds * bitsPerSecond / 8, Double(Self.burstByteCount)) }
         }
         lastRefill = max(lastRefill ?? now, now)

@@ -23,8 +23,6 @@ package struct ArrivalRecorder: Sendable {
 
     package init() {}
 
-    /// Whether there is something to report.
-    package var hasNews: Bool { next.map { $0 <= highest } ?? false }
     /// Numbers that wait to be reported.
     package var pendingCount: Int { next.map { Int(max(highest - $0 + 1, 0)) } ?? 0 }
 
@@ -47,7 +45,11 @@ package struct ArrivalRecorder: Sendable {
                 front = sequence
                 for position in arrivals.indices { arrivals[position] = Self.absent }
             } else {
-                for position in (highest + 1)...sequence { arrivals[index(position)] = Self.absent }
+                var position = highest + 1
+                while position <= sequence {
+                    arrivals[index(position)] = Self.absent
+                    position += 1
+                }
             }
             highest = sequence
             front = max(front, sequence - Int64(Self.capacity) + 1)
@@ -87,9 +89,13 @@ package struct ArrivalRecorder: Sendable {
         next = base + Int64(max(deltas.count, 1))
         defer { feedbackCount &+= 1 }
         return RTCPTransportFeedback(
-            senderSSRC: senderSSRC, mediaSSRC: mediaSSRC, baseSequenceNumber: UInt16(truncatingIfNeeded: base),
-            referenceTime: Int32(truncatingIfNeeded: (reference << 40) >> 40), feedbackCount: feedbackCount,
-            deltas: deltas)
+            senderSSRC: senderSSRC,
+            mediaSSRC: mediaSSRC,
+            baseSequenceNumber: UInt16(truncatingIfNeeded: base),
+            referenceTime: Int32(truncatingIfNeeded: (reference << 40) >> 40),
+            feedbackCount: feedbackCount,
+            deltas: deltas
+        )
     }
 
     private func index(_ sequence: Int64) -> Int { Int(truncatingIfNeeded: sequence) & (Self.capacity - 1) }

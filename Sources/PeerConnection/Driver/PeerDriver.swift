@@ -1,5 +1,6 @@
 internal import Capture
 internal import DTLS
+internal import Glibc
 internal import ICE
 internal import Logging
 internal import Media
@@ -80,9 +81,9 @@ actor PeerDriver {
             certificate = try RTCCertificate.processWide().certificate
         }
         do {
-            engine = try PeerEngine(
-                configuration: .init(certificate: certificate, maxMessageSize: configuration.maxMessageSize),
-                random: RandomSource())
+            var parts = PeerEngine.Configuration(certificate: certificate, maxMessageSize: configuration.maxMessageSize)
+            parts.clockOffsetNanoseconds = Self.clockOffset()
+            engine = try PeerEngine(configuration: parts, random: RandomSource())
         } catch {
             throw RTCError(.operationError, "cannot set up DTLS: \(error)", errorDetail: .dtlsFailure)
         }
@@ -91,6 +92,14 @@ actor PeerDriver {
     /// The engine's time: NIO's monotonic clock.
     nonisolated static func now() -> Instant {
         Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
+    }
+
+    /// From the monotonic clock to nanoseconds since 1900 (RFC 5905 §6).
+    private static func clockOffset() -> Int64 {
+        var wall = timespec()
+        unsafe clock_gettime(CLOCK_REALTIME, &wall)
+        let secondsFrom1900To1970 = 2_208_988_800
+        return Int64(wall.tv_sec + secondsFrom1900To1970) * 1_000_000_000 + Int64(wall.tv_nsec) - now().nanoseconds
     }
 
     // MARK: Network

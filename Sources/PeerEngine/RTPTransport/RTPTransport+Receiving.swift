@@ -64,8 +64,14 @@ extension RTPTransport {
             lastMediaSSRC = header.ssrc
             if !stream.hasReceived { noteFirstPacket(of: stream) }
             let isKept = stream.receive(
-                header, payload: payload, packet: packet, slot: slot, audioLevel: values.audioLevel,
-                isRetransmission: false, at: now)
+                header,
+                payload: payload,
+                packet: packet,
+                slot: slot,
+                audioLevel: values.audioLevel,
+                isRetransmission: false,
+                at: now
+            )
             finishReceiving(stream, at: now)
             return isKept
         case .retransmission(let stream, let payloadType):
@@ -76,8 +82,14 @@ extension RTPTransport {
             original.payloadType = payloadType
             original.ssrc = stream.ssrc
             let isKept = stream.receive(
-                original, payload: (payload.lowerBound + 2)..<payload.upperBound, packet: packet, slot: slot,
-                audioLevel: values.audioLevel, isRetransmission: true, at: now)
+                original,
+                payload: (payload.lowerBound + 2)..<payload.upperBound,
+                packet: packet,
+                slot: slot,
+                audioLevel: values.audioLevel,
+                isRetransmission: true,
+                at: now
+            )
             finishReceiving(stream, at: now)
             return isKept
         case .unknown:
@@ -142,6 +154,10 @@ extension RTPTransport {
                 guard let stream = table[ssrc] else { continue }
                 let mid = stream.parameters.mid
                 table.remove(stream)
+                // Its replay window is kept as long as there is room, lest its packets come back as a new source.
+                if let count = inbound?.inboundStreamCount, count > SRTPSession.maximumStreamCount / 2 {
+                    inbound?.removeStream(ssrc: ssrc)
+                }
                 heardMIDs.remove(mid)
                 events.append(.bye(mid: mid))
             }
@@ -154,14 +170,17 @@ extension RTPTransport {
         var measured: Duration?
         if block.lastSenderReport != 0 {
             let clock = NTPTime.compact(
-                NTPTime.timestamp(nanoseconds: now.nanoseconds &+ clockOffsetNanoseconds))
+                NTPTime.timestamp(nanoseconds: now.nanoseconds &+ clockOffsetNanoseconds)
+            )
             let elapsed = Int32(bitPattern: clock &- block.lastSenderReport &- block.delaySinceLastSenderReport)
             // Rounding can make it negative on a short path; a minute is beyond any path.
             if elapsed > -66, elapsed < 60 << 16 { measured = NTPTime.duration(UInt32(max(elapsed, 1))) }
         }
         sender.receive(block, roundTripTime: measured)
         if let measured {
-            roundTripTime = roundTripTime.map { ($0 * 3 + measured) / 4 } ?? measured
+            let last = isRoundTripTimeMeasured ? roundTripTime : nil
+            roundTripTime = last.map { ($0 * 3 + measured) / 4 } ?? measured
+            isRoundTripTimeMeasured = true
             noteRoundTripTime()
         }
         estimator.receive(fractionLost: Double(block.fractionLost) / 256, at: now)
@@ -174,11 +193,20 @@ extension RTPTransport {
         for number in nack.lost {
             guard
                 let byteCount = sender.requestRetransmission(
-                    number, roundTripTime: roundTripTime ?? .zero, at: now)
+                    number,
+                    roundTripTime: roundTripTime ?? .zero,
+                    at: now
+                )
             else { continue }
             _ = pacer.enqueue(
                 PacedPacket(
-                    kind: .retransmission, sender: index, sequenceNumber: number, byteCount: byteCount, queuedAt: now))
+                    kind: .retransmission,
+                    sender: index,
+                    sequenceNumber: number,
+                    byteCount: byteCount,
+                    queuedAt: now
+                )
+            )
         }
         drainPacer(at: now)
     }

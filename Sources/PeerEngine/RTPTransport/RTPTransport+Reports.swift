@@ -55,16 +55,24 @@ extension RTPTransport {
         guard !ssrcs.isEmpty else { return nil }
         let loss = blocks.lazy.filter { ssrcs.contains($0.ssrc) }.map(\.fractionLost).max() ?? 0
         let rate = remoteEstimator.update(
-            bytesReceived: counters.rtpBytesReceived, fractionLost: Double(loss) / 256, at: now)
+            bytesReceived: counters.rtpBytesReceived,
+            fractionLost: Double(loss) / 256,
+            at: now
+        )
         return .receiverEstimatedMaximumBitRate(
             RTCPReceiverEstimatedMaximumBitRate(
-                senderSSRC: reporterSSRC, bitsPerSecond: UInt64(rate), ssrcs: ssrcs))
+                senderSSRC: reporterSSRC,
+                bitsPerSecond: UInt64(rate),
+                ssrcs: ssrcs
+            )
+        )
     }
 
     func scheduleTransportFeedback(at now: Instant) {
         guard let due = timers[.transportFeedback] else {
             // Up to three packets an interval is audio alone.
-            let interval = arrivals.pendingCount > 3 || isReceivingVideo
+            let interval =
+                arrivals.pendingCount > 3 || isReceivingVideo
                 ? Self.feedbackInterval : Self.slowFeedbackInterval
             timers[.transportFeedback] = now + interval
             return
@@ -92,7 +100,8 @@ extension RTPTransport {
         while start < lost.count {
             let end = min(start + Self.numbersPerNack, lost.count)
             sendFeedback(
-                .nack(RTCPNack(senderSSRC: reporterSSRC, mediaSSRC: stream.ssrc, lost: Array(lost[start..<end]))))
+                .nack(RTCPNack(senderSSRC: reporterSSRC, mediaSSRC: stream.ssrc, lost: Array(lost[start..<end])))
+            )
             start = end
         }
     }
@@ -108,11 +117,17 @@ extension RTPTransport {
             sendFeedback(
                 .fullIntraRequest(
                     RTCPFullIntraRequest(
-                        senderSSRC: reporterSSRC, entries: [.init(ssrc: stream.ssrc, sequenceNumber: firNumber)])))
+                        senderSSRC: reporterSSRC,
+                        entries: [.init(ssrc: stream.ssrc, sequenceNumber: firNumber)]
+                    )
+                )
+            )
         } else {
             sendFeedback(
                 .pictureLossIndication(
-                    RTCPPictureLossIndication(senderSSRC: reporterSSRC, mediaSSRC: stream.ssrc)))
+                    RTCPPictureLossIndication(senderSSRC: reporterSSRC, mediaSSRC: stream.ssrc)
+                )
+            )
         }
         stream.noteRequest(isFIR: usesFIR)
     }

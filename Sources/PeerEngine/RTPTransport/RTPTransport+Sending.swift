@@ -6,7 +6,7 @@ package import SansIO
 extension RTPTransport {
     /// Sends a frame: its packets leave as the pacer allows, audio at once.
     package func send(_ frame: EncodedFrame, mid: String, at now: Instant) {
-        guard let index = index(mid: mid), let sender = outgoing[index]?.sender else { return }
+        guard !frame.payload.isEmpty, let index = index(mid: mid), let sender = outgoing[index]?.sender else { return }
         guard isStarted else {
             counters.droppedBeforeStart += 1
             if sender.kind == .video { outgoing[index]?.isKeyFrameRequestPending = true }
@@ -21,8 +21,12 @@ extension RTPTransport {
         for offset in 0..<count {
             let number = first + offset
             let packet = PacedPacket(
-                kind: sender.kind == .audio ? .audio : .video, sender: index, sequenceNumber: number,
-                byteCount: sender.byteCount(of: number), queuedAt: now)
+                kind: sender.kind == .audio ? .audio : .video,
+                sender: index,
+                sequenceNumber: number,
+                byteCount: sender.byteCount(of: number),
+                queuedAt: now
+            )
             if !pacer.enqueue(packet) { outgoing[index]?.isKeyFrameRequestPending = true }
         }
         drainPacer(at: now)
@@ -33,14 +37,19 @@ extension RTPTransport {
     /// For measurements of the path below the payload formats.
     @discardableResult
     package func sendPacket(
-        payload: UnsafeRawBufferPointer, mid: String, marker: Bool, timestamp: UInt32, at now: Instant
+        payload: UnsafeRawBufferPointer,
+        mid: String,
+        marker: Bool,
+        timestamp: UInt32,
+        at now: Instant
     ) -> Bool {
         guard isStarted, let index = index(mid: mid), let sender = outgoing[index]?.sender,
             let number = unsafe sender.packetize(payload: payload, timestamp: timestamp, marker: marker, at: now)
         else { return false }
         leave(
             PacedPacket(kind: .video, sender: index, sequenceNumber: number, byteCount: payload.count, queuedAt: now),
-            at: now)
+            at: now
+        )
         return true
     }
 
@@ -64,14 +73,22 @@ extension RTPTransport {
             if packet.kind == .retransmission {
                 guard
                     let written = unsafe sender.writeRetransmission(
-                        packet.sequenceNumber, into: target, transportSequenceNumber: number, at: now)
+                        packet.sequenceNumber,
+                        into: target,
+                        transportSequenceNumber: number,
+                        at: now
+                    )
                 else { return 0 }
                 byteCount = written.byteCount
                 usesNumber = usesNumber && written.usedTransportSequenceNumber
             } else {
                 guard
                     let written = unsafe sender.write(
-                        packet.sequenceNumber, into: target, transportSequenceNumber: number, at: now)
+                        packet.sequenceNumber,
+                        into: target,
+                        transportSequenceNumber: number,
+                        at: now
+                    )
                 else { return 0 }
                 byteCount = written
             }

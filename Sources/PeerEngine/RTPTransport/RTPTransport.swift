@@ -47,6 +47,8 @@ package import SansIO
     var inbound: SRTPSession?
     var isStarted = false
     var roundTripTime: Duration?
+    /// RTCP has measured it.
+    var isRoundTripTimeMeasured = false
     var lastReportAt: Instant?
     /// Our SSRC in RTCP as long as nothing is sent.
     let fallbackSSRC: UInt32
@@ -132,6 +134,7 @@ package import SansIO
 
     /// Tells the round-trip time of the path as ICE measured it, until RTCP knows better.
     package func setPathRoundTripTime(_ time: Duration, at now: Instant) {
+        guard !isRoundTripTimeMeasured else { return }
         roundTripTime = time
         noteRoundTripTime()
     }
@@ -144,7 +147,7 @@ package import SansIO
         }
     }
 
-    /// Says goodbye and gives back all memory. Nothing is sent or received any more.
+    /// Says goodbye and gives back all memory; nothing is sent or received any more.
     package func close(at now: Instant) {
         let ssrcs = outgoing.compactMap { $0?.sender }.filter(\.hasSent).map(\.parameters.ssrc)
         if !ssrcs.isEmpty { sendGoodbye(ssrcs) }
@@ -213,9 +216,20 @@ package import SansIO
         return result
     }
 
+    /// Slots that hold packets: sent ones kept for resending, received ones waiting for others.
+    package var packetSlotsInUse: Int { pool.usedCount }
+
     // MARK: Shared by the extensions
 
-    func index(mid: String) -> Int? { outgoing.firstIndex { $0?.sender.parameters.mid == mid } }
+    func index(mid: String) -> Int? {
+        // Per packet: indices, since an unspecialised closure allocates in debug builds.
+        var index = 0
+        while index < outgoing.count {
+            if outgoing[index]?.sender.parameters.mid == mid { return index }
+            index += 1
+        }
+        return nil
+    }
 
     func index(ssrc: UInt32) -> Int? { outgoing.firstIndex { $0?.sender.parameters.ssrc == ssrc } }
 

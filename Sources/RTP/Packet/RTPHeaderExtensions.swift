@@ -1,6 +1,6 @@
 internal import SansIO
 
-/// The identifiers negotiated for header extensions (`a=extmap`), 1 ... 255.
+/// The identifiers negotiated for header extensions (`a=extmap`), from 1 to 255.
 package struct RTPHeaderExtensionIDs: Hashable, Sendable {
     /// `urn:ietf:params:rtp-hdrext:sdes:mid` (RFC 8843 §15).
     package var mid: UInt8?
@@ -12,7 +12,10 @@ package struct RTPHeaderExtensionIDs: Hashable, Sendable {
     package var audioLevel: UInt8?
 
     package init(
-        mid: UInt8? = nil, transportCC: UInt8? = nil, absSendTime: UInt8? = nil, audioLevel: UInt8? = nil
+        mid: UInt8? = nil,
+        transportCC: UInt8? = nil,
+        absSendTime: UInt8? = nil,
+        audioLevel: UInt8? = nil
     ) {
         self.mid = mid
         self.transportCC = transportCC
@@ -23,8 +26,11 @@ package struct RTPHeaderExtensionIDs: Hashable, Sendable {
     /// These identifiers, and those of `other` where none is set here.
     package func merging(_ other: RTPHeaderExtensionIDs) -> RTPHeaderExtensionIDs {
         RTPHeaderExtensionIDs(
-            mid: mid ?? other.mid, transportCC: transportCC ?? other.transportCC,
-            absSendTime: absSendTime ?? other.absSendTime, audioLevel: audioLevel ?? other.audioLevel)
+            mid: mid ?? other.mid,
+            transportCC: transportCC ?? other.transportCC,
+            absSendTime: absSendTime ?? other.absSendTime,
+            audioLevel: audioLevel ?? other.audioLevel
+        )
     }
 }
 
@@ -84,7 +90,7 @@ package struct RTPHeaderExtensionValues: Hashable, Sendable {
     package private(set) var transportSequenceNumber: UInt16?
     /// Seconds, 6.18 fixed point, modulo 64.
     package private(set) var absoluteSendTime: UInt32?
-    /// Negative decibels relative to full scale, 0 ... 127.
+    /// Negative decibels relative to full scale, from 0 to 127.
     package private(set) var audioLevel: UInt8?
     package private(set) var hasVoice = false
 

@@ -60,7 +60,10 @@ package struct RTPHeaderTemplate: Sendable {
 
     /// Writes the header at the beginning of `packet`, which has room for it.
     package func write(
-        into packet: UnsafeMutableRawBufferPointer, sequenceNumber: SequenceNumber, timestamp: UInt32, marker: Bool
+        into packet: UnsafeMutableRawBufferPointer,
+        sequenceNumber: SequenceNumber,
+        timestamp: UInt32,
+        marker: Bool
     ) {
         // The caller's buffer is a pool slot or reserved queue space, far larger than a header.
         unsafe bytes.withUnsafeBytes { unsafe packet.copyMemory(from: $0) }
@@ -71,7 +74,9 @@ package struct RTPHeaderTemplate: Sendable {
 
     /// Fills in what is known only when the packet leaves.
     package func stamp(
-        _ packet: UnsafeMutableRawBufferPointer, transportSequenceNumber: UInt16, at now: Instant
+        _ packet: UnsafeMutableRawBufferPointer,
+        transportSequenceNumber: UInt16,
+        at now: Instant
     ) {
         if let offset = transportSequenceOffset {
             unsafe packet.storeBytes(of: transportSequenceNumber.bigEndian, toByteOffset: offset, as: UInt16.self)
@@ -84,7 +89,7 @@ package struct RTPHeaderTemplate: Sendable {
         }
     }
 
-    /// Sets the audio level of a packet, 0 (loudest) ... 127 (silence).
+    /// Sets the audio level of a packet, from 0 (loudest) to 127 (silence).
     package func setAudioLevel(_ level: UInt8, hasVoice: Bool, in packet: UnsafeMutableRawBufferPointer) {
         guard let offset = audioLevelOffset else { return }
         unsafe packet[offset] = min(level, 127) | (hasVoice ? 0x80 : 0)

@@ -51,7 +51,10 @@ package struct RTPFeedback: Hashable, Sendable {
     package var transportCC: Bool
 
     package init(
-        nack: Bool = false, nackPLI: Bool = false, ccmFIR: Bool = false, googREMB: Bool = false,
+        nack: Bool = false,
+        nackPLI: Bool = false,
+        ccmFIR: Bool = false,
+        googREMB: Bool = false,
         transportCC: Bool = false
     ) {
         self.nack = nack
@@ -63,7 +66,12 @@ package struct RTPFeedback: Hashable, Sendable {
 
     /// All that a browser offers for video.
     package static let all = RTPFeedback(
-        nack: true, nackPLI: true, ccmFIR: true, googREMB: true, transportCC: true)
+        nack: true,
+        nackPLI: true,
+        ccmFIR: true,
+        googREMB: true,
+        transportCC: true
+    )
 }
 
 /// A negotiated payload type.
@@ -77,8 +85,12 @@ package struct RTPCodecParameters: Hashable, Sendable {
     package var channels: Int
 
     package init(
-        payloadType: UInt8, codec: RTPCodec, rtxPayloadType: UInt8? = nil, feedback: RTPFeedback = RTPFeedback(),
-        fmtp: [String: String] = [:], channels: Int = 1
+        payloadType: UInt8,
+        codec: RTPCodec,
+        rtxPayloadType: UInt8? = nil,
+        feedback: RTPFeedback = RTPFeedback(),
+        fmtp: [String: String] = [:],
+        channels: Int = 1
     ) {
         self.payloadType = payloadType
         self.codec = codec
@@ -101,8 +113,13 @@ package struct RTPSendParameters: Hashable, Sendable {
     package var maxBitRate: Int?
 
     package init(
-        mid: String, ssrc: UInt32, rtxSSRC: UInt32? = nil, codec: RTPCodecParameters,
-        extensions: RTPHeaderExtensionIDs = .init(), cname: String, maxBitRate: Int? = nil
+        mid: String,
+        ssrc: UInt32,
+        rtxSSRC: UInt32? = nil,
+        codec: RTPCodecParameters,
+        extensions: RTPHeaderExtensionIDs = .init(),
+        cname: String,
+        maxBitRate: Int? = nil
     ) {
         self.mid = mid
         self.ssrc = ssrc
@@ -125,7 +142,10 @@ package struct RTPReceiveParameters: Hashable, Sendable {
     package var rtxSSRCs: [UInt32: UInt32]
 
     package init(
-        mid: String, codecs: [RTPCodecParameters], extensions: RTPHeaderExtensionIDs = .init(), ssrcs: [UInt32] = [],
+        mid: String,
+        codecs: [RTPCodecParameters],
+        extensions: RTPHeaderExtensionIDs = .init(),
+        ssrcs: [UInt32] = [],
         rtxSSRCs: [UInt32: UInt32] = [:]
     ) {
         self.mid = mid

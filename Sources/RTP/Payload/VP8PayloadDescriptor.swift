@@ -68,7 +68,10 @@ package struct VP8PayloadDescriptor: Hashable, Sendable {
 
     /// Writes the descriptor that we send, `sentByteCount` bytes.
     package static func write(
-        into payload: UnsafeMutableRawBufferPointer, startsFrame: Bool, isNonReference: Bool, pictureID: UInt16
+        into payload: UnsafeMutableRawBufferPointer,
+        startsFrame: Bool,
+        isNonReference: Bool,
+        pictureID: UInt16
     ) {
         // The caller reserved `sentByteCount` bytes.
         unsafe payload[0] = 0x80 | (isNonReference ? 0x20 : 0) | (startsFrame ? 0x10 : 0)

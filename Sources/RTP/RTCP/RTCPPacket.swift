@@ -68,13 +68,19 @@ package enum RTCPPacket: Hashable, Sendable {
             guard body.byteCount >= 24 + count * RTCPReportBlock.byteCount else { throw .truncated }
             self = .senderReport(
                 RTCPSenderReport(
-                    ssrc: body.uint32(at: 0), ntpTimestamp: body.uint64(at: 4), rtpTimestamp: body.uint32(at: 12),
-                    packetCount: body.uint32(at: 16), octetCount: body.uint32(at: 20),
-                    blocks: Self.blocks(body, at: 24, count: count)))
+                    ssrc: body.uint32(at: 0),
+                    ntpTimestamp: body.uint64(at: 4),
+                    rtpTimestamp: body.uint32(at: 12),
+                    packetCount: body.uint32(at: 16),
+                    octetCount: body.uint32(at: 20),
+                    blocks: Self.blocks(body, at: 24, count: count)
+                )
+            )
         case Kind.receiverReport:
             guard body.byteCount >= 4 + count * RTCPReportBlock.byteCount else { throw .truncated }
             self = .receiverReport(
-                RTCPReceiverReport(ssrc: body.uint32(at: 0), blocks: Self.blocks(body, at: 4, count: count)))
+                RTCPReceiverReport(ssrc: body.uint32(at: 0), blocks: Self.blocks(body, at: 4, count: count))
+            )
         case Kind.sourceDescription:
             self = .sourceDescription(try Self.sourceDescription(body, count: count))
         case Kind.goodbye:
@@ -91,7 +97,8 @@ package enum RTCPPacket: Hashable, Sendable {
     }
 
     private static func sourceDescription(
-        _ body: RawSpan, count: Int
+        _ body: RawSpan,
+        count: Int
     ) throws(RTPError) -> [RTCPSourceDescription] {
         var chunks: [RTCPSourceDescription] = []
         var reader = ByteReader(body)
@@ -170,7 +177,8 @@ package enum RTCPPacket: Hashable, Sendable {
                 ssrcs.append(ssrc)
             }
             return .receiverEstimatedMaximumBitRate(
-                RTCPReceiverEstimatedMaximumBitRate(senderSSRC: sender, bitsPerSecond: rate, ssrcs: ssrcs))
+                RTCPReceiverEstimatedMaximumBitRate(senderSSRC: sender, bitsPerSecond: rate, ssrcs: ssrcs)
+            )
         default: break
         }
         return .other(type: kind, format: format)
@@ -255,7 +263,11 @@ extension ByteWriter {
     }
 
     private mutating func writeFeedback(
-        kind: UInt8, format: Int, _ sender: UInt32, _ media: UInt32, _ body: (inout ByteWriter) -> Void
+        kind: UInt8,
+        format: Int,
+        _ sender: UInt32,
+        _ media: UInt32,
+        _ body: (inout ByteWriter) -> Void
     ) {
         writeRTCP(kind: kind, format: format) { writer in
             writer.write(sender)

@@ -7,7 +7,7 @@ package struct RTCPReportBlock: Hashable, Sendable {
     package var ssrc: UInt32
     /// Packets lost since the last report, in 1/256.
     package var fractionLost: UInt8
-    /// Packets lost since the beginning, −2²³ ... 2²³ − 1.
+    /// Packets lost since the beginning, from −2²³ to 2²³ − 1.
     package var cumulativeLost: Int32
     package var highestSequenceNumber: UInt32
     /// Interarrival jitter in units of the RTP timestamp.
@@ -20,8 +20,13 @@ package struct RTCPReportBlock: Hashable, Sendable {
     package static let byteCount = 24
 
     package init(
-        ssrc: UInt32, fractionLost: UInt8 = 0, cumulativeLost: Int32 = 0, highestSequenceNumber: UInt32 = 0,
-        jitter: UInt32 = 0, lastSenderReport: UInt32 = 0, delaySinceLastSenderReport: UInt32 = 0
+        ssrc: UInt32,
+        fractionLost: UInt8 = 0,
+        cumulativeLost: Int32 = 0,
+        highestSequenceNumber: UInt32 = 0,
+        jitter: UInt32 = 0,
+        lastSenderReport: UInt32 = 0,
+        delaySinceLastSenderReport: UInt32 = 0
     ) {
         self.ssrc = ssrc
         self.fractionLost = fractionLost
@@ -67,7 +72,11 @@ package struct RTCPSenderReport: Hashable, Sendable {
     package var blocks: [RTCPReportBlock]
 
     package init(
-        ssrc: UInt32, ntpTimestamp: UInt64, rtpTimestamp: UInt32, packetCount: UInt32, octetCount: UInt32,
+        ssrc: UInt32,
+        ntpTimestamp: UInt64,
+        rtpTimestamp: UInt32,
+        packetCount: UInt32,
+        octetCount: UInt32,
         blocks: [RTCPReportBlock] = []
     ) {
         self.ssrc = ssrc

@@ -20,8 +20,12 @@ package struct RTCPTransportFeedback: Hashable, Sendable {
     package static let referenceNanoseconds: Int64 = 64_000_000
 
     package init(
-        senderSSRC: UInt32, mediaSSRC: UInt32, baseSequenceNumber: UInt16, referenceTime: Int32,
-        feedbackCount: UInt8, deltas: [Int16?]
+        senderSSRC: UInt32,
+        mediaSSRC: UInt32,
+        baseSequenceNumber: UInt16,
+        referenceTime: Int32,
+        feedbackCount: UInt8,
+        deltas: [Int16?]
     ) {
         self.senderSSRC = senderSSRC
         self.mediaSSRC = mediaSSRC

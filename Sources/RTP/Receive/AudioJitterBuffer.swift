@@ -83,8 +83,16 @@ package import SansIO
             let lost = lostBefore
             lostBefore = 0
             return unsafe ReceivedFrame(
-                payload: Array(source), rtpTimestamp: packet.timestamp, payloadType: packet.payloadType, codec: codec,
-                isKeyFrame: false, lostBefore: lost, ssrc: ssrc, receiveTime: now, audioLevel: packet.audioLevel)
+                payload: Array(source),
+                rtpTimestamp: packet.timestamp,
+                payloadType: packet.payloadType,
+                codec: codec,
+                isKeyFrame: false,
+                lostBefore: lost,
+                ssrc: ssrc,
+                receiveTime: now,
+                audioLevel: packet.audioLevel
+            )
         }
         return nil
     }

@@ -78,7 +78,9 @@ package struct NackGenerator: Sendable {
 
     /// Appends the numbers that are due and sets when they will be due again.
     package mutating func collectDue(
-        roundTripTime: Duration, at now: Instant, into lost: inout [SequenceNumber]
+        roundTripTime: Duration,
+        at now: Instant,
+        into lost: inout [SequenceNumber]
     ) {
         guard let due = nextDue, due <= now else { return }
         let retry = max(roundTripTime * 5 / 4, Self.shortestRetry)

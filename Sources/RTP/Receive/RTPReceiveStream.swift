@@ -29,8 +29,9 @@ package import SansIO
     package static let keyFrameRequestInterval = Duration.milliseconds(300)
     /// Round-trip time that is assumed while none is known.
     private static let assumedRoundTripTime = Duration.milliseconds(50)
-    /// Bounds of the wait for a missing video packet. Three requests in a row fail for 1 % of the packets at 20 %
-    /// loss, so four round trips are given.
+    /// Bounds of the wait for a missing video packet.
+    ///
+    /// Three requests in a row fail for 1 % of the packets at 20 % loss, so four round trips are given.
     package static let shortestVideoWait = Duration.milliseconds(120)
     package static let longestVideoWait = Duration.milliseconds(600)
     /// The wait without NACK, when only reordering can bring the packet.
@@ -39,7 +40,11 @@ package import SansIO
     private static let sequenceJumpLimit: Int64 = 3_000
 
     package init(
-        ssrc: UInt32, kind: RTPMediaKind, parameters: RTPReceiveParameters, pool: PacketPool, at now: Instant
+        ssrc: UInt32,
+        kind: RTPMediaKind,
+        parameters: RTPReceiveParameters,
+        pool: PacketPool,
+        at now: Instant
     ) {
         self.ssrc = ssrc
         self.kind = kind
@@ -72,15 +77,25 @@ package import SansIO
 
     package var hasReceived: Bool { counters.packetsReceived > 0 }
 
-    /// Takes in a packet, and its slot if it returns true.
+    /// Takes in a packet.
     ///
     /// - Parameters:
-    ///   - header: its fields; the sequence number is the original one for a retransmission.
-    ///   - payload: where in the slot the payload lies.
+    ///   - header: its fields; for a retransmission the sequence number and payload type are the original's.
+    ///   - payload: where in the packet the payload lies.
     ///   - packet: the whole packet, in the slot.
+    ///   - slot: holds the packet.
+    ///   - audioLevel: as the header extension told it.
+    ///   - isRetransmission: it came in the stream of retransmissions.
+    ///   - now: when it arrived.
+    /// - Returns: whether the slot was taken over.
     package func receive(
-        _ header: RTPHeader, payload: Range<Int>, packet: RawSpan, slot: PacketSlot, audioLevel: UInt8?,
-        isRetransmission: Bool, at now: Instant
+        _ header: RTPHeader,
+        payload: Range<Int>,
+        packet: RawSpan,
+        slot: PacketSlot,
+        audioLevel: UInt8?,
+        isRetransmission: Bool,
+        at now: Instant
     ) -> Bool {
         guard let codec = codec(of: header.payloadType), codec.kind == kind else {
             counters.packetsDiscarded += 1
@@ -108,8 +123,15 @@ package import SansIO
         }
 
         var received = ReceivedPacket(
-            slot: slot, sequence: sequence, timestamp: header.timestamp, payloadType: header.payloadType,
-            marker: header.marker, payloadOffset: payload.lowerBound, payloadByteCount: payload.count, receivedAt: now)
+            slot: slot,
+            sequence: sequence,
+            timestamp: header.timestamp,
+            payloadType: header.payloadType,
+            marker: header.marker,
+            payloadOffset: payload.lowerBound,
+            payloadByteCount: payload.count,
+            receivedAt: now
+        )
         received.audioLevel = audioLevel
         if codec == .vp8, !payload.isEmpty {
             let content = packet.extracting(payload)
@@ -225,7 +247,12 @@ package import SansIO
     }
 
     private func codec(of payloadType: UInt8) -> RTPCodec? {
-        for codec in parameters.codecs where codec.payloadType == payloadType { return codec.codec }
+        // Per packet: indices, since an unspecialised iterator allocates in debug builds.
+        var index = 0
+        while index < parameters.codecs.count {
+            if parameters.codecs[index].payloadType == payloadType { return parameters.codecs[index].codec }
+            index += 1
+        }
         return nil
     }
 

@@ -42,10 +42,13 @@ package import SansIO
             }
             stream.update(parameters)
         }
-        if let parameters {
-            for (media, rtx) in parameters.rtxSSRCs.prefix(Self.rtxLimit) where mediaByRTX.count < Self.rtxLimit {
-                mediaByRTX[rtx] = media
-            }
+        // Keep what a stream or an m-section still stands for.
+        let declared = Set(sections.flatMap(\.rtxSSRCs.keys))
+        mediaByRTX = mediaByRTX.filter { streamsBySSRC[$0.value] != nil || declared.contains($0.value) }
+        guard let parameters else { return }
+        for (media, rtx) in parameters.rtxSSRCs where mediaByRTX.count < Self.rtxLimit {
+            mediaByRTX[rtx] = media
+            streamsBySSRC[media]?.rtxSSRC = rtx
         }
     }
 
@@ -69,7 +72,10 @@ package import SansIO
 
     /// Finds the stream of a packet; makes one for a new source that belongs to an m-section.
     package func route(
-        _ header: RTPHeader, extensions values: RTPHeaderExtensionValues, packet: RawSpan, at now: Instant
+        _ header: RTPHeader,
+        extensions values: RTPHeaderExtensionValues,
+        packet: RawSpan,
+        at now: Instant
     ) -> Route {
         if let stream = streamsBySSRC[header.ssrc], isSame(stream, values, packet) { return .media(stream) }
         if let media = mediaByRTX[header.ssrc], let stream = streamsBySSRC[media],
@@ -82,7 +88,10 @@ package import SansIO
 
     /// The slow way, for the first packet of a source.
     private func associate(
-        _ header: RTPHeader, _ values: RTPHeaderExtensionValues, _ packet: RawSpan, at now: Instant
+        _ header: RTPHeader,
+        _ values: RTPHeaderExtensionValues,
+        _ packet: RawSpan,
+        at now: Instant
     ) -> Route {
         guard let section = section(of: header, values, packet) else { return .unknown }
         if let original = originalPayloadType(header.payloadType, in: section) {
@@ -101,7 +110,12 @@ package import SansIO
             remove(oldest)
         }
         let stream = RTPReceiveStream(
-            ssrc: header.ssrc, kind: codec.codec.kind, parameters: section, pool: pool, at: now)
+            ssrc: header.ssrc,
+            kind: codec.codec.kind,
+            parameters: section,
+            pool: pool,
+            at: now
+        )
         stream.rtxSSRC = section.rtxSSRCs[header.ssrc]
         if let rtx = stream.rtxSSRC, mediaByRTX.count < Self.rtxLimit { mediaByRTX[rtx] = header.ssrc }
         streamsBySSRC[header.ssrc] = stream
@@ -111,7 +125,9 @@ package import SansIO
 
     /// By MID, then by announced source, then by a payload type that one m-section alone uses.
     private func section(
-        of header: RTPHeader, _ values: RTPHeaderExtensionValues, _ packet: RawSpan
+        of header: RTPHeader,
+        _ values: RTPHeaderExtensionValues,
+        _ packet: RawSpan
     ) -> RTPReceiveParameters? {
         if values.midByteCount > 0 {
             let mid = packet.extracting(values.midOffset..<(values.midOffset + values.midByteCount)).array()
@@ -133,15 +149,20 @@ package import SansIO
     private func isSame(_ stream: RTPReceiveStream, _ values: RTPHeaderExtensionValues, _ packet: RawSpan) -> Bool {
         guard values.midByteCount > 0 else { return true }
         guard values.midByteCount == stream.midBytes.count else { return false }
-        for index in 0..<values.midByteCount
-        where packet.uint8(at: values.midOffset + index) != stream.midBytes[index] {
-            return false
+        var index = 0
+        while index < values.midByteCount {
+            if packet.uint8(at: values.midOffset + index) != stream.midBytes[index] { return false }
+            index += 1
         }
         return true
     }
 
     private func originalPayloadType(_ payloadType: UInt8, in section: RTPReceiveParameters) -> UInt8? {
-        for codec in section.codecs where codec.rtxPayloadType == payloadType { return codec.payloadType }
+        var index = 0
+        while index < section.codecs.count {
+            if section.codecs[index].rtxPayloadType == payloadType { return section.codecs[index].payloadType }
+            index += 1
+        }
         return nil
     }
 }

@@ -7,8 +7,9 @@ package struct ReceivedFrame: Sendable {
     package var payloadType: UInt8
     package var codec: RTPCodec
     package var isKeyFrame: Bool
-    /// Audio: packets lost just before this one, to be concealed. Video: pictures given up before this one, which
-    /// is then a key frame.
+    /// What was lost just before this frame.
+    ///
+    /// Audio: packets to be concealed. Video: pictures given up; this one is then a key frame.
     package var lostBefore: Int
     package var ssrc: UInt32
     /// When the packet that made the frame complete arrived.
@@ -37,8 +38,14 @@ package struct ReceivedPacket: Sendable {
     package var receivedAt: Instant
 
     package init(
-        slot: PacketSlot, sequence: Int64, timestamp: UInt32, payloadType: UInt8, marker: Bool, payloadOffset: Int,
-        payloadByteCount: Int, receivedAt: Instant
+        slot: PacketSlot,
+        sequence: Int64,
+        timestamp: UInt32,
+        payloadType: UInt8,
+        marker: Bool,
+        payloadOffset: Int,
+        payloadByteCount: Int,
+        receivedAt: Instant
     ) {
         self.slot = slot
         self.sequence = sequence
@@ -51,12 +58,16 @@ package struct ReceivedPacket: Sendable {
     }
 }
 
-/// Packets by unwrapped sequence number, in a ring. Owns their slots.
+/// Packets by unwrapped sequence number, in a ring which owns their slots.
 @safe package struct ReceivedPacketRing {
     private let pool: PacketPool
     private var packets: [ReceivedPacket?]
 
-    /// - Parameter capacity: a power of two.
+    /// An empty ring.
+    ///
+    /// - Parameters:
+    ///   - pool: whose slots the packets lie in.
+    ///   - capacity: a power of two.
     package init(pool: PacketPool, capacity: Int) {
         self.pool = pool
         packets = Array(repeating: nil, count: capacity)

@@ -64,11 +64,13 @@ package struct ReceptionStatistics: Sendable {
         receivedAtReport = packetsReceived
         let fraction = expectedInterval > 0 && lostInterval > 0 ? min(lostInterval * 256 / expectedInterval, 255) : 0
         return RTCPReportBlock(
-            ssrc: ssrc, fractionLost: UInt8(fraction),
+            ssrc: ssrc,
+            fractionLost: UInt8(fraction),
             cumulativeLost: Int32(min(max(packetsLost, -0x80_0000), 0x7F_FFFF)),
             highestSequenceNumber: UInt32(truncatingIfNeeded: highest),
             jitter: UInt32(truncatingIfNeeded: scaledJitter >> 4),
             lastSenderReport: lastSenderReport?.compact ?? 0,
-            delaySinceLastSenderReport: lastSenderReport.map { NTPTime.compact(now - $0.arrival) } ?? 0)
+            delaySinceLastSenderReport: lastSenderReport.map { NTPTime.compact(now - $0.arrival) } ?? 0
+        )
     }
 }

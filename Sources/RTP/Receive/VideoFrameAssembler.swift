@@ -155,8 +155,9 @@ package import SansIO
     private mutating func giveUp(before sequence: Int64) {
         guard var position = next else { return }
         var lastTimestamp: UInt32?
-        position = max(position, sequence - Int64(ring.capacity))
-        while position < sequence {
+        // Nothing is kept beyond `highest`, and that is less than the ring's capacity away.
+        let end = min(sequence, highest + 1)
+        while position < end {
             if let packet = ring[position] {
                 if packet.payloadByteCount > 0, packet.timestamp != lastTimestamp {
                     framesDropped += 1
@@ -199,11 +200,16 @@ package import SansIO
     }
 
     private mutating func deliver(
-        _ first: ReceivedPacket, from start: Int64, to end: Int64, at now: Instant
+        _ first: ReceivedPacket,
+        from start: Int64,
+        to end: Int64,
+        at now: Instant
     ) -> ReceivedFrame {
         let byteCount = scanByteCount
         let payload = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { target, count in
-            for sequence in start..<end {
+            var sequence = start
+            while sequence < end {
+                defer { sequence += 1 }
                 guard let packet = ring[sequence], packet.payloadByteCount > 0 else { continue }
                 let source = unsafe ring.payload(of: packet)
                 // The parts sum up to `byteCount`: `scanFrame` added them.
@@ -213,13 +219,24 @@ package import SansIO
                 count += source.count
             }
         }
-        for sequence in start..<end { ring.remove(sequence) }
+        var sequence = start
+        while sequence < end {
+            ring.remove(sequence)
+            sequence += 1
+        }
         reset(to: end)
         let lost = abandonedFrames
         abandonedFrames = 0
         return ReceivedFrame(
-            payload: payload, rtpTimestamp: first.timestamp, payloadType: first.payloadType, codec: codec,
-            isKeyFrame: first.startsKeyFrame, lostBefore: lost, ssrc: ssrc, receiveTime: now,
-            pictureID: first.pictureID)
+            payload: payload,
+            rtpTimestamp: first.timestamp,
+            payloadType: first.payloadType,
+            codec: codec,
+            isKeyFrame: first.startsKeyFrame,
+            lostBefore: lost,
+            ssrc: ssrc,
+            receiveTime: now,
+            pictureID: first.pictureID
+        )
     }
 }

@@ -3,22 +3,28 @@ package import SansIO
 /// One encoded picture or block of audio, ready to be put into packets.
 package struct EncodedFrame: Sendable {
     package var payload: [UInt8]
-    /// In ticks of the codec's clock. The sender adds a random offset of its own.
+    /// In ticks of the codec's clock; the sender adds a random offset of its own.
     package var rtpTimestamp: UInt32
     package var isKeyFrame: Bool
     /// No other frame depends on this one.
     package var isNonReference: Bool
     /// When the picture was taken, for sender reports; nil stands for when it is sent.
     package var captureTime: Instant?
-    /// RFC 6464: 0 (loudest) ... 127 (silence); audio only.
+    /// From 0 (loudest) to 127 (silence), audio only (RFC 6464).
     package var audioLevel: UInt8?
     package var hasVoice: Bool
     /// The first audio packet after silence (RFC 3551 §4.1); audio only.
     package var startsTalkspurt: Bool
 
     package init(
-        payload: [UInt8], rtpTimestamp: UInt32, isKeyFrame: Bool = false, isNonReference: Bool = false,
-        captureTime: Instant? = nil, audioLevel: UInt8? = nil, hasVoice: Bool = false, startsTalkspurt: Bool = false
+        payload: [UInt8],
+        rtpTimestamp: UInt32,
+        isKeyFrame: Bool = false,
+        isNonReference: Bool = false,
+        captureTime: Instant? = nil,
+        audioLevel: UInt8? = nil,
+        hasVoice: Bool = false,
+        startsTalkspurt: Bool = false
     ) {
         self.payload = payload
         self.rtpTimestamp = rtpTimestamp

@@ -24,7 +24,7 @@ package struct RTPOutboundStatistics: Hashable, Sendable {
     package var targetBitRate: Int = 0
     /// Of the remote receiver's reports.
     package var remotePacketsLost: Int64 = 0
-    /// 0 ... 1.
+    /// From 0 to 1, of the last report.
     package var remoteFractionLost: Double = 0
     package var remoteJitter: Duration = .zero
     package var roundTripTime: Duration?

@@ -25,7 +25,7 @@ package import SansIO
     private var reportedPacketCount: UInt32 = 0
     private var reportedOctetCount: UInt32 = 0
 
-    /// Longest datagram, IP and UDP headers not counted. Fits every path's MTU that WebRTC meets.
+    /// Longest datagram, IP and UDP headers not counted, which fits every path that WebRTC meets.
     package static let datagramByteLimit = 1_200
     /// Bytes that SRTP adds at most with the profiles we offer: the tag of AEAD_AES_128_GCM (RFC 7714 §14.2).
     package static let srtpByteCount = 16
@@ -45,7 +45,9 @@ package import SansIO
         self.pool = pool
         let isVideo = parameters.codec.codec.kind == .video
         history = SendHistory(
-            pool: pool, capacity: isVideo ? Self.videoHistoryCapacity : Self.audioHistoryCapacity)
+            pool: pool,
+            capacity: isVideo ? Self.videoHistoryCapacity : Self.audioHistoryCapacity
+        )
         // RFC 3711 §3.3.1 advises a start below 2^15, lest an early loss confuses the rollover counter.
         nextSequenceNumber = SequenceNumber(UInt16(truncatingIfNeeded: random.next()) & 0x7FFF)
         nextRTXSequenceNumber = SequenceNumber(UInt16(truncatingIfNeeded: random.next()) & 0x7FFF)
@@ -103,12 +105,18 @@ package import SansIO
                 let range = partition[index]
                 let marker = isVP8 ? isLast : frame.startsTalkspurt
                 let isMade = unsafe store(
-                    payloadByteCount: descriptorByteCount + range.count, timestamp: timestamp, marker: marker, at: now
+                    payloadByteCount: descriptorByteCount + range.count,
+                    timestamp: timestamp,
+                    marker: marker,
+                    at: now
                 ) { packet, payload in
                     if isVP8 {
                         unsafe VP8PayloadDescriptor.write(
-                            into: payload, startsFrame: index == 0, isNonReference: frame.isNonReference,
-                            pictureID: pictureID)
+                            into: payload,
+                            startsFrame: index == 0,
+                            isNonReference: frame.isNonReference,
+                            pictureID: pictureID
+                        )
                     } else if let level = frame.audioLevel {
                         unsafe template.setAudioLevel(level, hasVoice: frame.hasVoice, in: packet)
                     }
@@ -135,7 +143,10 @@ package import SansIO
     ///
     /// - Returns: its sequence number, or nil if it is too long or the pool is empty.
     package func packetize(
-        payload: UnsafeRawBufferPointer, timestamp: UInt32, marker: Bool, at now: Instant
+        payload: UnsafeRawBufferPointer,
+        timestamp: UInt32,
+        marker: Bool,
+        at now: Instant
     ) -> SequenceNumber? {
         guard payload.count <= payloadByteLimit else { return nil }
         let number = nextSequenceNumber
@@ -150,10 +161,16 @@ package import SansIO
 
     /// Writes a stored packet as it leaves for the first time.
     ///
-    /// - Parameter target: has room for a datagram.
+    /// - Parameters:
+    ///   - number: the packet's sequence number.
+    ///   - target: has room for a datagram.
+    ///   - transportSequenceNumber: of the transport-wide extension, if that is negotiated.
+    ///   - now: when it leaves.
     /// - Returns: the bytes written, or nil if the packet is no longer stored.
     package func write(
-        _ number: SequenceNumber, into target: UnsafeMutableRawBufferPointer, transportSequenceNumber: UInt16,
+        _ number: SequenceNumber,
+        into target: UnsafeMutableRawBufferPointer,
+        transportSequenceNumber: UInt16,
         at now: Instant
     ) -> Int? {
         guard var entry = history[number] else {
@@ -184,7 +201,9 @@ package import SansIO
     ///
     /// RFC 4588 §4
     package func writeRetransmission(
-        _ number: SequenceNumber, into target: UnsafeMutableRawBufferPointer, transportSequenceNumber: UInt16,
+        _ number: SequenceNumber,
+        into target: UnsafeMutableRawBufferPointer,
+        transportSequenceNumber: UInt16,
         at now: Instant
     ) -> (byteCount: Int, usedTransportSequenceNumber: Bool)? {
         guard var entry = history[number] else { return nil }
@@ -197,11 +216,17 @@ package import SansIO
             byteCount = headerByteCount + payload.count
             let timestamp = unsafe UInt32(bigEndian: stored.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
             unsafe rtxTemplate.write(
-                into: target, sequenceNumber: nextRTXSequenceNumber, timestamp: timestamp,
-                marker: stored[1] & 0x80 != 0)
+                into: target,
+                sequenceNumber: nextRTXSequenceNumber,
+                timestamp: timestamp,
+                marker: stored[1] & 0x80 != 0
+            )
             unsafe rtxTemplate.stamp(target, transportSequenceNumber: transportSequenceNumber, at: now)
             unsafe target.storeBytes(
-                of: number.rawValue.bigEndian, toByteOffset: rtxTemplate.byteCount, as: UInt16.self)
+                of: number.rawValue.bigEndian,
+                toByteOffset: rtxTemplate.byteCount,
+                as: UInt16.self
+            )
             unsafe UnsafeMutableRawBufferPointer(rebasing: target[headerByteCount..<byteCount])
                 .copyMemory(from: payload)
             nextRTXSequenceNumber = nextRTXSequenceNumber + 1
@@ -224,10 +249,15 @@ package import SansIO
 
     /// Notes that a packet was asked for again.
     ///
-    /// - Parameter roundTripTime: a resend younger than this may still be on its way.
+    /// - Parameters:
+    ///   - number: the packet's sequence number.
+    ///   - roundTripTime: a resend younger than this may still be on its way.
+    ///   - now: when it was asked for.
     /// - Returns: the bytes to resend, or nil if it is unknown, still queued, or was just resent.
     package func requestRetransmission(
-        _ number: SequenceNumber, roundTripTime: Duration, at now: Instant
+        _ number: SequenceNumber,
+        roundTripTime: Duration,
+        at now: Instant
     ) -> Int? {
         statistics.nackedPackets += 1
         guard var entry = history[number] else {
@@ -255,7 +285,10 @@ package import SansIO
 
     /// The sender report of `now`.
     ///
-    /// - Parameter clockOffsetNanoseconds: what is added to `now` for the NTP time.
+    /// - Parameters:
+    ///   - now: the time that the report states.
+    ///   - clockOffsetNanoseconds: what is added to `now` for the NTP time.
+    /// - Returns: the report, without blocks.
     ///
     /// RFC 3550 §6.4.1
     package func senderReport(at now: Instant, clockOffsetNanoseconds: Int64) -> RTCPSenderReport {
@@ -269,12 +302,17 @@ package import SansIO
         return RTCPSenderReport(
             ssrc: parameters.ssrc,
             ntpTimestamp: NTPTime.timestamp(nanoseconds: now.nanoseconds &+ clockOffsetNanoseconds),
-            rtpTimestamp: timestamp, packetCount: reportedPacketCount, octetCount: reportedOctetCount)
+            rtpTimestamp: timestamp,
+            packetCount: reportedPacketCount,
+            octetCount: reportedOctetCount
+        )
     }
 
     /// Takes in what the remote receiver says.
     ///
-    /// - Parameter roundTripTime: as the block's times gave it, if they did.
+    /// - Parameters:
+    ///   - block: the report about this stream.
+    ///   - roundTripTime: as the block's times gave it, if they did.
     package func receive(_ block: RTCPReportBlock, roundTripTime: Duration?) {
         statistics.reportsReceived += 1
         statistics.remoteFractionLost = Double(block.fractionLost) / 256
@@ -290,7 +328,10 @@ package import SansIO
 
     /// Writes a packet into a new slot; `fill` gets the packet's bytes and the payload's.
     private func store(
-        payloadByteCount: Int, timestamp: UInt32, marker: Bool, at now: Instant,
+        payloadByteCount: Int,
+        timestamp: UInt32,
+        marker: Bool,
+        at now: Instant,
         _ fill: (UnsafeMutableRawBufferPointer, UnsafeMutableRawBufferPointer) -> Void
     ) -> Bool {
         guard let slot = pool.take() else { return false }
@@ -300,8 +341,13 @@ package import SansIO
         unsafe fill(packet, UnsafeMutableRawBufferPointer(rebasing: packet[template.byteCount..<byteCount]))
         history.append(
             SendHistory.Entry(
-                slot: slot, sequenceNumber: nextSequenceNumber, byteCount: byteCount,
-                headerByteCount: template.byteCount, createdAt: now))
+                slot: slot,
+                sequenceNumber: nextSequenceNumber,
+                byteCount: byteCount,
+                headerByteCount: template.byteCount,
+                createdAt: now
+            )
+        )
         nextSequenceNumber = nextSequenceNumber + 1
         return true
     }
@@ -321,13 +367,20 @@ package import SansIO
 
     private static func template(_ parameters: RTPSendParameters) -> RTPHeaderTemplate {
         RTPHeaderTemplate(
-            payloadType: parameters.codec.payloadType, ssrc: parameters.ssrc, mid: parameters.mid,
-            extensions: parameters.extensions)
+            payloadType: parameters.codec.payloadType,
+            ssrc: parameters.ssrc,
+            mid: parameters.mid,
+            extensions: parameters.extensions
+        )
     }
 
     private static func rtxTemplate(_ parameters: RTPSendParameters) -> RTPHeaderTemplate? {
         guard let ssrc = parameters.rtxSSRC, let payloadType = parameters.codec.rtxPayloadType else { return nil }
         return RTPHeaderTemplate(
-            payloadType: payloadType, ssrc: ssrc, mid: parameters.mid, extensions: parameters.extensions)
+            payloadType: payloadType,
+            ssrc: ssrc,
+            mid: parameters.mid,
+            extensions: parameters.extensions
+        )
     }
 }

@@ -23,7 +23,11 @@ package import SansIO
     private var oldest: SequenceNumber?
     private var newest: SequenceNumber?
 
-    /// - Parameter capacity: a power of two.
+    /// An empty ring.
+    ///
+    /// - Parameters:
+    ///   - pool: whose slots the packets lie in.
+    ///   - capacity: a power of two.
     package init(pool: PacketPool, capacity: Int) {
         self.pool = pool
         entries = Array(repeating: nil, count: capacity)
