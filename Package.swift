@@ -88,3 +88,11 @@ let package = Package(
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
     ]
 )
+
+// Benchmarks are built only when asked for: BENCHMARKS=1 swift build -c release --product peer-bench
+if Context.environment["BENCHMARKS"] == "1" {
+    package.products.append(.executable(name: "peer-bench", targets: ["peer-bench"]))
+    package.targets.append(
+        .executableTarget(
+            name: "peer-bench", dependencies: ["PeerConnection", "Media"], path: "Benchmarks/PeerBench", swiftSettings: testSettings))
+}

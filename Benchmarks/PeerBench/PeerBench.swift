@@ -9,7 +9,6 @@ import PeerConnection
 @main
 struct PeerBench {
     static func main() async throws {
-        setvbuf(stdout, nil, _IOLBF, 0)
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 3 else {
             print("usage: peer-bench offer|answer|both dc|ping|setup|idle|rtp|media ARGS…")

@@ -5,8 +5,7 @@ import PeerConnection
 enum Wire {
     static func put(_ kind: String, _ text: String = "") {
         let flat = text.filter { $0 != "\r" }.replacingLineEnds()
-        print("\(kind)\t\(flat)")
-        fflush(stdout)
+        write("\(kind)\t\(flat)\n", to: STDOUT_FILENO)
     }
 
     static func get() async -> (kind: String, text: String) {
@@ -33,10 +32,20 @@ enum Wire {
         try await connection.setRemoteDescription(.init(type: type, sdp: text))
     }
 
-    static func result(_ values: KeyValuePairs<String, Double?>) {
+    static func result(_ values: KeyValuePairs<String, Double?>) { result(values.map { ($0.key, $0.value) }) }
+
+    static func result(_ values: [(String, Double?)]) {
         let text = values.compactMap { key, value in value.map { "\"\(key)\":\($0.rounded(3))" } }.joined(separator: ",")
-        fputs("RESULT {\(text)}\n", stderr)
-        fflush(stderr)
+        write("RESULT {\(text)}\n", to: STDERR_FILENO)
+    }
+
+    private static func write(_ text: String, to descriptor: CInt) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard count > 0 else { return }
+            bytes = bytes.dropFirst(count)
+        }
     }
 }
 
@@ -64,7 +73,7 @@ enum Meter {
 
     static func cpu() -> Double {
         var usage = rusage()
-        getrusage(RUSAGE_SELF, &usage)
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         func seconds(_ value: timeval) -> Double { Double(value.tv_sec) + Double(value.tv_usec) * 1e-6 }
         return seconds(usage.ru_utime) + seconds(usage.ru_stime)
     }

@@ -22,6 +22,8 @@ internal import Synchronization
     /// Written before the frame is shared, read only afterwards; freed in `deinit`.
     nonisolated(unsafe) private let storage: UnsafeMutableRawBufferPointer
     private let pool: VideoFramePool?
+    /// The frame whose memory this one shares, if it has none of its own.
+    private let owner: VideoFrame?
 
     /// The largest width and height.
     public static let dimensionLimit = 16_384
@@ -53,12 +55,14 @@ internal import Synchronization
         strideY = (width + 31) & ~31
         strideUV = strideY / 2
         self.pool = pool
+        owner = nil
         let byteCount = strideY * height + 2 * strideUV * ((height + 1) / 2)
         unsafe storage = pool?.take(byteCount) ?? .allocate(byteCount: byteCount, alignment: 32)
         try fill(unsafe Planes(storage: storage, strideY: strideY, strideUV: strideUV, height: height))
     }
 
     deinit {
+        guard owner == nil else { return }
         if let pool { unsafe pool.give(storage) } else { unsafe storage.deallocate() }
     }
 
@@ -92,6 +96,22 @@ internal import Synchronization
         _ body: (_ planes: borrowing Planes) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try body(unsafe Planes(storage: storage, strideY: strideY, strideUV: strideUV, height: height))
+    }
+
+    /// The same picture with another time; shares the memory.
+    public func retimed(_ timestampNanoseconds: Int64) -> VideoFrame {
+        VideoFrame(sharing: self, timestampNanoseconds: timestampNanoseconds)
+    }
+
+    private init(sharing other: VideoFrame, timestampNanoseconds: Int64) {
+        width = other.width
+        height = other.height
+        strideY = other.strideY
+        strideUV = other.strideUV
+        self.timestampNanoseconds = timestampNanoseconds
+        pool = nil
+        owner = other.owner ?? other
+        unsafe storage = other.storage
     }
 
     /// The sample of Y, U and V at a pixel, which must lie inside.

@@ -139,6 +139,13 @@ public final class RTCRtpSender: Sendable {
         await driver.senderTrackReplaced(self)
     }
 
+    /// Sends packets of zeros, un-paced: what the benchmark of the packet path uses.
+    ///
+    /// - Returns: packets that left.
+    package func sendTestPackets(count: Int, byteCount: Int) async -> Int {
+        await driver.sendTestPackets(of: self, count: count, byteCount: byteCount)
+    }
+
     func setTrackNow(_ track: MediaStreamTrack?, streamIDs: [String]) {
         state.withLock { state in
             state.track = track

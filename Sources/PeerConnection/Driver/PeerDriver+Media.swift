@@ -56,4 +56,22 @@ extension PeerDriver {
         engine.rtp.requestKeyFrame(mid: mid, at: Self.now())
         drain()
     }
+
+    func sendTestPackets(of sender: RTCRtpSender, count: Int, byteCount: Int) -> Int {
+        guard !isClosed, let (id, _) = transceivers.first(where: { $0.value.sender === sender }),
+            let mid = engine.negotiator.transceiver(id)?.mid
+        else { return 0 }
+        let payload = [UInt8](repeating: 0, count: min(max(byteCount, 1), 1_200))
+        let now = Self.now()
+        var sent = 0
+        for _ in 0..<count {
+            let isSent = unsafe payload.withUnsafeBytes { bytes in
+                unsafe engine.rtp.sendPacket(
+                    payload: bytes, mid: mid, marker: true, timestamp: UInt32(truncatingIfNeeded: now.nanoseconds / 11_111), at: now)
+            }
+            if isSent { sent += 1 }
+        }
+        drain()
+        return sent
+    }
 }

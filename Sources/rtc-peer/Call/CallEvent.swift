@@ -5,7 +5,8 @@ internal import Signaling
 enum CallEvent: Sendable {
     case phase(SignalingPeer, CallPhase)
     case stateChanged(SignalingPeer, RTCPeerConnectionState)
-    case track(SignalingPeer, RTCTrackEvent)
+    /// Media begins; `feed` takes what is noticed about it later.
+    case track(SignalingPeer, RTCTrackEvent, feed: @Sendable (CallEvent) -> Void)
     case remoteClosed(SignalingPeer)
     case chat(SignalingPeer, String)
     case fileReceived(SignalingPeer, TransferredFile)
@@ -14,10 +15,10 @@ enum CallEvent: Sendable {
 }
 
 /// Steps of a call's set-up whose times are printed.
-enum CallPhase: String, Sendable {
-    case offerReceived = "offer"
-    case connected
-    case firstFrame = "first-frame"
+enum CallPhase: Sendable {
+    case iceConnected
+    case firstPacket
+    case firstFrame
 }
 
 /// A file that went over a data channel.

@@ -68,7 +68,6 @@ actor CallPeer {
         if isIgnoringOffer { return }
         isSettingRemoteAnswer = description.type == .answer
         defer { isSettingRemoteAnswer = false }
-        if description.type == .offer { report(.phase(remote, .offerReceived)) }
         try await connection.setRemoteDescription(description)
         isSettingRemoteAnswer = false
         guard description.type == .offer else { return }
@@ -116,12 +115,14 @@ actor CallPeer {
         case .connectionStateChange(let state):
             report(.stateChanged(remote, state))
             if state == .failed { connection.restartIce() }
-        case .track(let event): report(.track(remote, event))
+        case .track(let event): report(.track(remote, event, feed: report))
+        case .iceConnectionStateChange(let state):
+            if state == .connected || state == .completed { report(.phase(remote, .iceConnected)) }
         case .dataChannel(let channel): attach(channel)
         case .error(let error): report(.problem(remote, error.message))
         case .iceCandidateError(let error): report(.problem(remote, error.message))
         case .remoteClosed: report(.remoteClosed(remote))
-        case .signalingStateChange, .iceGatheringStateChange, .iceConnectionStateChange: break
+        case .signalingStateChange, .iceGatheringStateChange: break
         }
     }
 

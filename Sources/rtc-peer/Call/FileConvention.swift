@@ -96,10 +96,9 @@ struct FileReceiver {
     func receive() async throws -> TransferredFile {
         var messages = channel.messages.makeAsyncIterator()
         guard case .text(let head)? = await messages.next(), let header = try? JSONValue(parsing: head.utf8),
-            let name = header["name"]?.string, let size = header["size"]?.number, size >= 0,
-            size <= Double(FileConvention.byteLimit)
+            let name = header["name"]?.string, let expected = header["size"]?.integer, expected >= 0,
+            expected <= FileConvention.byteLimit
         else { return try refuse("the first message is not a file's header") }
-        let expected = Int(size)
         let safe = FileConvention.safeName(name)
         let partPath = "\(directory)/.\(safe).\(UInt32.random(in: 0 ... .max)).part"
         let descriptor = open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)

@@ -1,0 +1,60 @@
+import Glibc
+import Signaling
+import TerminalUI
+
+/// What the user asks for while the call runs.
+enum CallRequest: Sendable {
+    case chat(String)
+    case sendFile(String)
+    case hangUp
+    case unknown(String)
+}
+
+/// Lines of standard input as commands. Its end is no command: the call goes on.
+enum CallInput {
+    static func commands(isJSON: Bool) -> AsyncStream<CallRequest> {
+        AsyncStream { continuation in
+            // Blocking reads have a thread of their own; it ends with the process.
+            let thread = WorkerLoop {
+                while let line = readLine(strippingNewline: true) {
+                    guard !line.isEmpty else { continue }
+                    continuation.yield(isJSON ? parseJSON(line) : parse(line))
+                }
+            }
+            thread.start()
+        }
+    }
+
+    private static func parseJSON(_ line: String) -> CallRequest {
+        guard let value = try? Signaling.JSONValue(parsing: line.utf8) else { return .unknown("not a JSON object: \(line.prefix(80))") }
+        if let text = value["chat"]?.string { return .chat(text) }
+        if let path = value["sendFile"]?.string { return .sendFile(path) }
+        if value["hangup"]?.bool == true { return .hangUp }
+        return .unknown("expected {\"chat\":…}, {\"sendFile\":…} or {\"hangup\":true}, got \(line.prefix(80))")
+    }
+
+    private static func parse(_ line: String) -> CallRequest {
+        if line == "/quit" || line == "/hangup" { return .hangUp }
+        if line.hasPrefix("/send ") { return .sendFile(String(line.dropFirst("/send ".count))) }
+        if line.hasPrefix("/") { return .unknown("commands are /send FILE and /quit; anything else is chat") }
+        return .chat(line)
+    }
+}
+
+/// A detached thread.
+private final class WorkerLoop: Sendable {
+    private let body: @Sendable () -> Void
+    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+
+    func start() {
+        var thread = pthread_t()
+        let context = unsafe Unmanaged.passRetained(self).toOpaque()
+        let status = unsafe pthread_create(&thread, nil, { argument in
+            guard let argument = unsafe argument else { return nil }
+            // Passed as retained below, taken over here once.
+            unsafe Unmanaged<WorkerLoop>.fromOpaque(argument).takeRetainedValue().body()
+            return nil
+        }, context)
+        if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<WorkerLoop>.fromOpaque(context).release() }
+    }
+}

@@ -1,0 +1,135 @@
+import PeerConnection
+import Signaling
+import TerminalUI
+
+/// What a call shows: sentences and one live line for people, or one JSON object a line.
+struct CallOutput: Sendable {
+    let isJSON: Bool
+    private let statusLine = StatusLine()
+
+    init(isJSON: Bool) { self.isJSON = isJSON }
+
+    /// A sentence for people; not part of the JSON output.
+    func say(_ sentence: String) {
+        if !isJSON { statusLine.print(TerminalText.printable(sentence)) }
+    }
+
+    /// Text that is already fit for a terminal, as a QR code.
+    func draw(_ lines: [String]) {
+        if !isJSON { for line in lines { statusLine.print(line) } }
+    }
+
+    func ready(url: String, server: String, room: String) {
+        emit("ready", ["url": .string(url), "server": .string(server), "room": .string(room)])
+    }
+
+    func peer(_ peer: SignalingPeer, state: String) {
+        emit("peer", ["peer": .string(peer.id.rawValue), "name": .string(peer.name), "state": .string(state)])
+        say("\(Self.name(peer)) is \(state)")
+    }
+
+    func phases(_ peer: SignalingPeer, _ phases: CallPhases) {
+        var line = JSONLine(event: "phases")
+        line["peer"] = .string(peer.id.rawValue)
+        for (name, value) in phases.milliseconds { line[name] = .number((value * 10).rounded() / 10) }
+        if isJSON { Terminal.standardOutput.write(line.text) }
+        let text = phases.milliseconds.map { "\($0.0) \(Int($0.1.rounded())) ms" }.joined(separator: ", ")
+        say("Set up with \(Self.name(peer)): \(text)")
+    }
+
+    func chat(_ peer: SignalingPeer, _ text: String) {
+        emit("chat", ["peer": .string(peer.id.rawValue), "from": .string(Self.name(peer)), "text": .string(text)])
+        say("\(Self.name(peer)): \(text)")
+    }
+
+    func file(_ peer: SignalingPeer, _ file: TransferredFile, isReceived: Bool) {
+        emit(
+            "file",
+            [
+                "peer": .string(peer.id.rawValue), "direction": isReceived ? "received" : "sent",
+                "name": .string(file.name), "path": .string(file.path), "bytes": .integer(Int64(file.byteCount)),
+                "sha256": .string(file.sha256),
+            ])
+        say(isReceived
+            ? "Received \(file.path) (\(Amount.bytes(file.byteCount))) from \(Self.name(peer))"
+            : "Sent \(file.name) (\(Amount.bytes(file.byteCount))) to \(Self.name(peer))")
+    }
+
+    func problem(_ message: String) {
+        emit("error", ["message": .string(message)])
+        say("! \(message)")
+    }
+
+    func ended(_ reason: String) {
+        if isJSON { emit("ended", ["reason": .string(reason)]) } else { statusLine.finish(TerminalText.printable("The call ended: \(reason)")) }
+    }
+
+    /// A second's counts of one connection.
+    func statistics(_ peer: SignalingPeer, _ now: RTCStatsReport, before: RTCStatsReport?, state: String) {
+        let received = now.inboundRTP.filter { $0.kind == .video }.max { $0.framesDecoded < $1.framesDecoded }
+        let sent = now.outboundRTP.first { $0.kind == .video }
+        let pair = now.selectedCandidatePair
+        let path = pair.map { "\($0.localType)/\($0.remoteType) udp" }
+        let roundTrip = pair?.currentRoundTripTime
+        if isJSON {
+            var line = JSONLine(event: "statistics")
+            line["peer"] = .string(peer.id.rawValue)
+            line["framesEncoded"] = .integer(Int64(sent?.framesEncoded ?? 0))
+            line["framesSent"] = .integer(Int64(sent?.framesEncoded ?? 0))
+            line["framesReceived"] = .integer(Int64(received?.framesReceived ?? 0))
+            line["framesDecoded"] = .integer(Int64(received?.framesDecoded ?? 0))
+            line["frameWidth"] = .integer(Int64(received?.frameWidth ?? 0))
+            line["frameHeight"] = .integer(Int64(received?.frameHeight ?? 0))
+            line["bytesSent"] = .integer(Int64(now.transport.bytesSent))
+            line["bytesReceived"] = .integer(Int64(now.transport.bytesReceived))
+            line["packetsSent"] = .integer(Int64(now.transport.packetsSent))
+            line["packetsReceived"] = .integer(Int64(now.transport.packetsReceived))
+            line["packetsLost"] = .integer(Int64(now.inboundRTP.reduce(0) { $0 + $1.packetsLost }))
+            line["targetBitrate"] = .integer(Int64(sent?.targetBitrate ?? 0))
+            if let roundTrip { line["roundTripTime"] = .number(roundTrip) }
+            if let jitter = received?.jitter { line["jitter"] = .number(jitter) }
+            if let path { line["path"] = .string(path) }
+            Terminal.standardOutput.write(line.text)
+            return
+        }
+        let seconds = max(0.001, Double(now.timestampNanoseconds - (before?.timestampNanoseconds ?? 0)) / 1e9)
+        let framesBefore = before?.inboundRTP.filter { $0.kind == .video }.map(\.framesDecoded).max() ?? 0
+        let frames = Double((received?.framesDecoded ?? 0) - framesBefore) / seconds
+        let up = Double(now.transport.bytesSent - (before?.transport.bytesSent ?? 0)) * 8 / seconds
+        let down = Double(now.transport.bytesReceived - (before?.transport.bytesReceived ?? 0)) * 8 / seconds
+        let packets = now.inboundRTP.reduce(0) { $0 + $1.packetsReceived }
+        let lost = max(0, now.inboundRTP.reduce(0) { $0 + $1.packetsLost })
+        var segments = [state]
+        if let received, received.frameWidth > 0 { segments.append("\(received.frameWidth)x\(received.frameHeight) \(Int(frames.rounded())) fps") }
+        segments.append("↑ \(Amount.bitRate(up))  ↓ \(Amount.bitRate(down))")
+        if let roundTrip { segments.append("RTT \(Amount.latency(roundTrip))") }
+        segments.append("loss \(Amount.percent(packets + lost > 0 ? Double(lost) / Double(packets + lost) : 0))")
+        if let path { segments.append(path) }
+        statusLine.show(segments, at: .now)
+    }
+
+    static func name(_ peer: SignalingPeer) -> String { peer.name.isEmpty ? peer.id.rawValue : peer.name }
+
+    private func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {
+        guard isJSON else { return }
+        var line = JSONLine(event: event)
+        for (name, value) in members { line[name] = value }
+        Terminal.standardOutput.write(line.text)
+    }
+}
+
+/// When the steps of a set-up were done, measured from the offer.
+struct CallPhases: Sendable {
+    var offer: ContinuousClock.Instant
+    var ice: ContinuousClock.Instant?
+    var dtls: ContinuousClock.Instant?
+    var firstPacket: ContinuousClock.Instant?
+    var firstFrame: ContinuousClock.Instant?
+
+    /// Names and milliseconds of the steps that are done, in order.
+    var milliseconds: [(String, Double)] {
+        [("ice", ice), ("dtls", dtls), ("firstPacket", firstPacket), ("firstFrame", firstFrame)].compactMap { name, instant in
+            instant.map { (name, Double((($0 - offer) / .microseconds(1))) / 1_000) }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+import PeerConnection
+import Signaling
+import TerminalUI
+
+/// One call from the first join to the last word: everybody in the room, each with a connection of its own.
+actor CallSession {
+    struct Options: Sendable {
+        var name: String
+        var room: String
+        var duration: Duration?
+        var recordDirectory: String?
+        var downloadDirectory: String?
+        var iceServers: [String]
+        /// Whether the call goes on when the last other participant has hung up.
+        var staysAlone: Bool
+    }
+
+    /// Everything that happens, in one queue.
+    private enum Happening: Sendable {
+        case signaling(SignalingEvent)
+        case call(CallEvent)
+        case request(CallRequest)
+        case second
+        case interrupted
+        case timeOver
+    }
+
+    private let options: Options
+    private let client: SignalingClient
+    private let media: CallMedia
+    private let output: CallOutput
+    private var peers: [SignalingPeerID: CallPeer] = [:]
+    private var recorders: [SignalingPeerID: Recorder] = [:]
+    private var phases: [SignalingPeerID: CallPhases] = [:]
+    private var reports: [SignalingPeerID: RTCStatsReport] = [:]
+    private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
+    private var iceServers: [RTCIceServer] = []
+
+    init(options: Options, client: SignalingClient, media: CallMedia, output: CallOutput) {
+        self.options = options
+        self.client = client
+        self.media = media
+        self.output = output
+        iceServers = options.iceServers.map { RTCIceServer(urls: [$0]) }
+    }
+
+    /// Runs the call.
+    ///
+    /// - Returns: why it ended, in words.
+    func run(isJSON: Bool) async -> String {
+        let (happenings, feed) = AsyncStream<Happening>.makeStream()
+        let tasks = [
+            Task { [client] in for await event in client.events { feed.yield(.signaling(event)) } },
+            Task { for await request in CallInput.commands(isJSON: isJSON) { feed.yield(.request(request)) } },
+            Task { for await _ in Interrupts.stream() { feed.yield(.interrupted) } },
+            Task {
+                while !Task.isCancelled {
+                    try? await Task.sleep(for: .seconds(1))
+                    feed.yield(.second)
+                }
+            },
+            Task { [options] in
+                guard let duration = options.duration else { return }
+                try? await Task.sleep(for: duration)
+                if !Task.isCancelled { feed.yield(.timeOver) }
+            },
+        ]
+        var reason = "the signalling connection ended"
+        for await happening in happenings {
+            if let end = await handle(happening, feed: { feed.yield(.call($0)) }) {
+                reason = end
+                break
+            }
+        }
+        for task in tasks { task.cancel() }
+        await client.leave()
+        for id in peers.keys { await close(id) }
+        return reason
+    }
+
+    /// - Returns: the reason if the call is over.
+    private func handle(_ happening: Happening, feed: @escaping @Sendable (CallEvent) -> Void) async -> String? {
+        switch happening {
+        case .signaling(let event): return await handle(event, feed: feed)
+        case .call(let event): return await handle(event)
+        case .request(let request): return await handle(request)
+        case .second: await report()
+        case .interrupted: return "interrupted"
+        case .timeOver: return "the time given by --duration is over"
+        }
+        return nil
+    }
+
+    // MARK: Signalling
+
+    private func handle(_ event: SignalingEvent, feed: @escaping @Sendable (CallEvent) -> Void) async -> String? {
+        switch event {
+        case .joined(let place, let isResumed):
+            if !isResumed {
+                for id in peers.keys { await close(id) }
+                iceServers += place.iceServers.map { RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
+                // The newcomer calls everybody who is there.
+                for peer in place.peers { await open(peer, isInitiator: true, feed: feed) }
+            }
+        case .peerJoined(let peer): await open(peer, isInitiator: false, feed: feed)
+        case .peerLeft(let id, let why): return await left(id, saidGoodbye: why == .bye)
+        case .message(let message, let id):
+            if case .bye = message { return await left(id, saidGoodbye: true) }
+            if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
+            await peers[id]?.receive(message)
+        case .disconnected(let error): output.say("The signalling server does not answer (\(error)); calls go on, trying again.")
+        case .error(let error): output.problem(error.message)
+        case .closed(let error): return error.map { "signalling failed: \($0.message)" } ?? "left the room"
+        }
+        return nil
+    }
+
+    private func open(_ peer: SignalingPeer, isInitiator: Bool, feed: @escaping @Sendable (CallEvent) -> Void) async {
+        await close(peer.id)
+        var configuration = RTCConfiguration()
+        configuration.iceServers = iceServers
+        let client = client
+        do {
+            let callPeer = try CallPeer(
+                remote: peer, isInitiator: isInitiator, configuration: configuration, downloads: options.downloadDirectory,
+                signal: { message in client.send(message, to: peer.id) }, report: feed)
+            peers[peer.id] = callPeer
+            if isInitiator { phases[peer.id] = CallPhases(offer: .now) }
+            if let directory = options.recordDirectory {
+                recorders[peer.id] = Recorder(directory: directory, name: CallOutput.name(peer))
+            }
+            output.peer(peer, state: "connecting")
+            try await callPeer.start(tracks: media.tracks)
+        } catch {
+            output.problem("cannot connect to \(CallOutput.name(peer)): \(error)")
+        }
+    }
+
+    private func left(_ id: SignalingPeerID, saidGoodbye: Bool) async -> String? {
+        guard let peer = peers[id] else { return nil }
+        output.peer(peer.remote, state: "closed")
+        await close(id)
+        guard saidGoodbye, peers.isEmpty, !options.staysAlone else { return nil }
+        return "\(CallOutput.name(peer.remote)) hung up"
+    }
+
+    private func close(_ id: SignalingPeerID) async {
+        recorders.removeValue(forKey: id)?.close()
+        phases[id] = nil
+        reports[id] = nil
+        subscriptions[id] = nil
+        await peers.removeValue(forKey: id)?.close()
+    }
+
+    // MARK: Connections
+
+    private func handle(_ event: CallEvent) async -> String? {
+        switch event {
+        case .phase(let peer, .iceConnected): phases[peer.id]?.ice = phases[peer.id]?.ice ?? .now
+        case .phase(let peer, .firstPacket): phases[peer.id]?.firstPacket = phases[peer.id]?.firstPacket ?? .now
+        case .phase(let peer, .firstFrame):
+            guard phases[peer.id]?.firstFrame == nil else { return nil }
+            phases[peer.id]?.firstFrame = .now
+            if let phases = phases[peer.id] { output.phases(peer, phases) }
+        case .stateChanged(let peer, let state):
+            guard peers[peer.id] != nil else { return nil }
+            if state == .connected { phases[peer.id]?.dtls = phases[peer.id]?.dtls ?? .now }
+            if state != .closed && state != .new && state != .connecting { output.peer(peer, state: state.rawValue) }
+        case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
+        case .remoteClosed: break
+        case .chat(let peer, let text): output.chat(peer, text)
+        case .fileReceived(let peer, let file): output.file(peer, file, isReceived: true)
+        case .fileSent(let peer, let file): output.file(peer, file, isReceived: false)
+        case .problem(let peer, let message): output.problem(peer.map { "\(CallOutput.name($0)): \(message)" } ?? message)
+        }
+        return nil
+    }
+
+    private func take(_ event: RTCTrackEvent, of peer: SignalingPeer, feed: @escaping @Sendable (CallEvent) -> Void) {
+        do {
+            try recorders[peer.id]?.record(event.receiver)
+            // Decoding shows that the call works, even when nobody watches here.
+            switch event.track.kind {
+            case .video:
+                let first = OnceFlag()
+                subscriptions[peer.id, default: []].append(
+                    try event.track.addVideoTaker { _ in if first.take() { feed(.phase(peer, .firstFrame)) } })
+            case .audio: subscriptions[peer.id, default: []].append(try event.track.addAudioTaker { _ in })
+            }
+        } catch {
+            output.problem("\(error)")
+        }
+    }
+
+    private func handle(_ request: CallRequest) async -> String? {
+        switch request {
+        case .chat(let text):
+            if peers.isEmpty { output.problem("nobody is here to read that") }
+            for peer in peers.values { await peer.say(text) }
+        case .sendFile(let path):
+            if peers.isEmpty { output.problem("nobody is here to take \(path)") }
+            for peer in peers.values { await peer.send(file: path) }
+        case .hangUp: return "hung up"
+        case .unknown(let message): output.problem(message)
+        }
+        return nil
+    }
+
+    private func report() async {
+        for (id, peer) in peers {
+            let connection = peer.connection
+            guard connection.connectionState == .connected || connection.connectionState == .disconnected else { continue }
+            let report = await connection.getStats()
+            output.statistics(peer.remote, report, before: reports[id], state: connection.connectionState.rawValue)
+            reports[id] = report
+        }
+    }
+}

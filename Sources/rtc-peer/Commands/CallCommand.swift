@@ -1,0 +1,153 @@
+import ArgumentParser
+import Glibc
+import PeerConnection
+import Signaling
+import TerminalUI
+
+/// `rtc-peer call`: meets others in a room and calls them.
+struct CallCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "call",
+        abstract: "Calls whoever opens the printed address, or whoever is in a room of another server.",
+        discussion: """
+            Without --server it serves the page itself. While the call runs, lines typed are sent as chat, \
+            “/send FILE” sends a file and “/quit” hangs up.
+
+            Examples:
+              rtc-peer call
+              rtc-peer call --listen 0.0.0.0:8443 --tls
+              rtc-peer call --server http://192.0.2.7:8080 --room tea --name Otter
+              rtc-peer call --video-file film.y4m --audio-file film.wav --duration 60
+            """)
+
+    @OptionGroup var server: ServerOptions
+    @OptionGroup var output: OutputOptions
+
+    @Option(name: .customLong("server"), help: ArgumentHelp(
+        "Call through this server instead of one of our own. Example: --server https://call.example.org", valueName: "URL"))
+    var serverURL: String?
+
+    @Option(help: ArgumentHelp("The room to meet in; made up if not given. Example: --room tea", valueName: "NAME"))
+    var room: String?
+
+    @Option(help: ArgumentHelp("What others see you as. Example: --name Otter", valueName: "TEXT"))
+    var name = "rtc-peer"
+
+    @Flag(help: "Send the moving test pattern and a tone, even if there are a camera and a microphone. Example: --test-pattern")
+    var testPattern = false
+
+    @Flag(help: "Send no picture. Example: --no-video")
+    var noVideo = false
+
+    @Flag(help: "Send no sound. Example: --no-audio")
+    var noAudio = false
+
+    @Option(help: ArgumentHelp("Size and rate of the picture. Example: --size 1280x720@30", valueName: "WxH@FPS"))
+    var size = PictureSize()
+
+    @Option(help: ArgumentHelp("Send this Y4M or IVF (VP8) file, again and again. Example: --video-file film.y4m", valueName: "FILE"))
+    var videoFile: String?
+
+    @Option(help: ArgumentHelp("Send this WAV file, again and again. Example: --audio-file film.wav", valueName: "FILE"))
+    var audioFile: String?
+
+    @Option(help: ArgumentHelp("The camera to use. Example: --camera /dev/video2", valueName: "DEVICE"))
+    var camera: String?
+
+    @Option(help: ArgumentHelp("The microphone to use, by its ALSA name. Example: --microphone hw:1,0", valueName: "NAME"))
+    var microphone: String?
+
+    @Option(help: ArgumentHelp("Record what comes into this folder: NAME.ivf and NAME.wav. Example: --record calls", valueName: "DIR"))
+    var record: String?
+
+    @Option(help: ArgumentHelp("Take files that others send into this folder. Example: --downloads ~/Downloads", valueName: "DIR"))
+    var downloads: String?
+
+    @Option(help: ArgumentHelp("Hang up after so many seconds. Example: --duration 60", valueName: "SECONDS"))
+    var duration: Double?
+
+    @Flag(help: "Go on when the last other participant has hung up. Example: --stay")
+    var stay = false
+
+    func validate() throws {
+        if let duration, !(duration > 0 && duration < 1e7) { throw ValidationError("--duration must be more than 0 seconds") }
+        if let room, !RoomNames.isValid(room) {
+            throw ValidationError("--room \(room): use 1 to 64 letters, digits, “-”, “_” or “.”")
+        }
+        if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
+    }
+
+    func run() async throws {
+        output.startLogging()
+        // A reader that goes away must not end the call.
+        signal(SIGPIPE, SIG_IGN)
+        let show = CallOutput(isJSON: output.json)
+        do {
+            for directory in [record, downloads].compactMap({ $0 }) { try makeDirectory(directory) }
+            let media = try CallMediaOptions(
+                usesTestPattern: testPattern, size: size, videoFile: videoFile, audioFile: audioFile, camera: camera,
+                microphone: microphone, sendsVideo: !noVideo, sendsAudio: !noAudio
+            ).open()
+            for note in media.notes { show.say(note) }
+            let room = room ?? RoomNames.random()
+            let (embedded, address) = try await startServer(show, room: room)
+            let client = try SignalingClient(url: address, room: room, name: name)
+            let session = CallSession(
+                options: .init(
+                    name: name, room: room, duration: duration.map { .seconds($0) }, recordDirectory: record,
+                    downloadDirectory: downloads, iceServers: server.iceServer, staysAlone: stay),
+                client: client, media: media, output: show)
+            let reason = await session.run(isJSON: output.json)
+            await embedded?.stop()
+            show.ended(reason)
+        } catch let error as ExitCode {
+            throw error
+        } catch {
+            throw Exit.failure("\(error)", json: output.json)
+        }
+    }
+
+    /// Starts the server of our own unless another one is named, and tells where the call is.
+    private func startServer(_ show: CallOutput, room: String) async throws -> (SignalingServer?, String) {
+        if let serverURL {
+            show.ready(url: "\(serverURL.hasSuffix("/") ? serverURL : serverURL + "/")\(room)", server: serverURL, room: room)
+            show.say("Joining the room \(room) of \(serverURL)")
+            return (nil, serverURL)
+        }
+        let own = SignalingServer(configuration: server.makeConfiguration())
+        let endpoint = try await own.start()
+        let url = endpoint.url + room
+        show.ready(url: url, server: endpoint.url, room: room)
+        show.say("Open this address in a browser:  \(url)")
+        for other in endpoint.networkURLs { show.say("On another machine:  \(other)\(room)") }
+        if let fingerprint = endpoint.certificateFingerprint { show.say("Its certificate's SHA-256: \(fingerprint)") }
+        if let code = QRCode((endpoint.networkURLs.first ?? endpoint.url) + room), Terminal.standardError.isInteractive {
+            show.draw(code.rendered(coloured: Terminal.standardError.wantsColour))
+        }
+        show.say("Chat by typing, “/send FILE” sends a file, “/quit” or Ctrl-C hangs up.")
+        return (own, endpoint.url)
+    }
+
+    private func makeDirectory(_ path: String) throws {
+        if mkdir(path, 0o755) == 0 || errno == EEXIST && access(path, W_OK) == 0 { return }
+        throw MediaError(.notUsable, path, "cannot be used as a folder: \(unsafe String(cString: strerror(errno)))")
+    }
+}
+
+/// Names of rooms.
+enum RoomNames {
+    private static let adjectives = ["quiet", "brave", "amber", "swift", "gentle", "merry", "clever", "sunny", "misty", "noble"]
+    private static let animals = ["otter", "heron", "badger", "falcon", "lynx", "beaver", "robin", "marten", "salmon", "hare"]
+
+    /// As `quiet-otter-417`, hard enough to guess by chance on a LAN.
+    static func random() -> String {
+        "\(adjectives.randomElement() ?? "quiet")-\(animals.randomElement() ?? "otter")-\(Int.random(in: 100...999))"
+    }
+
+    static func isValid(_ name: String) -> Bool {
+        (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy { byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || [45, 46, 95].contains(byte)
+            }
+    }
+}

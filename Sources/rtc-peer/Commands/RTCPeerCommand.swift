@@ -1,0 +1,18 @@
+import ArgumentParser
+
+/// The program: its subcommands and what they share.
+@main
+struct RTCPeerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rtc-peer",
+        abstract: "Calls browsers and other peers: picture, sound, text and files, encrypted, from peer to peer.",
+        discussion: """
+            Examples:
+              rtc-peer call                                      prints an address: open it in a browser
+              rtc-peer call --listen 0.0.0.0:8443 --tls          for a phone in the same network
+              rtc-peer call --server http://host:8080 --room tea joins a room of another server
+              rtc-peer serve --listen 0.0.0.0:8080               is that server
+            """,
+        version: "0.1.0",
+        subcommands: [CallCommand.self, ServeCommand.self])
+}
