@@ -82,6 +82,9 @@ extension PeerEngine {
         if let data = outcome.data, sctpPlan == nil {
             sctpPlan = SCTPPlan(remotePort: data.remotePort, remoteMaxMessageSize: data.remoteMaxMessageSize)
         }
+        if outcome.sends.contains(where: { $0.parameters != nil }) || outcome.receives.contains(where: { $0.parameters != nil }) {
+            hasMedia = true
+        }
         for send in outcome.sends { rtp.setSend(send.parameters, mid: send.mid, at: now) }
         for receive in outcome.receives { rtp.setReceive(receive.parameters, mid: receive.mid, at: now) }
     }

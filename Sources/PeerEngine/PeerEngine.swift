@@ -47,6 +47,10 @@ package final class PeerEngine {
     var hasStartedSCTP = false
     var failure: PeerFailure?
     var isClosed = false
+    /// Whether any m-section of media was agreed on.
+    var hasMedia = false
+    /// The handshake's keys until SRTP begins.
+    private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
 
     /// The remote's end of SCTP as its description tells it.
@@ -119,6 +123,7 @@ package final class PeerEngine {
         guard !isClosed else { return }
         pumpICE(at: now)
         pumpDTLS(at: now)
+        startSRTPIfPossible(at: now)
         startSCTPIfPossible(at: now)
         pumpChannels()
         pumpRTP()
@@ -171,15 +176,17 @@ package final class PeerEngine {
     private func pumpDTLS(at now: Instant) {
         while let event = dtls.nextEvent() {
             switch event {
-            case .connected(let connected): startSRTP(connected, at: now)
+            case .connected(let connected): srtpKeys = connected.keyingMaterial
             case .failed(let error): fail(.dtls(error))
             case .closed: events.push(.remoteClosed)
             }
         }
     }
 
-    private func startSRTP(_ connected: DTLSConnected, at now: Instant) {
-        guard let keys = connected.keyingMaterial else { return }
+    /// SRTP begins with the first m-section of media: its sessions cost time and memory that data does not need.
+    private func startSRTPIfPossible(at now: Instant) {
+        guard hasMedia, let keys = srtpKeys else { return }
+        srtpKeys = nil
         let isClient = dtlsRole == .client
         do {
             rtp.start(

@@ -207,7 +207,25 @@ package import SansIO
     }
 
     /// libsrtp's process-wide state; a `static let` runs once, on whichever thread comes first.
-    private static let initializationStatus = srtp_init()
+    ///
+    /// One session is made and kept for the life of the process: Debian's libsrtp loads NSS's modules when the first
+    /// session is made and unloads them with the last, some milliseconds each time.
+    private static let initializationStatus = startLibrary()
+
+    private static func startLibrary() -> srtp_err_status_t {
+        let status = srtp_init()
+        guard status == srtp_err_status_ok else { return status }
+        var policy = unsafe srtp_policy_t()
+        unsafe srtp_crypto_policy_set_aes_gcm_128_16_auth(&policy.rtp)
+        unsafe srtp_crypto_policy_set_aes_gcm_128_16_auth(&policy.rtcp)
+        unsafe policy.ssrc.type = ssrc_any_outbound
+        var key = [UInt8](repeating: 1, count: 28)
+        return unsafe key.withUnsafeMutableBufferPointer { bytes in
+            unsafe policy.key = bytes.baseAddress
+            var kept: srtp_t?
+            return unsafe srtp_create(&kept, &policy)
+        }
+    }
 
     private static func initializeLibrary() throws(SRTPError) {
         try check(initializationStatus)
