@@ -25,11 +25,15 @@ let package = Package(
     name: "PeerConnection",
     products: [
         .library(name: "PeerConnection", targets: ["PeerConnection"]),
+        .library(name: "Signaling", targets: ["Signaling"]),
+        .executable(name: "rtc-peer", targets: ["rtc-peer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
     targets: [
         // System C libraries: a module map and a shim each.
@@ -70,6 +74,25 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
+        // Signalling: a server with a page, and a client; it knows nothing of peer connections.
+        .target(
+            name: "Signaling",
+            dependencies: [
+                "COpenSSL",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
+            ],
+            resources: [.embedInCode("Page/assets")], swiftSettings: settings),
+
+        .executableTarget(
+            name: "rtc-peer",
+            dependencies: [
+                "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+
         // What the command line shows: status line, QR code, figures, JSON lines.
         module("TerminalUI", []),
 

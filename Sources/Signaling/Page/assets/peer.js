@@ -1,0 +1,97 @@
+// One other participant: a connection by perfect negotiation (webrtc-pc §10.7), its picture, chat and files.
+// Events: change, chat, channel.
+export class Peer extends EventTarget {
+  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer;
+
+  constructor(signaling, {id, name, polite}, {initiates, stream, iceServers}) {
+    super();
+    Object.assign(this, {id, name, polite});
+    this.#signaling = signaling;
+    const connection = this.connection = new RTCPeerConnection({iceServers, bundlePolicy: 'max-bundle'});
+    this.stream = new MediaStream();
+    connection.onnegotiationneeded = () => this.#offer();
+    connection.onicecandidate = ({candidate}) => this.#send({type: 'candidate', candidate: candidate?.toJSON() ?? null});
+    connection.ontrack = ({track}) => {
+      for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
+      this.stream.addTrack(track);
+      this.#tell('change');
+    };
+    connection.onconnectionstatechange = () => {
+      clearTimeout(this.#restartTimer);
+      if (connection.connectionState === 'failed') connection.restartIce();
+      if (connection.connectionState === 'disconnected') {
+        this.#restartTimer = setTimeout(() => connection.connectionState === 'disconnected' && connection.restartIce(), 3000);
+      }
+      this.#tell('change');
+    };
+    connection.ondatachannel = ({channel}) => channel.label === 'chat' ? this.#setChat(channel) : this.#tell('channel', channel);
+    if (initiates) this.#setChat(connection.createDataChannel('chat'));
+    for (const kind of ['audio', 'video']) {
+      const track = stream?.getTracks().find(t => t.kind === kind);
+      if (track) connection.addTrack(track, stream);
+      else if (initiates) connection.addTransceiver(kind, {direction: 'recvonly'});
+    }
+  }
+
+  get state() { return this.connection.connectionState; }
+
+  say(text) {
+    if (this.chat?.readyState !== 'open') return false;
+    this.chat.send(text);
+    return true;
+  }
+
+  async receive(message) {
+    const connection = this.connection;
+    try {
+      if (message.type === 'candidate') {
+        try {
+          await connection.addIceCandidate(message.candidate ?? undefined);
+        } catch (error) {
+          if (!this.#ignoringOffer) throw error;
+        }
+        return;
+      }
+      const isReady = !this.#makingOffer && (connection.signalingState === 'stable' || this.#settingAnswer);
+      this.#ignoringOffer = message.type === 'offer' && !isReady && !this.polite;
+      if (this.#ignoringOffer) return;
+      this.#settingAnswer = message.type === 'answer';
+      await connection.setRemoteDescription({type: message.type, sdp: message.sdp});
+      this.#settingAnswer = false;
+      if (message.type !== 'offer') return;
+      await connection.setLocalDescription();
+      this.#send({type: 'answer', sdp: connection.localDescription.sdp});
+    } catch (error) {
+      this.#settingAnswer = false;
+      if (connection.signalingState !== 'closed') this.#tell('problem', `${message.type}: ${error.message}`);
+    }
+  }
+
+  close() {
+    clearTimeout(this.#restartTimer);
+    this.connection.close();
+    this.#tell('change');
+  }
+
+  async #offer() {
+    const connection = this.connection;
+    try {
+      this.#makingOffer = true;
+      await connection.setLocalDescription();
+      this.#send({type: connection.localDescription.type, sdp: connection.localDescription.sdp});
+    } catch (error) {
+      if (connection.signalingState !== 'closed') this.#tell('problem', error.message);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  #setChat(channel) {
+    this.chat = channel;
+    channel.onopen = () => this.#tell('change');
+    channel.onmessage = ({data}) => typeof data === 'string' && this.#tell('chat', data);
+  }
+
+  #send(message) { this.#signaling.send(message, this.id); }
+  #tell(name, detail) { this.dispatchEvent(new CustomEvent(name, {detail})); }
+}
