@@ -101,8 +101,8 @@ struct CallOutput: Sendable {
         let lost = max(0, now.inboundRTP.reduce(0) { $0 + $1.packetsLost })
         var segments = [state]
         if let received, received.frameWidth > 0 { segments.append("\(received.frameWidth)x\(received.frameHeight) \(Int(frames.rounded())) fps") }
-        segments.append("↑ \(Amount.bitRate(up))  ↓ \(Amount.bitRate(down))")
-        if let roundTrip { segments.append("RTT \(Amount.latency(roundTrip))") }
+        segments.append("↑ \(Amount.bitRate(perSecond: up))  ↓ \(Amount.bitRate(perSecond: down))")
+        if let roundTrip { segments.append("RTT \(Amount.latency(.seconds(roundTrip)))") }
         segments.append("loss \(Amount.percent(packets + lost > 0 ? Double(lost) / Double(packets + lost) : 0))")
         if let path { segments.append(path) }
         statusLine.show(segments, at: .now)

@@ -46,7 +46,7 @@ struct FileSender {
     let path: String
 
     func send(over connection: RTCPeerConnection) async throws -> TransferredFile {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileConvention.systemError("cannot open \(path)") }
         defer { close(descriptor) }
         var status = stat()
@@ -101,7 +101,7 @@ struct FileReceiver {
         else { return try refuse("the first message is not a file's header") }
         let safe = FileConvention.safeName(name)
         let partPath = "\(directory)/.\(safe).\(UInt32.random(in: 0 ... .max)).part"
-        let descriptor = open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        let descriptor = unsafe open(partPath, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
             let error = FileConvention.systemError("cannot write to \(directory)")
             return try refuse("\(error)")
@@ -109,7 +109,7 @@ struct FileReceiver {
         var isWhole = false
         defer {
             close(descriptor)
-            if !isWhole { unlink(partPath) }
+            if !isWhole { unsafe unlink(partPath) }
         }
         guard let hash = SHA256() else { return try refuse("SHA-256 is not available") }
         var byteCount = 0
@@ -159,8 +159,8 @@ struct FileReceiver {
     private func moveIntoPlace(_ partPath: String, name: String) throws -> String {
         for attempt in 0..<1_000 {
             let path = "\(directory)/\(attempt == 0 ? name : numbered(name, attempt))"
-            if link(partPath, path) == 0 {
-                unlink(partPath)
+            if unsafe link(partPath, path) == 0 {
+                unsafe unlink(partPath)
                 return path
             }
             guard errno == EEXIST else { throw FileConvention.systemError("cannot store \(path)") }

@@ -58,7 +58,7 @@ final class Recorder: Sendable {
         var number = 1
         while true {
             let path = "\(directory)/\(name)\(number == 1 ? "" : "-\(number)").\(suffix)"
-            if access(path, F_OK) != 0 { return path }
+            if unsafe access(path, F_OK) != 0 { return path }
             number += 1
         }
     }

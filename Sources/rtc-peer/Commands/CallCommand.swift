@@ -129,7 +129,7 @@ struct CallCommand: AsyncParsableCommand {
     }
 
     private func makeDirectory(_ path: String) throws {
-        if mkdir(path, 0o755) == 0 || errno == EEXIST && access(path, W_OK) == 0 { return }
+        if unsafe mkdir(path, 0o755) == 0 || errno == EEXIST && access(path, W_OK) == 0 { return }
         throw MediaError(.notUsable, path, "cannot be used as a folder: \(unsafe String(cString: strerror(errno)))")
     }
 }

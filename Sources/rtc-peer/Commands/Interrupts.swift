@@ -1,23 +1,32 @@
 import ArgumentParser
-import Dispatch
 import Glibc
+import Synchronization
 import TerminalUI
 
 /// Ctrl-C and a polite kill.
 enum Interrupts {
-    /// Gives an element for each SIGINT, SIGTERM or SIGHUP; the second ends the process at once.
-    static func stream() -> AsyncStream<CInt> {
-        AsyncStream { continuation in
-            let sources = [SIGINT, SIGTERM, SIGHUP].map { number in
-                signal(number, SIG_IGN)
-                let source = DispatchSource.makeSignalSource(signal: number)
-                source.setEventHandler {
-                    if case .terminated = continuation.yield(number) { exit(128 + number) }
-                }
-                source.activate()
-                return source
+    /// Signals that came; written by a handler, which may do no more than this.
+    private static let count = Atomic<Int>(0)
+
+    /// Gives an element at the first SIGINT, SIGTERM or SIGHUP; the second ends the process at once.
+    static func stream() -> AsyncStream<Void> {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            signal(number) { number in
+                if Interrupts.count.add(1, ordering: .relaxed).oldValue > 0 { _exit(128 + number) }
             }
-            continuation.onTermination = { _ in _ = sources }
+        }
+        return AsyncStream { continuation in
+            let task = Task {
+                while !Task.isCancelled {
+                    if count.load(ordering: .relaxed) > 0 {
+                        continuation.yield()
+                        break
+                    }
+                    try? await Task.sleep(for: .milliseconds(50))
+                }
+                continuation.finish()
+            }
+            continuation.onTermination = { _ in task.cancel() }
         }
     }
 }

@@ -1,0 +1,67 @@
+import NIOCore
+import NIOPosix
+import NIOSSL
+
+/// Joins a room of a signalling server, and keeps its place there through broken connections.
+///
+/// Connects at once and again with back-off (0.3 s doubling to 10 s, with jitter). What is sent meanwhile waits, up to
+/// a limit. Usable from any thread; runs on one event loop.
+public final class SignalingClient: Sendable {
+    /// What happens; for one reader. Ends after `closed`.
+    public let events: AsyncStream<SignalingEvent>
+    private let eventLoop: any EventLoop
+    private let core: NIOLoopBoundBox<ClientCore?>
+
+    /// Joins `room` of the server at `url`.
+    ///
+    /// - Parameters:
+    ///   - url: as `http://host:8080`, or https, ws, wss; a path is ignored.
+    ///   - room: 1 to 64 letters, digits, `-`, `_`, `.`.
+    ///   - name: what others are told.
+    ///   - certificate: a PEM file of the certificate to trust besides the system's; for self-made ones.
+    ///   - allowsAnyCertificate: trusts every certificate; for tests in a network that is trusted.
+    /// - Throws: `SignalingError` for a URL or certificate that cannot be used.
+    public init(
+        url: String, room: String, name: String, certificate: String? = nil, allowsAnyCertificate: Bool = false
+    ) throws {
+        let server = try ServerURL(url)
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        eventLoop = loop
+        let (events, feed) = AsyncStream<SignalingEvent>.makeStream()
+        self.events = events
+        var tls: NIOSSLContext?
+        if server.isSecure {
+            var configuration = TLSConfiguration.makeClientConfiguration()
+            do {
+                if let certificate {
+                    configuration.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(certificate))]
+                }
+                if allowsAnyCertificate { configuration.certificateVerification = .none }
+                tls = try NIOSSLContext(configuration: configuration)
+            } catch {
+                throw SignalingError(.certificate, "The certificate cannot be used: \(error)", isFatal: true)
+            }
+        }
+        let core = NIOLoopBoundBox<ClientCore?>.makeEmptyBox(valueType: ClientCore.self, eventLoop: loop)
+        self.core = core
+        let context = tls
+        loop.execute {
+            let made = ClientCore(server: server, room: room, name: name, tls: context, eventLoop: loop, feed: feed)
+            core.value = made
+            made.connect()
+        }
+    }
+
+    /// Sends a message to one peer; it waits while the connection is broken.
+    public func send(_ message: SignalingMessage, to peer: SignalingPeerID) {
+        let core = core
+        eventLoop.execute { core.value?.send(message, to: peer) }
+    }
+
+    /// Says farewell and closes; `closed(nil)` follows.
+    public func leave() async {
+        let core = core
+        let loop = eventLoop
+        try? await loop.flatSubmit { core.value?.leave() ?? loop.makeSucceededVoidFuture() }.get()
+    }
+}

@@ -1,0 +1,17 @@
+/// What a client tells its owner.
+public enum SignalingEvent: Sendable {
+    /// The room was joined; `isResumed` if this is the same place as before a broken connection.
+    case joined(SignalingPlace, isResumed: Bool)
+    /// Somebody joined after us.
+    case peerJoined(SignalingPeer)
+    /// Somebody is no longer there.
+    case peerLeft(SignalingPeerID, SignalingLeaveReason)
+    /// Somebody sent a message.
+    case message(SignalingMessage, from: SignalingPeerID)
+    /// The connection broke; it is being tried again.
+    case disconnected(SignalingError)
+    /// The server said something in words; the session goes on.
+    case error(SignalingError)
+    /// The session is over: after `leave`, or for an error that trying again does not cure.
+    case closed(SignalingError?)
+}
