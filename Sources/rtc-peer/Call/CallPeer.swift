@@ -89,6 +89,8 @@ actor CallPeer {
     }
 
     private func negotiate() async {
+        // The newcomer makes the first offer; tracks of this side go into the answer.
+        guard isInitiator || connection.remoteDescription != nil else { return }
         isMakingOffer = true
         defer { isMakingOffer = false }
         do {

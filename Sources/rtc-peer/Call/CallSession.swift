@@ -107,7 +107,8 @@ actor CallSession {
         case .message(let message, let id):
             if case .bye = message { return await left(id, saidGoodbye: true) }
             if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
-            await peers[id]?.receive(message)
+            let peer = peers[id]
+            await peer?.receive(message)
         case .disconnected(let error): output.say("The signalling server does not answer (\(error)); calls go on, trying again.")
         case .error(let error): output.problem(error.message)
         case .closed(let error): return error.map { "signalling failed: \($0.message)" } ?? "left the room"
@@ -149,22 +150,23 @@ actor CallSession {
         phases[id] = nil
         reports[id] = nil
         subscriptions[id] = nil
-        await peers.removeValue(forKey: id)?.close()
+        let peer = peers.removeValue(forKey: id)
+        await peer?.close()
     }
 
     // MARK: Connections
 
     private func handle(_ event: CallEvent) async -> String? {
         switch event {
-        case .phase(let peer, .iceConnected): phases[peer.id]?.ice = phases[peer.id]?.ice ?? .now
-        case .phase(let peer, .firstPacket): phases[peer.id]?.firstPacket = phases[peer.id]?.firstPacket ?? .now
+        case .phase(let peer, .iceConnected): note(\.ice, of: peer)
+        case .phase(let peer, .firstPacket): note(\.firstPacket, of: peer)
         case .phase(let peer, .firstFrame):
             guard phases[peer.id]?.firstFrame == nil else { return nil }
-            phases[peer.id]?.firstFrame = .now
+            note(\.firstFrame, of: peer)
             if let phases = phases[peer.id] { output.phases(peer, phases) }
         case .stateChanged(let peer, let state):
             guard peers[peer.id] != nil else { return nil }
-            if state == .connected { phases[peer.id]?.dtls = phases[peer.id]?.dtls ?? .now }
+            if state == .connected { note(\.dtls, of: peer) }
             if state != .closed && state != .new && state != .connecting { output.peer(peer, state: state.rawValue) }
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
         case .remoteClosed: break
@@ -176,6 +178,13 @@ actor CallSession {
         return nil
     }
 
+    /// Notes when a step of the set-up was done first.
+    private func note(_ step: WritableKeyPath<CallPhases, ContinuousClock.Instant?>, of peer: SignalingPeer) {
+        guard var phases = phases[peer.id], phases[keyPath: step] == nil else { return }
+        phases[keyPath: step] = .now
+        self.phases[peer.id] = phases
+    }
+
     private func take(_ event: RTCTrackEvent, of peer: SignalingPeer, feed: @escaping @Sendable (CallEvent) -> Void) {
         do {
             try recorders[peer.id]?.record(event.receiver)
@@ -183,9 +192,11 @@ actor CallSession {
             switch event.track.kind {
             case .video:
                 let first = OnceFlag()
-                subscriptions[peer.id, default: []].append(
-                    try event.track.addVideoTaker { _ in if first.take() { feed(.phase(peer, .firstFrame)) } })
-            case .audio: subscriptions[peer.id, default: []].append(try event.track.addAudioTaker { _ in })
+                let subscription = try event.track.addVideoTaker { _ in if first.take() { feed(.phase(peer, .firstFrame)) } }
+                subscriptions[peer.id, default: []].append(subscription)
+            case .audio:
+                let subscription = try event.track.addAudioTaker { _ in }
+                subscriptions[peer.id, default: []].append(subscription)
             }
         } catch {
             output.problem("\(error)")
