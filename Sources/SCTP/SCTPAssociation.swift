@@ -56,6 +56,14 @@ package struct SCTPConfiguration: Sendable {
     private var outBytes: [UInt8] = []
     private var outLengths: [Int] = []
     var isReadingPaused = false
+    /// Packets taken in since the last `drainPackets`.
+    private var batchCount = 0
+    private var sackFrequency = SCTPStack.sackFrequency
+
+    /// Packets that arrived at once, above which a SACK for each eighth is enough: the peer's window is then wide. A
+    /// peer whose window is a few packets would wait for the SACK timer again and again.
+    private static let wideBatchCount = 16
+    private static let wideSACKFrequency: UInt32 = 8
 
     private static let scratchByteCount = 64 << 10
     /// Streams with a message in parts, beyond which the association is ended.
@@ -93,6 +101,7 @@ package struct SCTPConfiguration: Sendable {
     }
 
     func receive(_ packet: RawSpan) {
+        batchCount += 1
         SCTPStack.shared.withLock(for: token) {
             unsafe packet.withUnsafeBytes {
                 unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
@@ -148,7 +157,10 @@ package struct SCTPConfiguration: Sendable {
 
     /// Hands every outgoing packet to `body` and forgets it.
     func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
-        SCTPStack.shared.withLock(for: token) { mailbox.take(&outBytes, &outLengths) }
+        SCTPStack.shared.withLock(for: token) {
+            adjustSACKFrequency()
+            mailbox.take(&outBytes, &outLengths)
+        }
         guard !outLengths.isEmpty else { return false }
         unsafe outBytes.withUnsafeBytes { bytes in
             var offset = 0
@@ -178,6 +190,21 @@ package struct SCTPConfiguration: Sendable {
     }
 
     // MARK: Inside the lock
+
+    /// SACKs of every second packet as RFC 9260 §6.2 asks for, rarer while packets come in long batches.
+    private func adjustSACKFrequency() {
+        let wanted =
+            batchCount >= Self.wideBatchCount
+            ? Self.wideSACKFrequency : batchCount <= Self.wideBatchCount / 2 ? SCTPStack.sackFrequency : sackFrequency
+        // Without packets there is nothing to be learnt.
+        defer { batchCount = 0 }
+        guard batchCount > 0, wanted != sackFrequency, let socket = unsafe socket else { return }
+        var info = sctp_sack_info(sack_assoc_id: 0, sack_delay: 0, sack_freq: wanted)
+        let length = socklen_t(MemoryLayout<sctp_sack_info>.size)
+        if unsafe usrsctp_setsockopt(socket, Int32(IPPROTO_SCTP), SCTP_DELAYED_SACK, &info, length) == 0 {
+            sackFrequency = wanted
+        }
+    }
 
     private func read(_ socket: OpaquePointer, into events: inout [Event]) {
         while true {

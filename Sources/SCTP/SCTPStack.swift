@@ -26,6 +26,8 @@ final class SCTPStack: Sendable {
     /// Guarded by `lock`; usrsctp's callbacks run only inside a locked call, so they may touch it too.
     nonisolated(unsafe) private static var state = State()
 
+    /// Packets for each SACK at first. RFC 9260 §6.2
+    static let sackFrequency: UInt32 = 2
     /// usrsctp's own clock tick.
     static let tick = Duration.milliseconds(10)
     /// Bytes of a socket's send and receive buffers: over 4 MB gains nothing, 256 KB costs a third.
@@ -52,10 +54,10 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_auth_enable(0)
         usrsctp_sysctl_set_sctp_pr_enable(1)
         usrsctp_sysctl_set_sctp_nrsack_enable(0)
-        // Without a burst limit: with SACKs only every 8 packets the default of 4 stalls.
+        // Without a burst limit: with rare SACKs (SCTPAssociation.adjustSACKFrequency) the default of 4 stalls.
         usrsctp_sysctl_set_sctp_max_burst_default(0)
         usrsctp_sysctl_set_sctp_fr_max_burst_default(0)
-        usrsctp_sysctl_set_sctp_sack_freq_default(8)
+        usrsctp_sysctl_set_sctp_sack_freq_default(Self.sackFrequency)
         usrsctp_sysctl_set_sctp_delayed_sack_time_default(20)
         usrsctp_sysctl_set_sctp_initial_cwnd(10)
         usrsctp_sysctl_set_sctp_rto_initial_default(500)

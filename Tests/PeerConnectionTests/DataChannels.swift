@@ -31,4 +31,34 @@ import Testing
         #expect(await answers.next() == nil)
         #expect(channel.readyState == .closed)
     }
+
+    /// A reader slower than the sender: its window closes and opens many times, and nothing is lost.
+    @Test(.timeLimit(.minutes(2))) func aSlowReaderGetsEverything() async throws {
+        let pair = try ConnectedPair()
+        let channel = try pair.first.createDataChannel("bulk")
+        let events = pair.second.events
+        try await pair.negotiate()
+        try await channel.waitUntilOpen()
+        channel.bufferedAmountLowThreshold = 256 << 10
+        let sending = Task {
+            for index in 0..<320 {
+                try channel.send([UInt8](repeating: UInt8(index & 0xFF), count: 64 << 10))
+                if channel.bufferedAmount > 1 << 20 { await channel.waitUntilBufferedAmountIsLow() }
+            }
+        }
+        var received = 0
+        for await event in events {
+            guard case .dataChannel(let incoming) = event else { continue }
+            for await message in incoming.messages {
+                guard case .binary(let bytes) = message else { continue }
+                #expect(bytes.count == 64 << 10 && bytes.first == UInt8(received & 0xFF))
+                received += 1
+                if received % 16 == 0 { try await Task.sleep(for: .milliseconds(2)) }
+                if received == 320 { break }
+            }
+            break
+        }
+        try await sending.value
+        #expect(received == 320)
+    }
 }

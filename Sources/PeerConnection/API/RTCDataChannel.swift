@@ -67,7 +67,7 @@ public final class RTCDataChannel: Sendable {
         self.options = options
         self.link = link
         state = Mutex(State(id: options.id))
-        inbox = MessageInbox { isAboveLimit in link.setReadingPaused(isAboveLimit, channel: key) }
+        inbox = MessageInbox { link.readingPressureChanged(channel: key) }
     }
 
     /// Whether messages arrive in order.
@@ -242,5 +242,6 @@ protocol DataChannelLink: AnyObject, Sendable {
     var maxMessageSize: Int { get }
     func send(_ message: OutgoingMessage)
     func close(channel: Int)
-    func setReadingPaused(_ isPaused: Bool, channel: Int)
+    /// The channel's unread messages crossed their limit, either way.
+    func readingPressureChanged(channel: Int)
 }

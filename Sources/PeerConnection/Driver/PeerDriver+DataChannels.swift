@@ -95,8 +95,12 @@ extension PeerDriver {
         drain()
     }
 
-    func setPaused(_ isPaused: Bool, key: Int) {
-        if isPaused { pausedChannels.insert(key) } else { pausedChannels.remove(key) }
+    func updateReading(of key: Int) {
+        if channelsByKey[key]?.inbox.isAboveLimit == true {
+            pausedChannels.insert(key)
+        } else {
+            pausedChannels.remove(key)
+        }
         updateReading()
         drain()
     }
@@ -122,7 +126,7 @@ extension PeerDriver: DataChannelLink {
         eventLoop.execute { self.assumeIsolated { $0.closeChannel(key: channel) } }
     }
 
-    nonisolated func setReadingPaused(_ isPaused: Bool, channel: Int) {
-        eventLoop.execute { self.assumeIsolated { $0.setPaused(isPaused, key: channel) } }
+    nonisolated func readingPressureChanged(channel: Int) {
+        eventLoop.execute { self.assumeIsolated { $0.updateReading(of: channel) } }
     }
 }

@@ -31,6 +31,7 @@ public struct MessageStream: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         let inbox: MessageInbox
         private var batch: ArraySlice<RTCDataChannelMessage> = []
+        private var batchCost = 0
 
         init(inbox: MessageInbox) { self.inbox = inbox }
 
@@ -39,9 +40,10 @@ public struct MessageStream: AsyncSequence, Sendable {
             if batch.isEmpty {
                 guard let taken = await inbox.mailbox.takeAll() else { return nil }
                 batch = taken[...]
+                batchCost = taken.reduce(0) { $0 + MessageInbox.cost(of: $1) }
             }
             guard let message = batch.popFirst() else { return nil }
-            if batch.isEmpty { inbox.didRead() }
+            if batch.isEmpty { inbox.didRead(cost: batchCost) }
             return message
         }
 
@@ -68,33 +70,41 @@ final class MessageInbox: Sendable {
 
     let mailbox = Mailbox<RTCDataChannelMessage>()
     private let state = Mutex(State())
-    /// Called when unread bytes cross the limit (true) or have been read (false). Set once before use.
-    let onPressure: @Sendable (Bool) -> Void
+    /// Called when ``isAboveLimit`` may have changed: by the event loop and by the reader's thread, in no certain
+    /// order, so what it calls asks again.
+    let onPressureChange: @Sendable () -> Void
 
-    init(onPressure: @escaping @Sendable (Bool) -> Void) { self.onPressure = onPressure }
+    init(onPressureChange: @escaping @Sendable () -> Void) { self.onPressureChange = onPressureChange }
+
+    /// Whether more is unread than the connection should read ahead.
+    var isAboveLimit: Bool { state.withLock { $0.isAboveLimit } }
+
+    /// What a message counts.
+    static func cost(of message: RTCDataChannelMessage) -> Int { message.byteCount + messageOverhead }
 
     /// Called on the event loop.
     func put(_ message: RTCDataChannelMessage) {
         let (consumer, crossed) = state.withLock { state -> ((@Sendable (RTCDataChannelMessage) -> Void)?, Bool) in
             if let consumer = state.consumer { return (consumer, false) }
-            state.unreadBytes += message.byteCount + Self.messageOverhead
+            state.unreadBytes += Self.cost(of: message)
             let crossed = !state.isAboveLimit && state.unreadBytes > Self.unreadByteLimit
             if crossed { state.isAboveLimit = true }
             return (nil, crossed)
         }
         if let consumer { return consumer(message) }
         mailbox.put(message)
-        if crossed { onPressure(true) }
+        if crossed { onPressureChange() }
     }
 
-    /// Called by the reader when it has used up a batch: everything taken so far is read.
-    func didRead() {
+    /// Called by the reader when it has used up a batch of that cost.
+    func didRead(cost: Int) {
         let crossed = state.withLock { state -> Bool in
-            state.unreadBytes = 0
-            defer { state.isAboveLimit = false }
-            return state.isAboveLimit
+            state.unreadBytes -= cost
+            guard state.isAboveLimit, state.unreadBytes <= Self.unreadByteLimit / 2 else { return false }
+            state.isAboveLimit = false
+            return true
         }
-        if crossed { onPressure(false) }
+        if crossed { onPressureChange() }
     }
 
     /// Hands each message to `consumer` on the event loop from now on, and what waited first.
