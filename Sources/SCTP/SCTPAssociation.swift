@@ -6,15 +6,15 @@ internal import SansIO
 package enum SCTPError: Error, Hashable, Sendable, CustomStringConvertible {
     /// usrsctp refused a call.
     case system(String, Int32)
-    /// The peer ended the association or could not be reached.
-    case lost
+    /// The peer ended the association, or could not be reached: why, in words.
+    case lost(String)
     /// A message of the peer is larger than this side takes.
     case messageTooLarge(limit: Int)
 
     package var description: String {
         switch self {
         case .system(let what, let number): "\(what): error \(number)"
-        case .lost: "the association was lost"
+        case .lost(let reason): "the association was lost: \(reason)"
         case .messageTooLarge(let limit): "the peer sent a message of more than \(limit) bytes"
         }
     }
@@ -252,7 +252,7 @@ package struct SCTPConfiguration: Sendable {
             let state = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 8, as: UInt16.self))
             switch state {
             case SCTP_COMM_UP: events.append(.connected)
-            case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: events.append(.closed(.lost))
+            case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: unsafe events.append(.closed(.lost(Self.reason(for: bytes))))
             case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
             default: break
             }
@@ -270,6 +270,20 @@ package struct SCTPConfiguration: Sendable {
             if flags & SCTP_STREAM_RESET_OUTGOING_SSN != 0 { events.append(.outgoingReset(streams, isDone: isDone)) }
         default: break
         }
+    }
+
+    /// In words what ended the association; the notification holds the peer's ABORT chunk, if there was one.
+    /// RFC 6458 §6.1.1, RFC 9260 §3.3.7
+    private static func reason(for notification: UnsafeRawBufferPointer) -> String {
+        let chunkOffset = 20
+        guard notification.count >= chunkOffset + 8, unsafe notification[chunkOffset] == 6 else { return "the peer does not answer" }
+        func number(at offset: Int) -> Int {
+            unsafe Int(UInt16(bigEndian: notification.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
+        }
+        let cause = number(at: chunkOffset + 4)
+        let end = min(notification.count, chunkOffset + 4 + number(at: chunkOffset + 6))
+        let information = unsafe notification[min(chunkOffset + 8, end)..<end].filter { $0 >= 32 && $0 < 127 }.prefix(200)
+        return "the peer aborted it, cause \(cause) \(String(decoding: information, as: UTF8.self))"
     }
 
     private func openSocket(remotePort: UInt16) -> SCTPError? {

@@ -54,9 +54,13 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_auth_enable(0)
         usrsctp_sysctl_set_sctp_pr_enable(1)
         usrsctp_sysctl_set_sctp_nrsack_enable(0)
-        // Without a burst limit: with rare SACKs (SCTPAssociation.adjustSACKFrequency) the default of 4 stalls.
-        usrsctp_sysctl_set_sctp_max_burst_default(0)
-        usrsctp_sysctl_set_sctp_fr_max_burst_default(0)
+        // The default of 4 stalls with rare SACKs (SCTPAssociation.adjustSACKFrequency); no limit overruns the UDP
+        // buffers of peers that read packet by packet.
+        usrsctp_sysctl_set_sctp_max_burst_default(64)
+        // In fast recovery usrsctp marks all that is missing again with each third SACK: unlimited, it sends the same
+        // packets dozens of times, and gives the association up.
+        usrsctp_sysctl_set_sctp_fr_max_burst_default(4)
+        usrsctp_sysctl_set_sctp_max_retran_chunk(0)
         usrsctp_sysctl_set_sctp_sack_freq_default(Self.sackFrequency)
         usrsctp_sysctl_set_sctp_delayed_sack_time_default(20)
         usrsctp_sysctl_set_sctp_initial_cwnd(10)
