@@ -25,7 +25,7 @@ WIDTH, HEIGHT, FRAMES_PER_SECOND, TONE = 640, 360, 30, 440
 # Red, green, blue, yellow as limited-range BT.601 Y, U, V.
 BARS = [(82, 90, 240), (145, 54, 34), (41, 240, 110), (210, 16, 146)]
 COUNTER_BITS = 16
-WEBSOCKET_PATH = "/signal"
+WEBSOCKET_PATH = "/ws"
 
 # aioice leaves out loopback addresses, and in a network namespace of one's own there are no others.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
@@ -115,7 +115,7 @@ class Call:
             self.ended.set()
 
     def adopt(self, channel):
-        """Chat: JSON lines on the channel of that name; each is sent back with a prefix."""
+        """Chat: text on the channel of that name; each message is sent back with a prefix."""
         if channel.label != self.options.chat_label:
             return
         self.channel = channel
@@ -123,9 +123,8 @@ class Call:
         @channel.on("message")
         def receive(message):
             self.report["chat"].append(message if isinstance(message, str) else f"{len(message)} bytes")
-            text = chat_text(message)
-            if text is not None and not text.startswith("echo:"):
-                channel.send(chat_message("echo:" + text))
+            if isinstance(message, str) and not message.startswith("echo:"):
+                channel.send("echo:" + message)
 
     async def consume(self, track):
         try:
@@ -202,17 +201,6 @@ class Call:
             task.cancel()
 
 
-def chat_message(text):
-    return json.dumps({"type": "chat", "text": text})
-
-
-def chat_text(message):
-    try:
-        return json.loads(message)["text"]
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
 async def main(options):
     server = urlsplit(options.server)
     url = f"{'wss' if server.scheme in ('https', 'wss') else 'ws'}://{server.netloc}{WEBSOCKET_PATH}"
@@ -262,7 +250,7 @@ async def main(options):
             await asyncio.sleep(0.1)
             if call and call.channel and call.channel.readyState == "open" and not chatted:
                 chatted = True
-                call.channel.send(chat_message("hello from aiortc"))
+                call.channel.send("hello from aiortc")
         if listener.done():
             listener.result()
         report = call.summary() if call else {"error": "nobody was in the room, and nobody offered"}

@@ -190,8 +190,8 @@ class Mesh(Scenario):
             still = [rate for rate in page.rates(3) if rate["decoded"] < 1]
             if still:
                 raise Failed(f"page {number + 1} has {len(still)} connection(s) on which no frames come: {still}")
-        connected = {event["peer"] for _, event in self.peer.events
-                     if event["event"] == "peer" and event["state"] == "connected"}
+        states = {event["peer"]: event["state"] for _, event in self.peer.events if event["event"] == "peer"}
+        connected = [peer for peer, state in states.items() if state == "connected"]
         if len(connected) != others:
             raise Failed(f"rtc-peer reports {len(connected)} connected peers, not {others}")
 

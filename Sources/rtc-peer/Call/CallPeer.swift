@@ -14,6 +14,8 @@ actor CallPeer {
     private var isMakingOffer = false
     private var isIgnoringOffer = false
     private var isSettingRemoteAnswer = false
+    /// Candidates that wait for the answer which they belong to; nil while none is being made.
+    private var heldCandidates: [SignalingMessage]?
     private var chat: RTCDataChannel?
     private var tasks: [Task<Void, Never>] = []
     private(set) var isClosed = false
@@ -71,8 +73,23 @@ actor CallPeer {
         try await connection.setRemoteDescription(description)
         isSettingRemoteAnswer = false
         guard description.type == .offer else { return }
+        heldCandidates = []
+        defer {
+            for candidate in heldCandidates ?? [] { signal(candidate) }
+            heldCandidates = nil
+        }
         try await connection.setLocalDescription()
         if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+    }
+
+    private func signalCandidate(_ candidate: RTCIceCandidate?) {
+        let message = SignalingMessage.candidate(
+            candidate.map {
+                SignalingCandidate(
+                    candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
+                    usernameFragment: $0.usernameFragment)
+            })
+        if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
     }
 
     private func receive(_ candidate: SignalingCandidate?) async {
@@ -106,14 +123,7 @@ actor CallPeer {
     private func handle(_ event: RTCPeerConnectionEvent) async {
         switch event {
         case .negotiationNeeded: await negotiate()
-        case .iceCandidate(let candidate):
-            signal(
-                .candidate(
-                    candidate.map {
-                        SignalingCandidate(
-                            candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
-                            usernameFragment: $0.usernameFragment)
-                    }))
+        case .iceCandidate(let candidate): signalCandidate(candidate)
         case .connectionStateChange(let state):
             report(.stateChanged(remote, state))
             if state == .failed { connection.restartIce() }

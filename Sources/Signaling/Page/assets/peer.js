@@ -9,7 +9,8 @@ export class Peer extends EventTarget {
     this.#signaling = signaling;
     const connection = this.connection = new RTCPeerConnection({iceServers, bundlePolicy: 'max-bundle'});
     this.stream = new MediaStream();
-    connection.onnegotiationneeded = () => this.#offer();
+    // The newcomer makes the first offer; the tracks of the one called go into the answer.
+    connection.onnegotiationneeded = () => (initiates || connection.remoteDescription) && this.#offer();
     connection.onicecandidate = ({candidate}) => this.#send({type: 'candidate', candidate: candidate?.toJSON() ?? null});
     connection.ontrack = ({track}) => {
       for (const old of this.stream.getTracks()) if (old.kind === track.kind) this.stream.removeTrack(old);
