@@ -33,17 +33,17 @@ test-asan: dependencies
 test-tsan: dependencies
 	@scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
 
-## examples: build every program in Examples/
+## examples: build every program in Examples/, and run those that end by themselves
 examples: dependencies
-	@scripts/build-examples
+	@scripts/build-examples --run
 
 ## bench: print the tables of all benchmarks
 bench: dependencies
-	@BENCHMARKS=1 swift run -c release peer-bench tables $(ARGS)
+	@Benchmarks/run $(ARGS)
 
 ## bench-data: print the data channel's table only
 bench-data: dependencies
-	@BENCHMARKS=1 swift run -c release peer-bench tables --only data $(ARGS)
+	@Benchmarks/run --only data $(ARGS)
 
 ## lint: check the format of every Swift file; changes nothing
 lint:

@@ -103,11 +103,11 @@ struct MediaCall {
     }
 }
 
-/// The 30 pictures that every stack is given (Benchmarks/peers/frames.py), in a loop at 30 a second; the test pattern
+/// The 30 pictures that every stack is given (BENCH_SCRATCH), in a loop at 30 a second; the test pattern
 /// where the file is not there.
 final class RecordedFrames: VideoSource {
     let label = "recorded frames"
-    private let frames: [VideoFrame]
+    let frames: [VideoFrame]
     private let thread = Mutex<Task<Void, Never>?>(nil)
 
     init(width: Int, height: Int) throws {

@@ -1,7 +1,7 @@
-// PeerBench: one peer of the comparison in Benchmarks/peers: `peer-bench ROLE FIGURE ARGS…`.
+// PeerBench: one peer of the comparison in Benchmarks/README.md: `peer-bench ROLE FIGURE ARGS…`.
 //
 // ROLE is offer, answer (two processes whose standard input and output are cross-connected) or both. The figures and
-// what each reports are described in Benchmarks/peers/README.md. Results go to standard error as `RESULT {json}`.
+// what each reports are described in Benchmarks/README.md. Results go to standard error as `RESULT {json}`.
 
 import Glibc
 import PeerConnection
@@ -11,7 +11,7 @@ struct PeerBench {
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 3 else {
-            print("usage: peer-bench offer|answer|both dc|ping|setup|idle|rtp|media ARGS…")
+            print("usage: peer-bench offer|answer|both dc|ping|setup|idle|rtp|media|codec ARGS…")
             exit(2)
         }
         let figure = arguments[1]
@@ -19,6 +19,7 @@ struct PeerBench {
         switch (arguments[0], figure) {
         case ("both", "setup"): try await SetUp(count: integer(rest, 0)).run()
         case ("both", "idle"): try await Idle(pairCount: integer(rest, 0), seconds: number(rest, 1)).run()
+        case ("both", "codec"): try await CodecCost(rest).run()
         case ("offer", "dc"): try await Throughput(rest).offer()
         case ("answer", "dc"): try await Throughput(rest).answer()
         case ("offer", "ping"): try await PingPong(count: integer(rest, 0)).offer()

@@ -112,6 +112,15 @@ public final class RTCPeerConnection: Sendable {
         try await perform { driver throws(RTCError) in try driver.addIceCandidate(candidate) }
     }
 
+    /// Returns when this generation's candidates are all in ``localDescription``, for signalling without trickle; at
+    /// once if the connection is closed. Call it after ``setLocalDescription(_:)``.
+    public func waitUntilGathered() async {
+        let events = events
+        var isGathered: Bool { iceGatheringState == .complete || view.current.isClosed }
+        if isGathered { return }
+        for await _ in events where isGathered { return }
+    }
+
     /// Lets the next offer restart ICE. webrtc-pc §4.4.2 (restartIce)
     public func restartIce() {
         enqueue { $0.restartIce() }

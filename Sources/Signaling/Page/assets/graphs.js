@@ -13,10 +13,10 @@ export class Graphs {
     for (const [key, name, words] of KINDS) {
       const row = document.createElement('div');
       row.className = 'graph';
-      row.innerHTML = `<span></span><output>–</output><svg viewBox="0 0 ${LENGTH - 1} 100" preserveAspectRatio="none" aria-hidden="true"><path/></svg>`;
+      row.innerHTML = `<span></span><b>–</b><svg viewBox="0 0 ${LENGTH - 1} 100" preserveAspectRatio="none" aria-hidden="true"><path/></svg>`;
       row.firstChild.textContent = name;
       list.append(row);
-      this.#rows[key] = {values: [], words, output: row.querySelector('output'), path: row.querySelector('path')};
+      this.#rows[key] = {values: [], words, output: row.querySelector('b'), path: row.querySelector('path')};
     }
   }
 
