@@ -36,6 +36,7 @@ package final class PeerEngine {
     package let dtls: DTLSTransport
     package let rtp: RTPTransport
     package let channels: DataChannelTable
+    let random: RandomSource
 
     /// ICE and DTLS together (webrtc-pc §4.3.3).
     package internal(set) var connectionState = PeerConnectionState.new
@@ -52,6 +53,16 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
+    /// Credentials of an offer that restarts ICE, from its making until it is set.
+    var restartCredentials: ICECredentials?
+    /// The restart that an open offer has begun, until it is answered or rolled back.
+    var openRestart: OpenRestart?
+
+    /// A restart that a rollback takes back.
+    struct OpenRestart {
+        /// Whether the application had asked for it by `restartIce`.
+        var wasWanted: Bool
+    }
 
     /// The remote's end of SCTP as its description tells it.
     struct SCTPPlan: Equatable {
@@ -63,6 +74,7 @@ package final class PeerEngine {
     static let dtlsTimeoutRange: ClosedRange<Duration> = .milliseconds(50)...(.seconds(1))
 
     package init(configuration: Configuration, random: RandomSource) throws(DTLSError) {
+        self.random = random
         let cname = random.alphanumerics(16)
         ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
         dtls = try DTLSTransport(
@@ -148,24 +160,17 @@ package final class PeerEngine {
     // MARK: Private
 
     private func pumpICE(at now: Instant) {
-        while let event = ice.nextEvent() {
-            switch event {
-            case .selectedPathChanged(let path, _, _): transmits.selectedPath = path
-            default: break
-            }
-            events.push(.ice(event))
-        }
+        while let event = ice.nextEvent() { events.push(.ice(event)) }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)
         }
-        if transmits.selectedPath == nil, let path = ice.selectedPath { transmits.selectedPath = path }
         startDTLSIfPossible(at: now)
     }
 
     /// DTLS begins as soon as a pair works and the description has told the roles (RFC 8842 §5).
     private func startDTLSIfPossible(at now: Instant) {
-        guard !hasStartedDTLS, let dtlsRole, ice.isWritable, transmits.selectedPath != nil else { return }
+        guard !hasStartedDTLS, let dtlsRole, ice.isWritable else { return }
         hasStartedDTLS = true
         let timeout = (ice.roundTripTime ?? .milliseconds(250)) * 2
         dtls.start(

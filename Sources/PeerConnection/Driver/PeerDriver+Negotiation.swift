@@ -9,7 +9,7 @@ extension PeerDriver {
     // MARK: Operations
 
     func createOffer(options: RTCOfferOptions) throws(RTCError) -> RTCSessionDescription {
-        RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart, at: Self.now()))
+        RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart))
     }
 
     func createAnswer() throws(RTCError) -> RTCSessionDescription {
@@ -40,12 +40,7 @@ extension PeerDriver {
         } catch {
             throw Self.publicError(error)
         }
-        let fragment = engine.ice.localCredentials.usernameFragment
-        if type != .rollback, gathering.generation != fragment {
-            gathering.generation = fragment
-            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
-            startGathering()
-        }
+        updateGathering(after: type, isLocal: true)
     }
 
     func setRemoteDescription(_ description: RTCSessionDescription) throws(RTCError) {
@@ -56,6 +51,7 @@ extension PeerDriver {
         } catch {
             throw Self.publicError(error)
         }
+        updateGathering(after: DescriptionType(description.type), isLocal: false)
         // Names instead of addresses in the description itself are looked up like trickled ones.
         for candidate in hostnameCandidates(description.sdp) { resolve(candidate) }
     }
@@ -66,6 +62,10 @@ extension PeerDriver {
         }
         let now = Self.now()
         guard let candidate, !candidate.candidate.isEmpty else {
+            // The end of an older generation says nothing of the present one.
+            if let fragment = candidate?.usernameFragment, !fragment.isEmpty,
+                fragment != engine.ice.remoteCredentials?.usernameFragment
+            { return }
             return engine.ice.setRemoteEndOfCandidates(at: now)
         }
         guard engine.negotiator.acceptsCandidate(mid: candidate.sdpMid, index: candidate.sdpMLineIndex) else {

@@ -59,6 +59,10 @@ actor PeerDriver {
         var hasStarted = false
         /// The local ufrag whose candidates are being gathered.
         var generation = ""
+        /// The last generations whose gathering came to its end: a rollback may bring one back.
+        var completeGenerations: [String] = []
+        /// Local preferences of the sockets.
+        var preferences: [PortID: UInt16] = [:]
         /// Sockets being bound and names being looked up.
         var pendingCount = 0
         var nextPortID = 0

@@ -99,7 +99,6 @@ extension Negotiator {
         pendingLocal = nil
         pendingRemote = nil
         rollbackPoint = nil
-        wantsRestart = false
         signalingState = .stable
     }
 
