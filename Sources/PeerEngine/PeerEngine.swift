@@ -53,6 +53,8 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
+    /// The path of the last datagram that was let through.
+    private var lastPath: TransmitPath?
     /// Credentials of an offer that restarts ICE, from its making until it is set.
     var restartCredentials: ICECredentials?
     /// The restart that an open offer has begun, until it is answered or rolled back.
@@ -97,8 +99,11 @@ package final class PeerEngine {
     package func receive(_ datagram: RawSpan, from remote: TransportAddress, on port: PortID, at now: Instant) {
         guard !isClosed else { return }
         switch DatagramKind(datagram) {
-        case .rtp: rtp.receive(datagram, at: now)
+        case .rtp:
+            guard isFromPeer(remote, on: port) else { return }
+            rtp.receive(datagram, at: now)
         case .dtls:
+            guard isFromPeer(remote, on: port) else { return }
             dtls.receive(datagram, at: now) { packet in channels.receive(packet, at: now) }
         case .stun: ice.receive(datagram, from: remote, on: port, at: now)
         case .channelData: dropped.channelData += 1
@@ -158,6 +163,21 @@ package final class PeerEngine {
     }
 
     // MARK: Private
+
+    /// Whether the peer has shown by an authentic check that this path is its own; a datagram of others is counted.
+    ///
+    /// So nobody who merely guesses the port can feed the handshake or the replay windows. An early ClientHello
+    /// passes: a peer sends none before its check on that path was answered.
+    private func isFromPeer(_ remote: TransportAddress, on port: PortID) -> Bool {
+        let path = TransmitPath(port: port, remote: remote)
+        if path == lastPath { return true }
+        guard ice.isAuthentic(path) else {
+            dropped.unknownPath += 1
+            return false
+        }
+        lastPath = path
+        return true
+    }
 
     private func pumpICE(at now: Instant) {
         while let event = ice.nextEvent() { events.push(.ice(event)) }
