@@ -25,7 +25,9 @@ extension PeerEngine {
     }
 
     package func setLocalDescription(
-        _ type: DescriptionType, text: String?, at now: Instant
+        _ type: DescriptionType,
+        text: String?,
+        at now: Instant
     ) throws(NegotiationError) -> NegotiationOutcome {
         let outcome = try negotiator.setLocalDescription(type, text: text)
         switch type {
@@ -41,7 +43,9 @@ extension PeerEngine {
     }
 
     package func setRemoteDescription(
-        _ type: DescriptionType, text: String, at now: Instant
+        _ type: DescriptionType,
+        text: String,
+        at now: Instant
     ) throws(NegotiationError) -> NegotiationOutcome {
         let isFirst = !negotiator.hasRemoteDescription
         let rollsBack = type == .rollback || type == .offer && negotiator.signalingState == .haveLocalOffer
@@ -49,12 +53,16 @@ extension PeerEngine {
         if rollsBack { cancelRestart(at: now) }
         if let transport = outcome.remoteTransport {
             // RFC 8445 §6.1.1: the side that made the first offer controls.
-            if isFirst, ice.state == .new { ice.role = type == .offer && !transport.isLite ? .controlled : .controlling }
+            if isFirst, ice.state == .new {
+                ice.role = type == .offer && !transport.isLite ? .controlled : .controlling
+            }
             if transport.isRestart, type == .offer { restart(credentials: nil, at: now) }
             dtls.setRemoteFingerprints(transport.fingerprints)
             ice.setRemoteCredentials(
                 ICECredentials(usernameFragment: transport.usernameFragment, password: transport.password),
-                isLite: transport.isLite, at: now)
+                isLite: transport.isLite,
+                at: now
+            )
             for candidate in transport.candidates { _ = addRemoteCandidate(candidate, at: now) }
             if transport.hasEndOfCandidates { ice.setRemoteEndOfCandidates(at: now) }
         }
@@ -69,7 +77,9 @@ extension PeerEngine {
         ice.restart(credentials: credentials, at: now)
     }
 
-    /// Takes back the restart of an offer that was rolled back. What the application asked for is still to be done.
+    /// Takes back the restart of an offer that was rolled back.
+    ///
+    /// What the application asked for is still to be done.
     private func cancelRestart(at now: Instant) {
         guard let restart = openRestart else { return }
         openRestart = nil
@@ -87,7 +97,10 @@ extension PeerEngine {
     }
 
     package func addRemoteCandidate(
-        _ attributeValue: String, resolved: IPAddress? = nil, usernameFragment: String? = nil, at now: Instant
+        _ attributeValue: String,
+        resolved: IPAddress? = nil,
+        usernameFragment: String? = nil,
+        at now: Instant
     ) -> CandidateResult {
         do throws(ICEError) {
             var candidate = try ICECandidate(attributeValue: attributeValue, resolved: resolved)
@@ -108,7 +121,9 @@ extension PeerEngine {
         if let data = outcome.data, sctpPlan == nil {
             sctpPlan = SCTPPlan(remotePort: data.remotePort, remoteMaxMessageSize: data.remoteMaxMessageSize)
         }
-        if outcome.sends.contains(where: { $0.parameters != nil }) || outcome.receives.contains(where: { $0.parameters != nil }) {
+        if outcome.sends.contains(where: { $0.parameters != nil })
+            || outcome.receives.contains(where: { $0.parameters != nil })
+        {
             hasMedia = true
         }
         for send in outcome.sends { rtp.setSend(send.parameters, mid: send.mid, at: now) }

@@ -8,8 +8,8 @@ package import DTLS
 package import ICE
 internal import RTP
 package import SCTP
-package import SansIO
 internal import SRTP
+package import SansIO
 
 /// One peer connection as a machine: datagrams and time in, datagrams, events and a deadline out.
 ///
@@ -80,8 +80,10 @@ package final class PeerEngine {
         let cname = random.alphanumerics(16)
         ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
         dtls = try DTLSTransport(
-            certificate: configuration.certificate, transmits: transmits,
-            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80])
+            certificate: configuration.certificate,
+            transmits: transmits,
+            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80]
+        )
         rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
         // Always offered and answered with a=rtcp-rsize.
         rtp.allowsReducedSizeRTCP = true
@@ -89,8 +91,12 @@ package final class PeerEngine {
         channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
         negotiator = Negotiator(
             configuration: .standard(
-                certificate: configuration.certificate, cname: cname, maxMessageSize: configuration.maxMessageSize),
-            random: random)
+                certificate: configuration.certificate,
+                cname: cname,
+                maxMessageSize: configuration.maxMessageSize
+            ),
+            random: random
+        )
     }
 
     // MARK: Inputs
@@ -120,7 +126,9 @@ package final class PeerEngine {
         rtp.handleTimeout(at: now)
     }
 
-    /// Closes everything: close_notify, then silence. What was not sent is lost.
+    /// Closes everything: close_notify, then silence.
+    ///
+    /// What was not sent is lost.
     package func close(at now: Instant) {
         guard !isClosed else { return }
         flush(at: now)
@@ -135,7 +143,9 @@ package final class PeerEngine {
 
     // MARK: Outputs
 
-    /// Lets the parts act on each other's events and puts what they send into `transmits`. First step of a drain.
+    /// Lets the parts act on each other's events and puts what they send into `transmits`.
+    ///
+    /// First step of a drain.
     package func flush(at now: Instant) {
         guard !isClosed else { return }
         pumpICE(at: now)
@@ -195,7 +205,9 @@ package final class PeerEngine {
         let timeout = (ice.roundTripTime ?? .milliseconds(250)) * 2
         dtls.start(
             role: dtlsRole,
-            initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound), at: now)
+            initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound),
+            at: now
+        )
     }
 
     private func pumpDTLS(at now: Instant) {
@@ -216,12 +228,19 @@ package final class PeerEngine {
         do {
             rtp.start(
                 outbound: try SRTPSession(
-                    profile: keys.profile, key: isClient ? keys.clientKey : keys.serverKey,
-                    salt: isClient ? keys.clientSalt : keys.serverSalt, direction: .outbound),
+                    profile: keys.profile,
+                    key: isClient ? keys.clientKey : keys.serverKey,
+                    salt: isClient ? keys.clientSalt : keys.serverSalt,
+                    direction: .outbound
+                ),
                 inbound: try SRTPSession(
-                    profile: keys.profile, key: isClient ? keys.serverKey : keys.clientKey,
-                    salt: isClient ? keys.serverSalt : keys.clientSalt, direction: .inbound),
-                at: now)
+                    profile: keys.profile,
+                    key: isClient ? keys.serverKey : keys.clientKey,
+                    salt: isClient ? keys.serverSalt : keys.clientSalt,
+                    direction: .inbound
+                ),
+                at: now
+            )
         } catch {
             fail(.srtp("\(error)"))
         }
@@ -231,8 +250,11 @@ package final class PeerEngine {
         guard !hasStartedSCTP, let plan = sctpPlan, dtls.state == .connected, let dtlsRole else { return }
         hasStartedSCTP = true
         channels.start(
-            dtlsRole: dtlsRole == .client, remotePort: plan.remotePort, remoteMaxMessageSize: plan.remoteMaxMessageSize,
-            at: now)
+            dtlsRole: dtlsRole == .client,
+            remotePort: plan.remotePort,
+            remoteMaxMessageSize: plan.remoteMaxMessageSize,
+            at: now
+        )
     }
 
     private func pumpChannels() {

@@ -30,8 +30,13 @@ extension PeerDriver {
             view.deliver(
                 .iceCandidate(
                     RTCIceCandidate(
-                        candidate: candidate.attributeValue, sdpMid: place?.mid, sdpMLineIndex: place?.index,
-                        usernameFragment: candidate.usernameFragment)))
+                        candidate: candidate.attributeValue,
+                        sdpMid: place?.mid,
+                        sdpMLineIndex: place?.index,
+                        usernameFragment: candidate.usernameFragment
+                    )
+                )
+            )
         case .gatheringComplete:
             gathering.completeGenerations =
                 gathering.completeGenerations.suffix(3) + [engine.ice.localCredentials.usernameFragment]

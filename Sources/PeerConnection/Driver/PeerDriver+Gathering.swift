@@ -5,8 +5,9 @@ internal import PeerEngine
 internal import SansIO
 
 extension PeerDriver {
-    /// Binds a socket for each local address and starts to gather from them. Later calls (an ICE restart) gather
-    /// anew from the sockets that are there.
+    /// Binds a socket for each local address and starts to gather from them.
+    ///
+    /// Later calls (an ICE restart) gather anew from the sockets that are there.
     func startGathering() {
         let now = Self.now()
         guard !gathering.hasStarted else {
@@ -26,12 +27,16 @@ extension PeerDriver {
             gathering.nextPortID += 1
             gathering.preferences[id] = preference
             UDPPort.bind(
-                address, portRange: configuration.portRange, id: id, eventLoop: eventLoop,
+                address,
+                portRange: configuration.portRange,
+                id: id,
+                eventLoop: eventLoop,
                 handler: { DatagramHandler(driver: self, port: id) },
                 onBound: { result in
                     nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
                     self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result) } }
-                })
+                }
+            )
         }
         if addresses.isEmpty {
             log.warning("no local address to gather candidates from")
@@ -59,7 +64,11 @@ extension PeerDriver {
 
     private func addHost(_ port: UDPPort, at now: Instant) {
         engine.ice.addLocalHost(
-            port.localAddress, port: port.id, preference: gathering.preferences[port.id] ?? 0, at: now)
+            port.localAddress,
+            port: port.id,
+            preference: gathering.preferences[port.id] ?? 0,
+            at: now
+        )
     }
 
     /// Begins to gather when a description brought a new generation; takes the state back when a rollback brought
@@ -100,7 +109,11 @@ extension PeerDriver {
                 !port.localAddress.ip.isLoopback || ip.isLoopback
             else { continue }
             engine.ice.gatherServerReflexive(
-                from: TransportAddress(ip, port: server.port), port: port.id, base: port.localAddress, at: now)
+                from: TransportAddress(ip, port: server.port),
+                port: port.id,
+                base: port.localAddress,
+                at: now
+            )
         }
         if gathering.pendingCount == 0 { finishGathering() }
         drain()

@@ -124,7 +124,9 @@ actor PeerDriver {
         }
     }
 
-    /// Carries out what the engine wants: datagrams, events, the timer. Called after every input.
+    /// Carries out what the engine wants: datagrams, events, the timer.
+    ///
+    /// Called after every input.
     func drain() {
         guard !isDraining else { return }
         isDraining = true
@@ -169,7 +171,9 @@ actor PeerDriver {
         timerInstant = instant
         do {
             timer = try eventLoop.scheduleCallback(
-                at: .uptimeNanoseconds(UInt64(clamping: instant.nanoseconds)), handler: TimerHandler(driver: self))
+                at: .uptimeNanoseconds(UInt64(clamping: instant.nanoseconds)),
+                handler: TimerHandler(driver: self)
+            )
         } catch {
             log.error("cannot schedule a timer: \(error)")
         }
@@ -201,7 +205,9 @@ actor PeerDriver {
 
     // MARK: End
 
-    /// Sends what ends the session, then closes the sockets. Idempotent.
+    /// Sends what ends the session, then closes the sockets.
+    ///
+    /// Idempotent.
     func close() {
         guard !isClosed else { return }
         isClosed = true
