@@ -1,272 +1,342 @@
-// ICE: finds a way between two agents through NATs and firewalls and keeps it alive.
-//
-// A full agent with trickle for one component (RFC 8445, RFC 8838, RFC 8863) and consent (RFC 7675). Local addresses
-// and datagrams come from outside; candidates, the selected path and states go out. With one component there is one
-// checklist and no pair is ever frozen. TURN and TCP are not here yet.
-
+import STUN
 package import SansIO
-internal import STUN
 
-/// One ICE agent. Confined to one event loop.
+/// Finds and keeps a path to the peer for one data stream with one component.
+///
+/// Confined to the engine's event loop. Datagrams go into the shared `TransmitQueue`, whose `selectedPath` the
+/// agent sets and clears. Any number of inputs may precede a drain of `nextEvent()`; afterwards `nextDeadline`
+/// lies behind the last `now` or is nil.
+///
+/// A first check goes out in the very call that makes it possible. A pair is usable (`selectedPath`) in both
+/// roles as soon as a check on it was answered; nomination settles the choice.
+///
+/// RFC 8445
 package final class ICEAgent {
-    package internal(set) var localCredentials: ICECredentials
-    package internal(set) var state = ICEState.new
-    /// Set before checks start; a role conflict may turn it.
-    package var role: ICERole
-    package internal(set) var statistics = ICEStatistics()
-    /// The pair in use: the nominated one, before nomination the best that works.
-    package var selectedPath: TransmitPath? { selectedPair?.path }
-    /// Whether a pair works, so that DTLS may begin.
-    package var isWritable: Bool { selectedPair?.state == .succeeded && state != .failed && state != .closed }
-    /// Smoothed round-trip time of the selected pair.
-    package var roundTripTime: Duration? { selectedPair?.roundTripTime }
-
     let configuration: ICEConfiguration
     let transmits: TransmitQueue
-    var random: RandomSource
-    var locals: [LocalCandidate] = []
-    var remotes: [ICECandidate] = []
-    var remoteCredentials: ICECredentials?
-    var isRemoteLite = false
-    var pairs: [CandidatePair] = []
-    var nextPairID = 0
-    var selectedPair: CandidatePair?
-    var triggered: [CandidatePair] = []
-    var triggeredCredit = ICEConfiguration.triggeredBurst
-    var checks: [STUNTransactionID: CandidatePair] = [:]
-    var gathers: [Gather] = []
-    var earlyChecks: [EarlyCheck] = []
-    var events: [ICEEvent] = []
-    let tieBreaker: UInt64
-    var hasAllLocals = false
-    var hasToldComplete = false
-    var hasAllRemotes = false
-    var nextCheckAt: Instant?
-    var nominateAt: Instant?
-    var patienceEndsAt: Instant?
-    var consent: Consent?
-    /// After a restart: the old generation's password, since its checks still come.
-    var previousCredentials: ICECredentials?
+    let random: RandomSource
 
-    /// A host address, or what a server or peer saw of it.
-    struct LocalCandidate {
-        var candidate: ICECandidate
-        var base: TransportAddress
-        var port: PortID
-    }
+    package internal(set) var state = ICEState.new
+    var currentRole: ICERole
+    var tieBreaker: UInt64
+    /// The generation that candidates and credentials belong to.
+    var current: ICEGeneration
+    /// The one before, while its selected pair carries the data until the new one has its own.
+    var previous: ICEGeneration?
+    var timers = TimerTable<ICETimer>()
+    /// From when on an ordinary check may go out; each check moves it by Ta (a leaky bucket).
+    var nextOrdinaryCheck: Instant?
+    var published: ICEPublishedPath?
+    var counters = ICEStatistics()
+    /// Paths along which something authentic came, oldest first.
+    private var authenticPaths: [TransmitPath] = []
+    private var events: [ICEEvent] = []
+    private var nextEventIndex = 0
 
-    /// A request to a STUN server that is under way.
-    struct Gather {
-        var transactionID: STUNTransactionID
-        var path: TransmitPath
-        var base: TransportAddress
-        var startedAt: Instant
-        var retransmitAt: Instant
-        var timeout: Duration
-    }
-
-    /// A check that came before the remote credentials.
-    struct EarlyCheck {
-        var path: TransmitPath
-        var usernameFragment: String
-        var priority: UInt32
-        var isNomination: Bool
-    }
-
-    /// Consent on the selected pair.
-    struct Consent {
-        var pairID: Int
-        var lastResponseAt: Instant
-        var nextRequestAt: Instant
-        var pending: [(id: STUNTransactionID, sentAt: Instant)] = []
-    }
-
-    package init(configuration: ICEConfiguration, role: ICERole, transmits: TransmitQueue, random: RandomSource) {
+    /// Makes an agent in state `new`.
+    ///
+    /// - Parameters:
+    ///   - configuration: intervals; the defaults are right.
+    ///   - role: the offerer controls (RFC 8445 §6.1.1); a conflict changes it.
+    ///   - transmits: takes the agent's datagrams; the agent sets its `selectedPath`.
+    ///   - random: source of credentials, tie-breaker, transaction identifiers.
+    ///   - credentials: those already signalled; drawn if nil.
+    package init(
+        configuration: ICEConfiguration = ICEConfiguration(),
+        role: ICERole,
+        transmits: TransmitQueue,
+        random: RandomSource,
+        credentials: ICECredentials? = nil
+    ) {
         self.configuration = configuration
-        self.role = role
         self.transmits = transmits
         self.random = random
-        localCredentials = ICECredentials(random: random)
+        currentRole = role
         tieBreaker = random.next()
-    }
-
-    // MARK: Local candidates
-
-    /// Adds a host candidate on a bound port.
-    ///
-    /// - Parameter preference: the local preference, larger is tried earlier.
-    package func addLocalHost(_ address: TransportAddress, port: PortID, preference: UInt16, at now: Instant) {
-        guard state != .closed, !locals.contains(where: { $0.candidate.address == address }) else { return }
-        var candidate = ICECandidate(
-            foundation: foundation(kind: .host, base: address.ip, server: nil),
-            priority: ICECandidate.priority(kind: .host, localPreference: preference), address: address, kind: .host)
-        candidate.usernameFragment = localCredentials.usernameFragment
-        let local = LocalCandidate(candidate: candidate, base: address, port: port)
-        locals.append(local)
-        events.append(.localCandidate(candidate))
-        for remote in remotes { addPair(local, remote) }
-        pump(at: now)
-    }
-
-    /// Asks a STUN server for the address that it sees `base` at.
-    package func gatherServerReflexive(
-        from server: TransportAddress, port: PortID, base: TransportAddress, at now: Instant
-    ) {
-        guard state != .closed, gathers.count < ICEConfiguration.pairLimit else { return }
-        let gather = Gather(
-            transactionID: STUNTransactionID(random: random), path: TransmitPath(port: port, remote: server), base: base,
-            startedAt: now, retransmitAt: now + .milliseconds(250), timeout: .milliseconds(250))
-        gathers.append(gather)
-        send(gather)
-    }
-
-    /// No more addresses or servers will be added in this generation.
-    package func finishAddingLocalAddresses(at now: Instant) {
-        hasAllLocals = true
-        tellIfGatheringIsComplete()
-        pump(at: now)
-    }
-
-    func tellIfGatheringIsComplete() {
-        guard hasAllLocals, gathers.isEmpty, !hasToldComplete else { return }
-        hasToldComplete = true
-        events.append(.gatheringComplete)
-    }
-
-    func addServerReflexive(_ address: TransportAddress, of gather: Gather) {
-        guard !locals.contains(where: { $0.candidate.address == address && $0.base == gather.base }) else { return }
-        let preference = locals.first { $0.base == gather.base && $0.candidate.kind == .host }
-            .map { UInt16(truncatingIfNeeded: $0.candidate.priority >> 8) } ?? 0
-        var candidate = ICECandidate(
-            foundation: foundation(kind: .srflx, base: gather.base.ip, server: gather.path.remote.ip),
-            priority: ICECandidate.priority(kind: .srflx, localPreference: preference), address: address, kind: .srflx,
-            relatedAddress: gather.base)
-        candidate.usernameFragment = localCredentials.usernameFragment
-        locals.append(LocalCandidate(candidate: candidate, base: gather.base, port: gather.path.port))
-        // No pairs: they would be those of the base (RFC 8445 §6.1.2.4).
-        events.append(.localCandidate(candidate))
-    }
-
-    /// The same for the same kind, base and server. RFC 8445 §5.1.1.3
-    private func foundation(kind: ICECandidateKind, base: IPAddress, server: IPAddress?) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in "\(kind.rawValue) \(base) \(server.map(\.description) ?? "")".utf8 {
-            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3
-        }
-        return String(UInt32(truncatingIfNeeded: hash ^ hash >> 32))
-    }
-
-    // MARK: Remote candidates
-
-    /// The peer's credentials; new ones after a restart begin a new generation of its candidates.
-    package func setRemoteCredentials(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
-        guard state != .closed else { return }
-        isRemoteLite = isLite
-        if isLite { role = .controlling }
-        guard credentials != remoteCredentials else { return }
-        if remoteCredentials != nil {
-            remotes = []
-            pairs = pairs.filter { $0 === selectedPair }
-            triggered = []
-            hasAllRemotes = false
-        }
-        remoteCredentials = credentials
-        if patienceEndsAt == nil { patienceEndsAt = now + configuration.patience }
-        if state == .new { setState(.checking) }
-        let early = earlyChecks
-        earlyChecks = []
-        for check in early where check.usernameFragment == credentials.usernameFragment {
-            handleCheck(on: check.path, priority: check.priority, isNomination: check.isNomination, at: now)
-        }
-        pump(at: now)
-    }
-
-    /// Takes a candidate of the peer. Those of TCP, of another component or generation are ignored.
-    package func addRemoteCandidate(_ candidate: ICECandidate, at now: Instant) {
-        guard state != .closed, candidate.component == 1, candidate.transport == .udp, candidate.address.port != 0,
-            remotes.count < ICEConfiguration.remoteCandidateLimit
-        else { return }
-        if let fragment = candidate.usernameFragment, let remoteCredentials,
-            fragment != remoteCredentials.usernameFragment
-        { return }
-        if let index = remotes.firstIndex(where: { $0.address == candidate.address }) {
-            // What a check had shown as peer-reflexive gets its real kind and priority.
-            guard remotes[index].kind == .prflx else { return }
-            remotes[index] = candidate
-            for pair in pairs where pair.remote.address == candidate.address { pair.remote = candidate }
-            sortPairs()
-        } else {
-            remotes.append(candidate)
-            for local in locals where local.candidate.kind == .host { addPair(local, candidate) }
-        }
-        pump(at: now)
-    }
-
-    /// The peer has no more candidates in this generation.
-    package func setRemoteEndOfCandidates(at now: Instant) {
-        hasAllRemotes = true
-        pump(at: now)
-    }
-
-    /// Begins a new generation: new credentials, new checks. The selected path stays in use until a new one works.
-    package func restart(at now: Instant) -> ICECredentials {
-        previousCredentials = localCredentials
-        localCredentials = ICECredentials(random: random)
-        remoteCredentials = nil
-        remotes = []
-        locals = []
-        pairs = pairs.filter { $0 === selectedPair }
-        triggered = []
-        earlyChecks = []
-        gathers = []
-        hasAllLocals = false
-        hasToldComplete = false
-        hasAllRemotes = false
-        nominateAt = nil
-        patienceEndsAt = nil
-        if state != .new { setState(.checking) }
-        return localCredentials
-    }
-
-    package func close() {
-        setState(.closed)
-        pairs = []
-        checks = [:]
-        gathers = []
-        triggered = []
-        consent = nil
+        current = ICEGeneration(local: credentials ?? ICECredentials(random: random))
     }
 
     // MARK: Outputs
 
-    package func nextEvent() -> ICEEvent? { events.isEmpty ? nil : events.removeFirst() }
+    package var localCredentials: ICECredentials { current.local }
+    package var remoteCredentials: ICECredentials? { current.remote?.credentials }
+
+    /// Which agent nominates.
+    ///
+    /// May be set until checks start; later values are ignored.
+    package var role: ICERole {
+        get { currentRole }
+        set { if current.remote == nil, current.selected == nil { switchRole(to: newValue) } }
+    }
+
+    package private(set) var nextDeadline: Deadline?
+
+    package func nextEvent() -> ICEEvent? {
+        guard nextEventIndex < events.count else {
+            events.removeAll(keepingCapacity: true)
+            nextEventIndex = 0
+            return nil
+        }
+        defer { nextEventIndex += 1 }
+        return events[nextEventIndex]
+    }
+
+    /// Where to send: the nominated pair, before nomination the best valid one, after a restart the old one
+    /// until the new generation has its own.
+    package var selectedPath: TransmitPath? { activePair?.path }
+
+    /// Whether a valid pair with consent exists: data may be sent.
+    package var isWritable: Bool { activePair != nil }
+
+    /// Whether an authentic check of the peer, or an authentic answer to one of ours, came along this path: only
+    /// from there may other datagrams of the peer come.
+    ///
+    /// Holds beyond restarts, since the peer may leave the old path later than this side.
+    package func isAuthentic(_ path: TransmitPath) -> Bool { authenticPaths.contains(path) }
+
+    /// Smoothed, of the selected pair.
+    package var roundTripTime: Duration? { activePair?.roundTripTime }
+
+    package var statistics: ICEStatistics {
+        var result = counters
+        result.pairs = current.pairs.map { $0.statistics(selected: activePair) }
+        if current.selected == nil, let old = previous?.selected { result.pairs.append(old.statistics(selected: old)) }
+        result.localCandidates = current.localCandidates.map(\.candidate)
+        result.remoteCandidates = current.remoteCandidates
+        return result
+    }
+
+    // MARK: Commands
+
+    /// Adds a socket's address as host candidate.
+    ///
+    /// - Parameters:
+    ///   - address: the socket's own; link-local IPv6 addresses carry their scope.
+    ///   - port: names the socket.
+    ///   - preference: larger is tried earlier, see `ICEPriority.interleavedPreferences`.
+    ///   - now: the present.
+    package func addLocalHost(_ address: TransportAddress, port: PortID, preference: UInt16, at now: Instant) {
+        guard isAlive, current.base(on: port) == nil else { return }
+        guard current.localCandidates.count < ICELimits.localCandidates else {
+            counters.dropped.limitedGathering += 1
+            return
+        }
+        let candidate = ICECandidate(
+            foundation: foundation(.host, base: address.ip, server: nil),
+            priority: ICEPriority.candidate(.host, localPreference: preference),
+            address: address,
+            kind: .host,
+            usernameFragment: current.local.usernameFragment
+        )
+        let local = ICELocalCandidate(candidate: candidate, port: port, base: address)
+        current.localCandidates.append(local)
+        emit(.localCandidate(candidate))
+        for remote in current.remoteCandidates { pairUp(local, remote) }
+        settle(at: now)
+    }
+
+    /// Says that no more sockets or servers will be added to this generation.
+    package func finishAddingLocalAddresses(at now: Instant) {
+        guard isAlive, current.gathering == .open else { return }
+        current.gathering = .closing
+        settle(at: now)
+    }
+
+    /// Makes the peer's credentials known; checks start.
+    ///
+    /// Other credentials than before, without a `restart` of ours, make its old candidates void.
+    package func setRemoteCredentials(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
+        guard isAlive, credentials != current.remote?.credentials,
+            credentials.usernameFragment.utf8.count <= ICELimits.credentialCharacters,
+            credentials.password.utf8.count <= ICELimits.credentialCharacters
+        else { return }
+        if current.remote != nil {
+            retainSelectedPath()
+            current.removeRemote()
+        }
+        // RFC 8445 §6.1.1: against a lite agent the full one controls, whoever offered.
+        if isLite, currentRole == .controlled { switchRole(to: .controlling) }
+        current.setRemote(credentials, isLite: isLite, at: now)
+        // Candidates that were trickled ahead of the credentials, of whatever generation.
+        let fragment = credentials.usernameFragment
+        let (fitting, stale) = (
+            current.remoteCandidates.filter { $0.usernameFragment.map { $0 == fragment } ?? true },
+            current.remoteCandidates.count
+        )
+        counters.dropped.staleCandidates += stale - fitting.count
+        current.remoteCandidates = []
+        for candidate in fitting { insertRemote(candidate) }
+        settle(at: now)
+    }
+
+    /// Adds a candidate of the peer.
+    ///
+    /// One of another generation, or useless, is counted and dropped.
+    package func addRemoteCandidate(_ candidate: ICECandidate, at now: Instant) {
+        guard isAlive else { return }
+        guard candidate.component == 1, candidate.transport == .udp, candidate.address.port != 0,
+            !candidate.address.ip.isUnspecified, !candidate.address.ip.isMulticast
+        else {
+            counters.dropped.unusableCandidates += 1
+            return
+        }
+        if let remote = current.remote?.credentials, let fragment = candidate.usernameFragment,
+            fragment != remote.usernameFragment
+        {
+            counters.dropped.staleCandidates += 1
+            return
+        }
+        insertRemote(candidate)
+        settle(at: now)
+    }
+
+    /// The peer has no more candidates in this generation.
+    package func setRemoteEndOfCandidates(at now: Instant) {
+        guard isAlive else { return }
+        current.hasRemoteEndOfCandidates = true
+        settle(at: now)
+    }
+
+    /// Begins a new generation: signal the returned credentials, add local addresses again, then give the peer's
+    /// new credentials and candidates.
+    ///
+    /// The old selected path keeps working until the new generation has one.
+    ///
+    /// - Parameters:
+    ///   - credentials: those already put into an offer; drawn if nil.
+    ///   - now: the present.
+    /// - Returns: the new generation's credentials.
+    ///
+    /// RFC 8445 §9
+    @discardableResult
+    package func restart(credentials: ICECredentials? = nil, at now: Instant) -> ICECredentials {
+        guard state != .closed else { return current.local }
+        retainSelectedPath()
+        current = ICEGeneration(local: credentials ?? ICECredentials(random: random))
+        switch state {
+        case .failed, .disconnected: setState(.checking)
+        case .completed: setState(.connected)
+        case .new, .checking, .connected, .closed: break
+        }
+        settle(at: now)
+        return current.local
+    }
+
+    /// Takes a restart back whose offer was rolled back, if the generation before still has its path.
+    ///
+    /// - Returns: whether it was.
+    package func cancelRestart(at now: Instant) -> Bool {
+        guard isAlive, let previous, current.selected == nil else { return false }
+        current = previous
+        self.previous = nil
+        settle(at: now)
+        return true
+    }
+
+    /// Stops everything at once.
+    ///
+    /// Nothing is sent any more.
+    package func close() {
+        guard state != .closed else { return }
+        previous = nil
+        current.selected = nil
+        published = nil
+        authenticPaths = []
+        transmits.selectedPath = nil
+        timers.removeAll()
+        nextDeadline = nil
+        setState(.closed)
+    }
+
+    // MARK: Shared by the extensions
+
+    /// Neither failed nor closed.
+    var isAlive: Bool { state != .failed && state != .closed }
+
+    /// The pair that carries data.
+    var activePair: ICECandidatePair? {
+        guard isAlive else { return nil }
+        return current.selected ?? previous?.selected
+    }
+
+    /// Notes that something authentic came along a path.
+    func authenticate(_ path: TransmitPath) {
+        guard !authenticPaths.contains(path) else { return }
+        // The path in use stays, however many others the peer shows.
+        if authenticPaths.count >= ICELimits.authenticPaths,
+            let oldest = authenticPaths.firstIndex(where: { $0 != transmits.selectedPath })
+        {
+            authenticPaths.remove(at: oldest)
+        }
+        authenticPaths.append(path)
+    }
+
+    func emit(_ event: ICEEvent) {
+        // The owner drains after each batch; an owner that never does must not fill the memory.
+        guard events.count - nextEventIndex < ICELimits.events else { return }
+        events.append(event)
+    }
 
     func setState(_ new: ICEState) {
-        guard new != state, state != .closed else { return }
+        guard state != new else { return }
         state = new
-        events.append(.stateChanged(new))
+        emit(.stateChanged(new))
     }
 
-    // MARK: Pairs
+    func refreshDeadline(_ deadline: Deadline?) { nextDeadline = deadline }
 
-    @discardableResult
-    func addPair(_ local: LocalCandidate, _ remote: ICECandidate) -> CandidatePair? {
-        let (ours, theirs) = (local.base.ip, remote.address.ip)
-        guard ours.isIPv4 == theirs.isIPv4, ours.isLoopback == theirs.isLoopback else { return nil }
-        let path = TransmitPath(port: local.port, remote: remote.address)
-        if let known = pairs.first(where: { $0.path == path && $0 !== selectedPair || $0.path == path && $0.remote == remote }) {
-            return known
+    /// A number from what makes two candidates similar (RFC 8445 §5.1.1.3): kind, base, server.
+    func foundation(_ kind: ICECandidate.Kind, base: IPAddress, server: IPAddress?) -> String {
+        let text = Array("\(kind.rawValue) \(base) \(server.map(\.description) ?? "-")".utf8)
+        // The span borrows the array for this one call.
+        return String(unsafe CRC32.checksum(of: text.span.bytes, first: text.count))
+    }
+
+    /// Makes the present generation the previous one, if it has a path, and begins one with the same credentials.
+    private func retainSelectedPath() {
+        guard current.selected != nil, isAlive else { return }
+        let retained = current
+        retained.conclude()
+        previous = retained
+        current = ICEGeneration(local: retained.local)
+        current.localCandidates = retained.localCandidates
+        current.gathering = retained.gathering
+        current.earlyChecks = retained.earlyChecks
+        current.gatherings = retained.gatherings
+        retained.gatherings = []
+    }
+
+    func switchRole(to role: ICERole) {
+        guard role != currentRole else { return }
+        currentRole = role
+        for pair in current.pairs {
+            // What the other role meant is void.
+            if case .onSuccess = pair.nomination { pair.nomination = .none }
+            if case .succeeded(.some) = pair.state { pair.state = .succeeded(nominating: nil) }
         }
-        guard pairs.count < ICEConfiguration.pairLimit else { return nil }
-        let pair = CandidatePair(id: nextPairID, local: local.candidate, remote: remote, path: path)
-        nextPairID += 1
-        pairs.append(pair)
-        sortPairs()
-        return pair
+        current.sortPairs(role: role)
     }
+}
 
-    func sortPairs() {
-        let role = role
-        pairs.sort { $0.priority(role: role) > $1.priority(role: role) }
+/// The timers of an agent.
+enum ICETimer: Int, CaseIterable {
+    case pacing, retransmission, nomination, consent, gathering, patience
+
+    var reason: StaticString {
+        switch self {
+        case .pacing: "ICE pacing"
+        case .retransmission: "ICE retransmission"
+        case .nomination: "ICE nomination"
+        case .consent: "ICE consent"
+        case .gathering: "ICE gathering"
+        case .patience: "ICE patience"
+        }
     }
+}
+
+/// What the last `selectedPathChanged` said.
+struct ICEPublishedPath: Equatable {
+    var path: TransmitPath
+    var local: ICECandidate
+    var remote: ICECandidate
 }

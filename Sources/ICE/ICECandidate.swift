@@ -1,153 +1,151 @@
 package import SansIO
 
-/// What a candidate's address is to its agent. RFC 8445 §5.1.1
-package enum ICECandidateKind: String, Hashable, Sendable {
-    case host, srflx, prflx, relay
-
-    /// The recommended type preference. RFC 8445 §5.1.2.2
-    var typePreference: UInt32 {
-        switch self {
-        case .host: 126
-        case .prflx: 110
-        case .srflx: 100
-        case .relay: 0
-        }
-    }
-}
-
-/// Why text is no usable candidate.
-package enum ICEError: Error, Hashable, Sendable, CustomStringConvertible {
-    case malformedCandidate(String)
-    /// A host name stands for the address (mDNS): resolve it and use `ICECandidate.replacingHostname`.
-    case hostname(String)
-
-    package var description: String {
-        switch self {
-        case .malformedCandidate(let what): "malformed candidate: \(what)"
-        case .hostname(let name): "the candidate's address is the name \(name)"
-        }
-    }
-}
-
-/// A transport address at which an agent may be reached. RFC 8839 §5.1
+/// A transport address that may reach an agent.
+///
+/// RFC 8445 §5.1, RFC 8839 §5.1
 package struct ICECandidate: Hashable, Sendable {
-    package enum Transport: String, Hashable, Sendable { case udp, tcp }
+    package enum Kind: String, Hashable, Sendable {
+        case host, srflx, prflx, relay
+
+        /// RFC 8445 §5.1.2.2: the recommended type preferences.
+        var preference: UInt32 {
+            switch self {
+            case .host: 126
+            case .prflx: 110
+            case .srflx: 100
+            case .relay: 0
+            }
+        }
+    }
+
+    package enum Transport: String, Hashable, Sendable {
+        case udp, tcp
+    }
+
+    /// How a TCP candidate connects (RFC 6544 §4.5).
+    package enum TCPType: String, Hashable, Sendable {
+        case active, passive, so
+    }
 
     package var foundation: String
+    /// 1 for RTP and everything multiplexed with it.
     package var component: Int
     package var transport: Transport
     package var priority: UInt32
     package var address: TransportAddress
-    package var kind: ICECandidateKind
+    package var kind: Kind
     package var relatedAddress: TransportAddress?
-    package var tcpType: String?
+    package var tcpType: TCPType?
+    /// The generation to which it belongs.
     package var usernameFragment: String?
 
-    /// Longest candidate attribute that is read.
-    package static let byteLimit = 1024
-
     package init(
-        foundation: String, priority: UInt32, address: TransportAddress, kind: ICECandidateKind,
-        relatedAddress: TransportAddress? = nil
+        foundation: String,
+        component: Int = 1,
+        transport: Transport = .udp,
+        priority: UInt32,
+        address: TransportAddress,
+        kind: Kind,
+        relatedAddress: TransportAddress? = nil,
+        tcpType: TCPType? = nil,
+        usernameFragment: String? = nil
     ) {
         self.foundation = foundation
-        component = 1
-        transport = .udp
+        self.component = component
+        self.transport = transport
         self.priority = priority
         self.address = address
         self.kind = kind
         self.relatedAddress = relatedAddress
+        self.tcpType = tcpType
+        self.usernameFragment = usernameFragment
     }
 
-    /// Parses `candidate:…`, with or without `a=` before it.
-    package init(attributeValue: some StringProtocol) throws(ICEError) {
-        try self.init(attributeValue: attributeValue, resolved: nil)
-    }
-
-    /// Parses a candidate whose address is a host name that was resolved.
-    package init(attributeValue: some StringProtocol, resolved: IPAddress?) throws(ICEError) {
-        guard attributeValue.utf8.count <= Self.byteLimit else { throw .malformedCandidate("longer than \(Self.byteLimit) bytes") }
-        var text = Substring(attributeValue)
-        if text.hasPrefix("a=") { text = text.dropFirst(2) }
-        guard text.hasPrefix("candidate:") else { throw .malformedCandidate("no \"candidate:\"") }
-        let fields = text.dropFirst("candidate:".count).split(whereSeparator: { $0 == " " || $0 == "\r" || $0 == "\n" })
-        guard fields.count >= 8 else { throw .malformedCandidate("fewer than 8 fields") }
-        guard fields[0].utf8.count <= 32 else { throw .malformedCandidate("foundation") }
-        guard let component = Int(fields[1]), (1...256).contains(component) else { throw .malformedCandidate("component") }
-        guard let transport = Transport(rawValue: fields[2].lowercased()) else { throw .malformedCandidate("transport") }
-        guard let priority = UInt32(fields[3]), priority >= 1 else { throw .malformedCandidate("priority") }
-        guard let port = UInt16(fields[5]) else { throw .malformedCandidate("port") }
-        guard fields[6] == "typ", let kind = ICECandidateKind(rawValue: String(fields[7])) else { throw .malformedCandidate("type") }
-        guard let ip = IPAddress(fields[4]) ?? resolved else {
-            guard fields[4].utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else { throw .malformedCandidate("address") }
-            throw .hostname(String(fields[4]))
+    /// Parses the value of an `a=candidate` line, with or without `a=`.
+    ///
+    /// Unknown extensions are passed over.
+    ///
+    /// - Parameters:
+    ///   - attributeValue: the line's value; a line end after it is passed over.
+    ///   - resolved: what a host name in the address's place was looked up to be.
+    /// - Throws: `ICEError.hostname` if a name stands in the address's place and `resolved` is nil, `.malformed` for
+    ///   anything wrong.
+    ///
+    /// RFC 8839 §5.1
+    package init(attributeValue: some StringProtocol, resolved: IPAddress? = nil) throws(ICEError) {
+        guard attributeValue.utf8.count <= Self.maximumLineByteCount else { throw .malformed(field: .line) }
+        let end = attributeValue.lastIndex { !$0.isWhitespace }.map { attributeValue.index(after: $0) }
+        let line = attributeValue[..<(end ?? attributeValue.startIndex)]
+        guard line.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { throw .malformed(field: .line) }
+        var fields = line.split(separator: " ")[...]
+        guard var first = fields.popFirst().map({ Substring($0) }) else { throw .malformed(field: .line) }
+        if first.hasPrefix("a=") { first = first.dropFirst(2) }
+        guard first.hasPrefix("candidate:") else { throw .malformed(field: .line) }
+        first = first.dropFirst("candidate:".count)
+        guard (1...Self.maximumFoundationCount).contains(first.utf8.count) else {
+            throw .malformed(field: .foundation)
         }
-        guard !ip.isMulticast, !ip.isUnspecified || transport == .tcp else { throw .malformedCandidate("address") }
-        foundation = String(fields[0])
-        self.component = component
+        foundation = String(first)
+
+        guard let component = fields.popFirst().flatMap({ UInt16($0) }), (1...256).contains(component) else {
+            throw .malformed(field: .component)
+        }
+        self.component = Int(component)
+        guard let transport = fields.popFirst().flatMap({ Transport(rawValue: $0.lowercased()) }) else {
+            throw .malformed(field: .transport)
+        }
         self.transport = transport
+        guard let priority = fields.popFirst().flatMap({ UInt32($0) }) else { throw .malformed(field: .priority) }
         self.priority = priority
-        address = TransportAddress(ip, port: port)
+        guard let host = fields.popFirst() else { throw .malformed(field: .address) }
+        guard let port = fields.popFirst().flatMap({ UInt16($0) }) else { throw .malformed(field: .port) }
+        guard fields.popFirst()?.lowercased() == "typ",
+            let kind = fields.popFirst().flatMap({ Kind(rawValue: $0.lowercased()) })
+        else { throw .malformed(field: .kind) }
         self.kind = kind
-        var relatedIP: IPAddress?
+
+        var relatedHost: Substring?
         var relatedPort: UInt16?
-        var index = 8
-        while index + 1 < fields.count {
-            switch fields[index] {
-            case "raddr": relatedIP = IPAddress(fields[index + 1])
-            case "rport": relatedPort = UInt16(fields[index + 1])
-            case "tcptype": tcpType = String(fields[index + 1])
-            case "ufrag": usernameFragment = String(fields[index + 1])
+        while let name = fields.popFirst(), let value = fields.popFirst() {
+            switch name {
+            case "raddr": relatedHost = Substring(value)
+            case "rport":
+                guard let port = UInt16(value) else { throw .malformed(field: .relatedAddress) }
+                relatedPort = port
+            case "tcptype": tcpType = TCPType(rawValue: String(value))
+            case "ufrag": usernameFragment = String(value)
             default: break
             }
-            index += 2
         }
-        if let relatedIP, let relatedPort { relatedAddress = TransportAddress(relatedIP, port: relatedPort) }
+        // A related address is told for diagnosis only; a name or nonsense in its place harms nothing.
+        relatedAddress = relatedHost.flatMap { TransportAddress($0, port: relatedPort ?? 0) }
+        if let ip = IPAddress(host) {
+            address = TransportAddress(ip, port: port)
+        } else {
+            guard Self.isHostname(host) else { throw .malformed(field: .address) }
+            guard let resolved else { throw .hostname(String(host)) }
+            address = TransportAddress(resolved, port: port)
+        }
     }
 
-    /// `candidate:…`, without `a=`.
+    /// The line's value as `candidate:1 1 udp 2122260223 192.0.2.1 5000 typ host`, without `a=`.
     package var attributeValue: String {
-        var text = "candidate:\(foundation) \(component) \(transport.rawValue) \(priority) \(address.ip) \(address.port) typ \(kind.rawValue)"
-        if let relatedAddress { text += " raddr \(relatedAddress.ip) rport \(relatedAddress.port)" }
-        if let tcpType { text += " tcptype \(tcpType)" }
-        if let usernameFragment { text += " ufrag \(usernameFragment)" }
-        return text
+        var line = "candidate:\(foundation) \(component) \(transport.rawValue) \(priority) "
+        line += "\(address.ip) \(address.port) typ \(kind.rawValue)"
+        if let relatedAddress { line += " raddr \(relatedAddress.ip) rport \(relatedAddress.port)" }
+        if let tcpType { line += " tcptype \(tcpType.rawValue)" }
+        if let usernameFragment { line += " ufrag \(usernameFragment)" }
+        return line
     }
 
-    /// RFC 8445 §5.1.2.1
-    package static func priority(kind: ICECandidateKind, localPreference: UInt16) -> UInt32 {
-        kind.typePreference << 24 | UInt32(localPreference) << 8 | 255
-    }
-}
-
-/// Short-term credentials of one generation. RFC 8445 §5.3
-package struct ICECredentials: Hashable, Sendable {
-    package var usernameFragment: String
-    package var password: String
-
-    package init(usernameFragment: String, password: String) {
-        self.usernameFragment = usernameFragment
-        self.password = password
+    /// Letters, digits, hyphens and dots with a letter among them, as a DNS or mDNS name has.
+    private static func isHostname(_ text: some StringProtocol) -> Bool {
+        text.utf8.count <= 253 && text.contains(where: \.isLetter)
+            && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "." || $0 == "_") }
     }
 
-    /// 24 and 144 random bits, of which RFC 8445 asks 24 and 128.
-    package init(random: RandomSource) {
-        self.init(usernameFragment: random.iceCharacters(4), password: random.iceCharacters(24))
-    }
-}
-
-package enum ICERole: Hashable, Sendable { case controlling, controlled }
-
-/// As `RTCIceConnectionState` of webrtc-pc §5.6.4.
-package enum ICEState: String, Hashable, Sendable {
-    case new, checking, connected, completed, disconnected, failed, closed
-}
-
-package enum ICEEvent: Sendable {
-    case localCandidate(ICECandidate)
-    case gatheringComplete
-    case stateChanged(ICEState)
-    case selectedPathChanged(TransmitPath, local: ICECandidate, remote: ICECandidate)
-    /// Nothing may be sent any more: consent was not renewed for 30 s.
-    case consentLost
+    /// Longest line that is read; real ones have about 150 bytes.
+    package static let maximumLineByteCount = 1024
+    /// RFC 8839 §5.1: 1*32ice-char.
+    package static let maximumFoundationCount = 32
 }

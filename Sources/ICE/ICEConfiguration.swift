@@ -1,56 +1,94 @@
-/// Times and limits of an agent.
+/// The constants of an agent.
+///
+/// The defaults are those to use; tests shorten some.
 package struct ICEConfiguration: Sendable {
-    /// Between two ordinary checks. RFC 8445 §14.2: "Ta … SHOULD be 50 ms".
-    package var pacing = Duration.milliseconds(50)
-    /// First retransmission of a check; doubles each time.
-    package var initialTimeout = Duration.milliseconds(100)
-    /// Longest time between two retransmissions of a check.
-    package var maximumTimeout = Duration.milliseconds(1_600)
-    /// Sendings of one check before its pair fails. RFC 8489 §6.2.1: "Rc … SHOULD have a default of 7".
-    package var attempts = 7
-    /// How long the controlling side waits for a better pair after the first works.
-    package var nominationGrace = Duration.milliseconds(100)
-    /// Between consent checks, times 0.8 ... 1.2. RFC 7675 §5.1
-    package var consentInterval = Duration.seconds(5)
-    /// Without an answer for so long the state is `disconnected`.
-    package var disconnectedTimeout = Duration.seconds(8)
-    /// Without an answer for so long sending stops and the state is `failed`. RFC 7675 §5.1: "30 seconds".
-    package var failedTimeout = Duration.seconds(30)
-    /// The agent does not fail before this long after checks began. RFC 8863 §4
-    package var patience = Duration.milliseconds(39_500)
-    /// When a STUN server that does not answer is given up.
-    package var gatheringTimeout = Duration.seconds(5)
+    /// Ta, the time between two ordinary checks.
+    ///
+    /// The first goes at once. RFC 8445 §14.2
+    package var pacing: Duration = .milliseconds(50)
+
+    /// Checks that answer something authentic (triggered checks, nominations) may run ahead of `pacing` by as many.
+    ///
+    /// Deviates from RFC 8445 §6.1.4.2, which paces them too: at one round trip of 0.1 ms the wait of 50 ms for
+    /// the nomination would be most of the set-up time.
+    package var triggeredBurst = 8
+
+    /// Shortest time until a check is sent again; the interval is MAX(this, Ta · checks under way or waiting).
+    ///
+    /// Deviates from RFC 8445 §14.3, which has 500 ms: a check lost while the peer's NAT was still closed should
+    /// not cost half a second.
+    package var initialRetransmission: Duration = .milliseconds(100)
+
+    /// Longest time between two transmissions of one check.
+    package var maximumRetransmission: Duration = .milliseconds(3200)
+
+    /// Time that a check is tried, and time since the start of checks before which the agent does not fail.
+    ///
+    /// RFC 8863 §4: "When using default values for retransmission timeout (RTO) and Rc, this amounts to 39.5 seconds".
+    package var patience: Duration = .milliseconds(39_500)
+
+    /// Time after the first valid pair at which the controlling agent stops waiting for a better one.
+    ///
+    /// It does not wait if the best pair known joins two host candidates or is near, or if there is nothing left to
+    /// wait for.
+    package var nominationGrace: Duration = .milliseconds(50)
+
+    /// Round-trip time up to which a direct pair is near: no other one can be so much better that a wait pays.
+    package var nearRoundTripTime: Duration = .milliseconds(5)
+
+    /// The same if the best valid pair is relayed.
+    ///
+    /// Data flows meanwhile.
+    package var relayedNominationGrace: Duration = .milliseconds(500)
+
+    /// Mean time between two consent checks.
+    ///
+    /// Each is drawn from 0.8 to 1.2 times as much, so as not to beat in step with others. RFC 7675 §5.1
+    package var consentInterval: Duration = .seconds(5)
+
+    /// Time after a consent check without answer until another is sent.
+    ///
+    /// Deviates from RFC 7675 §5.1 (4...6 s) while answers are missing, so that `disconnected` shows soon.
+    package var consentProbeInterval: Duration = .seconds(1)
+
+    /// Consecutive unanswered consent checks that make the agent `disconnected`.
+    package var missedConsentLimit = 4
+
+    /// Time since the last answer at which consent is lost.
+    ///
+    /// RFC 7675 §5.1
+    package var consentTimeout: Duration = .seconds(30)
+
+    /// Time after which a STUN server counts as dead.
+    package var gatheringTimeout: Duration = .seconds(5)
+
+    /// Time between two requests that keep a server-reflexive candidate's NAT binding open until a pair is
+    /// nominated.
+    ///
+    /// Tr of RFC 8445 §11, whose least value it is.
+    package var reflexiveKeepalive: Duration = .seconds(15)
 
     package init() {}
-
-    static let remoteCandidateLimit = 64
-    static let pairLimit = 256
-    static let earlyCheckLimit = 16
-    /// Checks that an incoming check triggers at once, before they too are paced.
-    static let triggeredBurst = 4
 }
 
-/// Counts of one candidate pair. webrtc-stats §8.12
-package struct ICEPairStatistics: Sendable {
-    package var local: ICECandidate
-    package var remote: ICECandidate
-    package var state: String
-    package var isNominated: Bool
-    package var isSelected: Bool
-    package var currentRoundTripTime: Duration?
-    package var totalRoundTripTime: Duration
-    package var requestsSent: Int
-    package var responsesReceived: Int
-    package var requestsReceived: Int
-    package var responsesSent: Int
-    package var consentRequestsSent: Int
-}
-
-package struct ICEStatistics: Sendable {
-    package var pairs: [ICEPairStatistics] = []
-    /// Messages that were dropped: no STUN, wrong credentials, unknown transactions.
-    package var malformedCount = 0
-    package var unauthenticCount = 0
-    package var strayResponseCount = 0
-    package var roleConflictCount = 0
+/// Limits on what the peer, or a careless owner, can make an agent hold.
+package enum ICELimits {
+    /// Candidates of the peer in one generation, peer-reflexive ones included.
+    package static let remoteCandidates = 64
+    /// Own candidates in one generation, reflexive ones included.
+    package static let localCandidates = 32
+    /// Pairs in one checklist, the default of RFC 8445 §6.1.2.5.
+    package static let pairs = 100
+    /// Checks remembered that came before the peer's credentials.
+    package static let earlyChecks = 32
+    /// Requests whose answer is still accepted, in one generation.
+    package static let outstandingRequests = 512
+    /// Paths remembered along which something authentic came.
+    package static let authenticPaths = 64
+    /// STUN servers asked, counted per base.
+    package static let gatherings = 32
+    /// Longest user name fragment and password of the peer (RFC 8839 §5.4).
+    package static let credentialCharacters = 256
+    /// Events not yet taken.
+    package static let events = 1024
 }

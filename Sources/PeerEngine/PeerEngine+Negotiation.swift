@@ -11,13 +11,13 @@ extension PeerEngine {
         return handle
     }
 
-    /// Writes an offer; with a restart wanted, ICE begins a new generation.
-    package func createOffer(iceRestart: Bool, at now: Instant) -> String {
-        if iceRestart || negotiator.wantsRestart {
-            negotiator.wantsRestart = false
-            if negotiator.currentLocal != nil { _ = ice.restart(at: now) }
-        }
-        return negotiator.createOffer(credentials: ice.localCredentials)
+    /// Writes an offer; with a restart wanted, it has new credentials, with which ICE begins a new generation when
+    /// the offer is set.
+    package func createOffer(iceRestart: Bool) -> String {
+        if negotiator.currentLocal == nil { negotiator.wantsRestart = false }
+        let restarts = negotiator.currentLocal != nil && (iceRestart || negotiator.wantsRestart)
+        restartCredentials = restarts ? ICECredentials(random: random) : nil
+        return negotiator.createOffer(credentials: restartCredentials ?? ice.localCredentials)
     }
 
     package func createAnswer() throws(NegotiationError) -> String {
@@ -25,31 +25,67 @@ extension PeerEngine {
     }
 
     package func setLocalDescription(
-        _ type: DescriptionType, text: String?, at now: Instant
+        _ type: DescriptionType,
+        text: String?,
+        at now: Instant
     ) throws(NegotiationError) -> NegotiationOutcome {
         let outcome = try negotiator.setLocalDescription(type, text: text)
+        switch type {
+        case .offer:
+            if let credentials = restartCredentials { restart(credentials: credentials, at: now) }
+        case .answer: openRestart = nil
+        case .rollback: cancelRestart(at: now)
+        case .pranswer: break
+        }
+        restartCredentials = nil
         apply(outcome, at: now)
         return outcome
     }
 
     package func setRemoteDescription(
-        _ type: DescriptionType, text: String, at now: Instant
+        _ type: DescriptionType,
+        text: String,
+        at now: Instant
     ) throws(NegotiationError) -> NegotiationOutcome {
         let isFirst = !negotiator.hasRemoteDescription
+        let rollsBack = type == .rollback || type == .offer && negotiator.signalingState == .haveLocalOffer
         let outcome = try negotiator.setRemoteDescription(type, text: text)
+        if rollsBack { cancelRestart(at: now) }
         if let transport = outcome.remoteTransport {
             // RFC 8445 §6.1.1: the side that made the first offer controls.
-            if isFirst, ice.state == .new { ice.role = type == .offer && !transport.isLite ? .controlled : .controlling }
-            if transport.isRestart, type == .offer { _ = ice.restart(at: now) }
+            if isFirst, ice.state == .new {
+                ice.role = type == .offer && !transport.isLite ? .controlled : .controlling
+            }
+            if transport.isRestart, type == .offer { restart(credentials: nil, at: now) }
             dtls.setRemoteFingerprints(transport.fingerprints)
             ice.setRemoteCredentials(
                 ICECredentials(usernameFragment: transport.usernameFragment, password: transport.password),
-                isLite: transport.isLite, at: now)
+                isLite: transport.isLite,
+                at: now
+            )
             for candidate in transport.candidates { _ = addRemoteCandidate(candidate, at: now) }
             if transport.hasEndOfCandidates { ice.setRemoteEndOfCandidates(at: now) }
         }
+        if type == .answer { openRestart = nil }
         apply(outcome, at: now)
         return outcome
+    }
+
+    private func restart(credentials: ICECredentials?, at now: Instant) {
+        openRestart = openRestart ?? OpenRestart(wasWanted: negotiator.wantsRestart)
+        negotiator.wantsRestart = false
+        ice.restart(credentials: credentials, at: now)
+    }
+
+    /// Takes back the restart of an offer that was rolled back.
+    ///
+    /// What the application asked for is still to be done.
+    private func cancelRestart(at now: Instant) {
+        guard let restart = openRestart else { return }
+        openRestart = nil
+        if restart.wasWanted { negotiator.wantsRestart = true }
+        // Without a path to return to, the new generation stays: the next offer tells its credentials.
+        _ = ice.cancelRestart(at: now)
     }
 
     /// What became of a candidate's text.
@@ -61,7 +97,10 @@ extension PeerEngine {
     }
 
     package func addRemoteCandidate(
-        _ attributeValue: String, resolved: IPAddress? = nil, usernameFragment: String? = nil, at now: Instant
+        _ attributeValue: String,
+        resolved: IPAddress? = nil,
+        usernameFragment: String? = nil,
+        at now: Instant
     ) -> CandidateResult {
         do throws(ICEError) {
             var candidate = try ICECandidate(attributeValue: attributeValue, resolved: resolved)
@@ -71,7 +110,7 @@ extension PeerEngine {
         } catch {
             switch error {
             case .hostname(let name): return .hostname(name)
-            case .malformedCandidate(let what): return .malformed(what)
+            case .malformed(let field): return .malformed("\(field)")
             }
         }
     }
@@ -82,7 +121,9 @@ extension PeerEngine {
         if let data = outcome.data, sctpPlan == nil {
             sctpPlan = SCTPPlan(remotePort: data.remotePort, remoteMaxMessageSize: data.remoteMaxMessageSize)
         }
-        if outcome.sends.contains(where: { $0.parameters != nil }) || outcome.receives.contains(where: { $0.parameters != nil }) {
+        if outcome.sends.contains(where: { $0.parameters != nil })
+            || outcome.receives.contains(where: { $0.parameters != nil })
+        {
             hasMedia = true
         }
         for send in outcome.sends { rtp.setSend(send.parameters, mid: send.mid, at: now) }

@@ -8,8 +8,8 @@ package import DTLS
 package import ICE
 internal import RTP
 package import SCTP
-package import SansIO
 internal import SRTP
+package import SansIO
 
 /// One peer connection as a machine: datagrams and time in, datagrams, events and a deadline out.
 ///
@@ -36,6 +36,7 @@ package final class PeerEngine {
     package let dtls: DTLSTransport
     package let rtp: RTPTransport
     package let channels: DataChannelTable
+    let random: RandomSource
 
     /// ICE and DTLS together (webrtc-pc §4.3.3).
     package internal(set) var connectionState = PeerConnectionState.new
@@ -52,6 +53,18 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
+    /// The path of the last datagram that was let through.
+    private var lastPath: TransmitPath?
+    /// Credentials of an offer that restarts ICE, from its making until it is set.
+    var restartCredentials: ICECredentials?
+    /// The restart that an open offer has begun, until it is answered or rolled back.
+    var openRestart: OpenRestart?
+
+    /// A restart that a rollback takes back.
+    struct OpenRestart {
+        /// Whether the application had asked for it by `restartIce`.
+        var wasWanted: Bool
+    }
 
     /// The remote's end of SCTP as its description tells it.
     struct SCTPPlan: Equatable {
@@ -63,11 +76,14 @@ package final class PeerEngine {
     static let dtlsTimeoutRange: ClosedRange<Duration> = .milliseconds(50)...(.seconds(1))
 
     package init(configuration: Configuration, random: RandomSource) throws(DTLSError) {
+        self.random = random
         let cname = random.alphanumerics(16)
         ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
         dtls = try DTLSTransport(
-            certificate: configuration.certificate, transmits: transmits,
-            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80])
+            certificate: configuration.certificate,
+            transmits: transmits,
+            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80]
+        )
         rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
         // Always offered and answered with a=rtcp-rsize.
         rtp.allowsReducedSizeRTCP = true
@@ -75,8 +91,12 @@ package final class PeerEngine {
         channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
         negotiator = Negotiator(
             configuration: .standard(
-                certificate: configuration.certificate, cname: cname, maxMessageSize: configuration.maxMessageSize),
-            random: random)
+                certificate: configuration.certificate,
+                cname: cname,
+                maxMessageSize: configuration.maxMessageSize
+            ),
+            random: random
+        )
     }
 
     // MARK: Inputs
@@ -85,8 +105,11 @@ package final class PeerEngine {
     package func receive(_ datagram: RawSpan, from remote: TransportAddress, on port: PortID, at now: Instant) {
         guard !isClosed else { return }
         switch DatagramKind(datagram) {
-        case .rtp: rtp.receive(datagram, at: now)
+        case .rtp:
+            guard isFromPeer(remote, on: port) else { return }
+            rtp.receive(datagram, at: now)
         case .dtls:
+            guard isFromPeer(remote, on: port) else { return }
             dtls.receive(datagram, at: now) { packet in channels.receive(packet, at: now) }
         case .stun: ice.receive(datagram, from: remote, on: port, at: now)
         case .channelData: dropped.channelData += 1
@@ -103,7 +126,9 @@ package final class PeerEngine {
         rtp.handleTimeout(at: now)
     }
 
-    /// Closes everything: close_notify, then silence. What was not sent is lost.
+    /// Closes everything: close_notify, then silence.
+    ///
+    /// What was not sent is lost.
     package func close(at now: Instant) {
         guard !isClosed else { return }
         flush(at: now)
@@ -118,7 +143,9 @@ package final class PeerEngine {
 
     // MARK: Outputs
 
-    /// Lets the parts act on each other's events and puts what they send into `transmits`. First step of a drain.
+    /// Lets the parts act on each other's events and puts what they send into `transmits`.
+    ///
+    /// First step of a drain.
     package func flush(at now: Instant) {
         guard !isClosed else { return }
         pumpICE(at: now)
@@ -147,30 +174,40 @@ package final class PeerEngine {
 
     // MARK: Private
 
-    private func pumpICE(at now: Instant) {
-        while let event = ice.nextEvent() {
-            switch event {
-            case .selectedPathChanged(let path, _, _): transmits.selectedPath = path
-            default: break
-            }
-            events.push(.ice(event))
+    /// Whether the peer has shown by an authentic check that this path is its own; a datagram of others is counted.
+    ///
+    /// So nobody who merely guesses the port can feed the handshake or the replay windows. An early ClientHello
+    /// passes: a peer sends none before its check on that path was answered.
+    private func isFromPeer(_ remote: TransportAddress, on port: PortID) -> Bool {
+        let path = TransmitPath(port: port, remote: remote)
+        if path == lastPath { return true }
+        guard ice.isAuthentic(path) else {
+            dropped.unknownPath += 1
+            return false
         }
+        lastPath = path
+        return true
+    }
+
+    private func pumpICE(at now: Instant) {
+        while let event = ice.nextEvent() { events.push(.ice(event)) }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)
         }
-        if transmits.selectedPath == nil, let path = ice.selectedPath { transmits.selectedPath = path }
         startDTLSIfPossible(at: now)
     }
 
     /// DTLS begins as soon as a pair works and the description has told the roles (RFC 8842 §5).
     private func startDTLSIfPossible(at now: Instant) {
-        guard !hasStartedDTLS, let dtlsRole, ice.isWritable, transmits.selectedPath != nil else { return }
+        guard !hasStartedDTLS, let dtlsRole, ice.isWritable else { return }
         hasStartedDTLS = true
         let timeout = (ice.roundTripTime ?? .milliseconds(250)) * 2
         dtls.start(
             role: dtlsRole,
-            initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound), at: now)
+            initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound),
+            at: now
+        )
     }
 
     private func pumpDTLS(at now: Instant) {
@@ -191,12 +228,19 @@ package final class PeerEngine {
         do {
             rtp.start(
                 outbound: try SRTPSession(
-                    profile: keys.profile, key: isClient ? keys.clientKey : keys.serverKey,
-                    salt: isClient ? keys.clientSalt : keys.serverSalt, direction: .outbound),
+                    profile: keys.profile,
+                    key: isClient ? keys.clientKey : keys.serverKey,
+                    salt: isClient ? keys.clientSalt : keys.serverSalt,
+                    direction: .outbound
+                ),
                 inbound: try SRTPSession(
-                    profile: keys.profile, key: isClient ? keys.serverKey : keys.clientKey,
-                    salt: isClient ? keys.serverSalt : keys.clientSalt, direction: .inbound),
-                at: now)
+                    profile: keys.profile,
+                    key: isClient ? keys.serverKey : keys.clientKey,
+                    salt: isClient ? keys.serverSalt : keys.clientSalt,
+                    direction: .inbound
+                ),
+                at: now
+            )
         } catch {
             fail(.srtp("\(error)"))
         }
@@ -206,8 +250,11 @@ package final class PeerEngine {
         guard !hasStartedSCTP, let plan = sctpPlan, dtls.state == .connected, let dtlsRole else { return }
         hasStartedSCTP = true
         channels.start(
-            dtlsRole: dtlsRole == .client, remotePort: plan.remotePort, remoteMaxMessageSize: plan.remoteMaxMessageSize,
-            at: now)
+            dtlsRole: dtlsRole == .client,
+            remotePort: plan.remotePort,
+            remoteMaxMessageSize: plan.remoteMaxMessageSize,
+            at: now
+        )
     }
 
     private func pumpChannels() {

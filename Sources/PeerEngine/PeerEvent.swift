@@ -38,8 +38,12 @@ package struct DroppedDatagrams: Hashable, Sendable {
     package var unknown = 0
     /// TURN ChannelData without an allocation.
     package var channelData = 0
+    /// DTLS and SRTP from a path on which the peer has not shown itself by an authentic check.
+    package var unknownPath = 0
     /// SCTP packets that DTLS could not send.
     package var unsentSCTP = 0
+
+    package init() {}
 }
 
 /// A first-in-first-out queue that keeps its memory.

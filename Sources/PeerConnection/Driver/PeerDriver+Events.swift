@@ -30,9 +30,16 @@ extension PeerDriver {
             view.deliver(
                 .iceCandidate(
                     RTCIceCandidate(
-                        candidate: candidate.attributeValue, sdpMid: place?.mid, sdpMLineIndex: place?.index,
-                        usernameFragment: candidate.usernameFragment)))
+                        candidate: candidate.attributeValue,
+                        sdpMid: place?.mid,
+                        sdpMLineIndex: place?.index,
+                        usernameFragment: candidate.usernameFragment
+                    )
+                )
+            )
         case .gatheringComplete:
+            gathering.completeGenerations =
+                gathering.completeGenerations.suffix(3) + [engine.ice.localCredentials.usernameFragment]
             engine.negotiator.setEndOfLocalCandidates()
             deliverLocalDescriptions()
             view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
@@ -107,7 +114,7 @@ extension PeerDriver {
             pipeline(mid: outbound.mid)?.fill(&entry)
             report.outboundRTP.append(entry)
         }
-        for pair in engine.ice.pairStatistics {
+        for pair in engine.ice.statistics.pairs {
             let entry = RTCStatsReport.CandidatePair(pair)
             report.candidatePairs.append(entry)
             if pair.isSelected { report.selectedCandidatePair = entry }

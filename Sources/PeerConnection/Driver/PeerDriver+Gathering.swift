@@ -5,15 +5,13 @@ internal import PeerEngine
 internal import SansIO
 
 extension PeerDriver {
-    /// Local preference of the first address; each further one has less (RFC 8445 §5.1.2.2).
-    private static let firstPreference: UInt16 = 65_535
-
-    /// Binds a socket for each local address and starts to gather from them. Later calls (an ICE restart) gather
-    /// anew from the sockets that are there.
+    /// Binds a socket for each local address and starts to gather from them.
+    ///
+    /// Later calls (an ICE restart) gather anew from the sockets that are there.
     func startGathering() {
         let now = Self.now()
         guard !gathering.hasStarted else {
-            for (index, port) in ports.enumerated() { addHost(port, index: index, at: now) }
+            for port in ports { addHost(port, at: now) }
             return gatherServerReflexive()
         }
         gathering.hasStarted = true
@@ -24,16 +22,21 @@ extension PeerDriver {
             addresses = NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback).map(\.ip)
         }
         gathering.pendingCount += addresses.count
-        for address in addresses {
+        for (address, preference) in zip(addresses, ICEPriority.interleavedPreferences(addresses)) {
             let id = PortID(rawValue: gathering.nextPortID)
             gathering.nextPortID += 1
+            gathering.preferences[id] = preference
             UDPPort.bind(
-                address, portRange: configuration.portRange, id: id, eventLoop: eventLoop,
+                address,
+                portRange: configuration.portRange,
+                id: id,
+                eventLoop: eventLoop,
                 handler: { DatagramHandler(driver: self, port: id) },
                 onBound: { result in
                     nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
                     self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result) } }
-                })
+                }
+            )
         }
         if addresses.isEmpty {
             log.warning("no local address to gather candidates from")
@@ -49,7 +52,7 @@ extension PeerDriver {
                 port.close()
             } else {
                 didOpen(port)
-                addHost(port, index: ports.count - 1, at: Self.now())
+                addHost(port, at: Self.now())
             }
         case .failure(let error):
             log.warning("\(error.message)")
@@ -59,9 +62,28 @@ extension PeerDriver {
         drain()
     }
 
-    private func addHost(_ port: UDPPort, index: Int, at now: Instant) {
+    private func addHost(_ port: UDPPort, at now: Instant) {
         engine.ice.addLocalHost(
-            port.localAddress, port: port.id, preference: Self.firstPreference - UInt16(clamping: index), at: now)
+            port.localAddress,
+            port: port.id,
+            preference: gathering.preferences[port.id] ?? 0,
+            at: now
+        )
+    }
+
+    /// Begins to gather when a description brought a new generation; takes the state back when a rollback brought
+    /// an old one.
+    func updateGathering(after type: DescriptionType, isLocal: Bool) {
+        let fragment = engine.ice.localCredentials.usernameFragment
+        guard gathering.generation != fragment else { return }
+        if isLocal, type != .rollback {
+            gathering.generation = fragment
+            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
+            startGathering()
+        } else if gathering.completeGenerations.contains(fragment) {
+            gathering.generation = fragment
+            view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
+        }
     }
 
     private func gatherServerReflexive() {
@@ -87,7 +109,11 @@ extension PeerDriver {
                 !port.localAddress.ip.isLoopback || ip.isLoopback
             else { continue }
             engine.ice.gatherServerReflexive(
-                from: TransportAddress(ip, port: server.port), port: port.id, base: port.localAddress, at: now)
+                from: TransportAddress(ip, port: server.port),
+                port: port.id,
+                base: port.localAddress,
+                at: now
+            )
         }
         if gathering.pendingCount == 0 { finishGathering() }
         drain()

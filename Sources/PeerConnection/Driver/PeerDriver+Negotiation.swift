@@ -9,7 +9,7 @@ extension PeerDriver {
     // MARK: Operations
 
     func createOffer(options: RTCOfferOptions) throws(RTCError) -> RTCSessionDescription {
-        RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart, at: Self.now()))
+        RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart))
     }
 
     func createAnswer() throws(RTCError) -> RTCSessionDescription {
@@ -40,22 +40,22 @@ extension PeerDriver {
         } catch {
             throw Self.publicError(error)
         }
-        let fragment = engine.ice.localCredentials.usernameFragment
-        if type != .rollback, gathering.generation != fragment {
-            gathering.generation = fragment
-            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
-            startGathering()
-        }
+        updateGathering(after: type, isLocal: true)
     }
 
     func setRemoteDescription(_ description: RTCSessionDescription) throws(RTCError) {
         do throws(NegotiationError) {
             finish(
                 try engine.setRemoteDescription(
-                    DescriptionType(description.type), text: description.sdp, at: Self.now()))
+                    DescriptionType(description.type),
+                    text: description.sdp,
+                    at: Self.now()
+                )
+            )
         } catch {
             throw Self.publicError(error)
         }
+        updateGathering(after: DescriptionType(description.type), isLocal: false)
         // Names instead of addresses in the description itself are looked up like trickled ones.
         for candidate in hostnameCandidates(description.sdp) { resolve(candidate) }
     }
@@ -66,12 +66,19 @@ extension PeerDriver {
         }
         let now = Self.now()
         guard let candidate, !candidate.candidate.isEmpty else {
+            // The end of an older generation says nothing of the present one.
+            if let fragment = candidate?.usernameFragment, !fragment.isEmpty,
+                fragment != engine.ice.remoteCredentials?.usernameFragment
+            {
+                return
+            }
             return engine.ice.setRemoteEndOfCandidates(at: now)
         }
         guard engine.negotiator.acceptsCandidate(mid: candidate.sdpMid, index: candidate.sdpMLineIndex) else {
             throw RTCError(
                 .operationError,
-                "the candidate names no m-section (sdpMid \(candidate.sdpMid ?? "none"), sdpMLineIndex \(candidate.sdpMLineIndex.map(String.init) ?? "none"))")
+                "the candidate names no m-section (sdpMid \(candidate.sdpMid ?? "none"), sdpMLineIndex \(candidate.sdpMLineIndex.map(String.init) ?? "none"))"
+            )
         }
         switch engine.addRemoteCandidate(candidate.candidate, usernameFragment: candidate.usernameFragment, at: now) {
         case .added: break
@@ -91,8 +98,12 @@ extension PeerDriver {
     func add(_ transceiver: RTCRtpTransceiver, addedByTrack: Bool) {
         guard !isClosed else { return }
         let id = engine.negotiator.addTransceiver(
-            kind: transceiver.kind == .audio ? .audio : .video, direction: SDPDirection(transceiver.direction),
-            trackID: transceiver.sender.track?.id ?? "", streamIDs: transceiver.sender.streamIDs, wasAddedByTrack: addedByTrack)
+            kind: transceiver.kind == .audio ? .audio : .video,
+            direction: SDPDirection(transceiver.direction),
+            trackID: transceiver.sender.track?.id ?? "",
+            streamIDs: transceiver.sender.streamIDs,
+            wasAddedByTrack: addedByTrack
+        )
         transceiver.id = id
         transceivers[id] = transceiver
         updateNegotiationNeeded()
@@ -107,7 +118,10 @@ extension PeerDriver {
     func trackChanged(_ transceiver: RTCRtpTransceiver) {
         guard !isClosed, let id = transceiver.id else { return }
         engine.negotiator.setTrack(
-            transceiver.sender.track?.id ?? "", streamIDs: transceiver.sender.streamIDs, of: id)
+            transceiver.sender.track?.id ?? "",
+            streamIDs: transceiver.sender.streamIDs,
+            of: id
+        )
         updateNegotiationNeeded()
     }
 
@@ -125,7 +139,9 @@ extension PeerDriver {
             isNegotiationNeeded = false
             return
         }
-        guard engine.negotiator.signalingState == .stable, !isNegotiationNeeded, !isNegotiationCheckQueued else { return }
+        guard engine.negotiator.signalingState == .stable, !isNegotiationNeeded, !isNegotiationCheckQueued else {
+            return
+        }
         // Several changes in one turn need one offer.
         isNegotiationCheckQueued = true
         eventLoop.execute { self.assumeIsolated { $0.tellNegotiationNeeded() } }
@@ -149,8 +165,13 @@ extension PeerDriver {
         for id in outcome.added {
             guard let state = negotiator.transceiver(id) else { continue }
             transceivers[id] = RTCRtpTransceiver(
-                kind: state.kind == .audio ? .audio : .video, direction: .recvonly, track: nil, streamIDs: [], id: id,
-                driver: self)
+                kind: state.kind == .audio ? .audio : .video,
+                direction: .recvonly,
+                track: nil,
+                streamIDs: [],
+                id: id,
+                driver: self
+            )
         }
         for send in outcome.sends { setSending(send.id, mid: send.mid, parameters: send.parameters) }
         for receive in outcome.receives { setReceiving(receive.id, mid: receive.mid, parameters: receive.parameters) }
@@ -173,7 +194,11 @@ extension PeerDriver {
         )
         let updates = negotiator.transceivers.compactMap { state in
             transceivers[state.id].map {
-                ($0, state.mid, state.isStopped && state.mid != nil ? .stopped : state.currentDirection.map(RTCRtpTransceiverDirection.init))
+                (
+                    $0, state.mid,
+                    state.isStopped && state.mid != nil
+                        ? .stopped : state.currentDirection.map(RTCRtpTransceiverDirection.init)
+                )
             }
         }
         let added = outcome.added.compactMap { transceivers[$0] }

@@ -59,6 +59,10 @@ actor PeerDriver {
         var hasStarted = false
         /// The local ufrag whose candidates are being gathered.
         var generation = ""
+        /// The last generations whose gathering came to its end: a rollback may bring one back.
+        var completeGenerations: [String] = []
+        /// Local preferences of the sockets.
+        var preferences: [PortID: UInt16] = [:]
         /// Sockets being bound and names being looked up.
         var pendingCount = 0
         var nextPortID = 0
@@ -120,7 +124,9 @@ actor PeerDriver {
         }
     }
 
-    /// Carries out what the engine wants: datagrams, events, the timer. Called after every input.
+    /// Carries out what the engine wants: datagrams, events, the timer.
+    ///
+    /// Called after every input.
     func drain() {
         guard !isDraining else { return }
         isDraining = true
@@ -165,7 +171,9 @@ actor PeerDriver {
         timerInstant = instant
         do {
             timer = try eventLoop.scheduleCallback(
-                at: .uptimeNanoseconds(UInt64(clamping: instant.nanoseconds)), handler: TimerHandler(driver: self))
+                at: .uptimeNanoseconds(UInt64(clamping: instant.nanoseconds)),
+                handler: TimerHandler(driver: self)
+            )
         } catch {
             log.error("cannot schedule a timer: \(error)")
         }
@@ -197,7 +205,9 @@ actor PeerDriver {
 
     // MARK: End
 
-    /// Sends what ends the session, then closes the sockets. Idempotent.
+    /// Sends what ends the session, then closes the sockets.
+    ///
+    /// Idempotent.
     func close() {
         guard !isClosed else { return }
         isClosed = true

@@ -5,14 +5,20 @@ internal import SDP
 extension Negotiator {
     /// Makes a local description, as `createOffer` or `createAnswer` made it last, the local one.
     ///
-    /// - Parameter text: nil for the last made one; other text is refused unless it is the same but for candidates.
+    /// - Parameters:
+    ///   - type: the description's type.
+    ///   - text: nil for the last made one; other text is refused.
+    /// - Returns: what follows from it.
+    /// - Throws: `NegotiationError` if it does not fit the signalling state or is not the one made last.
     package func setLocalDescription(
-        _ type: DescriptionType, text: String?
+        _ type: DescriptionType,
+        text: String?
     ) throws(NegotiationError) -> NegotiationOutcome {
         if type == .rollback { return try rollback(isLocal: true) }
         switch (type, signalingState) {
         case (.offer, .stable), (.offer, .haveLocalOffer), (.answer, .haveRemoteOffer), (.answer, .haveLocalPranswer),
-            (.pranswer, .haveRemoteOffer), (.pranswer, .haveLocalPranswer): break
+            (.pranswer, .haveRemoteOffer), (.pranswer, .haveLocalPranswer):
+            break
         default: throw .wrongState(signalingState, "a local \(type.rawValue) does not fit")
         }
         guard let created = lastCreated, (created.type == .offer) == (type == .offer) else {
@@ -52,9 +58,12 @@ extension Negotiator {
         return outcome
     }
 
-    /// Makes the peer's description the remote one. A remote offer takes an open local one back.
+    /// Makes the peer's description the remote one.
+    ///
+    /// A remote offer takes an open local one back.
     package func setRemoteDescription(
-        _ type: DescriptionType, text: String
+        _ type: DescriptionType,
+        text: String
     ) throws(NegotiationError) -> NegotiationOutcome {
         if type == .rollback { return try rollback(isLocal: false) }
         let session: SessionDescription
@@ -65,7 +74,8 @@ extension Negotiator {
         case (.offer, .stable), (.offer, .haveRemoteOffer): break
         case (.offer, .haveLocalOffer): outcome = try rollback(isLocal: true)
         case (.answer, .haveLocalOffer), (.answer, .haveRemotePranswer), (.pranswer, .haveLocalOffer),
-            (.pranswer, .haveRemotePranswer): break
+            (.pranswer, .haveRemotePranswer):
+            break
         default: throw .wrongState(signalingState, "a remote \(type.rawValue) does not fit")
         }
         outcome.remoteTransport = remoteTransport(of: session)
@@ -73,10 +83,14 @@ extension Negotiator {
             try take(offer: session, into: &outcome)
         } else {
             guard let local = pendingLocal?.session, local.media.count == session.media.count else {
-                throw .inconsistent("the answer has \(session.media.count) m-sections, the offer \(pendingLocal?.session.media.count ?? 0)")
+                throw .inconsistent(
+                    "the answer has \(session.media.count) m-sections, the offer \(pendingLocal?.session.media.count ?? 0)"
+                )
             }
             for (index, media) in session.media.enumerated()
-            where media.kind != local.media[index].kind || (media.mid ?? local.media[index].mid) != local.media[index].mid {
+            where media.kind != local.media[index].kind
+                || (media.mid ?? local.media[index].mid) != local.media[index].mid
+            {
                 throw .inconsistent("m-section \(index) of the answer is not that of the offer")
             }
             if type == .answer {
@@ -99,7 +113,6 @@ extension Negotiator {
         pendingLocal = nil
         pendingRemote = nil
         rollbackPoint = nil
-        wantsRestart = false
         signalingState = .stable
     }
 
@@ -110,7 +123,9 @@ extension Negotiator {
         var mids: Set<String> = []
         for (index, media) in session.media.enumerated() {
             let name = "m-section \(index) (\(media.kind))"
-            if let mid = media.mid, !mids.insert(mid).inserted { throw .inconsistent("two m-sections have the mid \(mid)") }
+            if let mid = media.mid, !mids.insert(mid).inserted {
+                throw .inconsistent("two m-sections have the mid \(mid)")
+            }
             guard !media.isRejected else { continue }
             guard media.iceUsernameFragment != nil else { throw .missing("a=ice-ufrag in \(name)") }
             guard media.icePassword != nil else { throw .missing("a=ice-pwd in \(name)") }
@@ -118,7 +133,9 @@ extension Negotiator {
                 throw .missing("a usable a=fingerprint in \(name)")
             }
             guard let setup = media.setup else { throw .missing("a=setup in \(name)") }
-            if type != .offer, setup == .actpass { throw .inconsistent("an answer cannot say a=setup:actpass (\(name))") }
+            if type != .offer, setup == .actpass {
+                throw .inconsistent("an answer cannot say a=setup:actpass (\(name))")
+            }
         }
         for mid in session.bundleGroups.first ?? [] where !mids.contains(mid) {
             throw .inconsistent("a=group:BUNDLE names the mid \(mid), which is not there")
@@ -133,11 +150,18 @@ extension Negotiator {
         remoteUsernameFragment = fragment
         let own = session.media.filter { !$0.isRejected && $0.iceUsernameFragment == fragment }
         var candidates: [String] = []
-        for candidate in own.flatMap(\.candidates) where !candidates.contains(candidate) { candidates.append(candidate) }
+        for candidate in own.flatMap(\.candidates) where !candidates.contains(candidate) {
+            candidates.append(candidate)
+        }
         return NegotiationOutcome.Transport(
-            usernameFragment: fragment, password: password, isLite: session.isICELite,
+            usernameFragment: fragment,
+            password: password,
+            isLite: session.isICELite,
             fingerprints: media.fingerprints.compactMap { DTLSFingerprint(attributeValue: $0) },
-            candidates: candidates, hasEndOfCandidates: media.hasEndOfCandidates, isRestart: isRestart)
+            candidates: candidates,
+            hasEndOfCandidates: media.hasEndOfCandidates,
+            isRestart: isRestart
+        )
     }
 
     private func take(offer: SessionDescription, into outcome: inout NegotiationOutcome) throws(NegotiationError) {
@@ -165,13 +189,20 @@ extension Negotiator {
 
     /// Finds or makes what an m-section of a remote offer belongs to. RFC 9429 §5.10
     private func content(
-        for media: MediaDescription, mid: String, outcome: inout NegotiationOutcome
+        for media: MediaDescription,
+        mid: String,
+        outcome: inout NegotiationOutcome
     ) -> Section.Content {
-        if media.kind == "application", media.transport.hasSuffix("DTLS/SCTP"), media.formats.contains("webrtc-datachannel") {
-            guard !media.isRejected, !sections.contains(where: { $0.content == .data }) else { return .refused(kind: media.kind) }
+        if media.kind == "application", media.transport.hasSuffix("DTLS/SCTP"),
+            media.formats.contains("webrtc-datachannel")
+        {
+            guard !media.isRejected, !sections.contains(where: { $0.content == .data }) else {
+                return .refused(kind: media.kind)
+            }
             return .data
         }
-        guard !media.isRejected, media.kind == "audio" || media.kind == "video", media.transport.contains("RTP/SAVP") else {
+        guard !media.isRejected, media.kind == "audio" || media.kind == "video", media.transport.contains("RTP/SAVP")
+        else {
             return .refused(kind: media.kind)
         }
         let kind: RTPMediaKind = media.kind == "audio" ? .audio : .video
@@ -213,7 +244,9 @@ extension Negotiator {
 
     /// What both descriptions together mean for the transports.
     private func finish(
-        local: SessionDescription, remote: SessionDescription?, isOfferer: Bool
+        local: SessionDescription,
+        remote: SessionDescription?,
+        isOfferer: Bool
     ) -> NegotiationOutcome {
         var outcome = NegotiationOutcome()
         guard let remote else { return outcome }
@@ -232,9 +265,11 @@ extension Negotiator {
                     outcome.data = .init(
                         remotePort: theirs.sctpPort ?? 5000,
                         // RFC 8841 §6.1: 64 K when it is absent, no limit when it is 0.
-                        remoteMaxMessageSize: theirs.maxMessageSize.map { $0 == 0 ? Int.max : $0 } ?? 65_536)
+                        remoteMaxMessageSize: theirs.maxMessageSize.map { $0 == 0 ? Int.max : $0 } ?? 65_536
+                    )
                 }
-            case .media(let id): finishMedia(id, index: index, ours: ours, theirs: theirs, isRefused: isRefused, outcome: &outcome)
+            case .media(let id):
+                finishMedia(id, index: index, ours: ours, theirs: theirs, isRefused: isRefused, outcome: &outcome)
             case .refused: break
             }
         }
@@ -242,7 +277,11 @@ extension Negotiator {
     }
 
     private func finishMedia(
-        _ id: TransceiverID, index: Int, ours: MediaDescription, theirs: MediaDescription, isRefused: Bool,
+        _ id: TransceiverID,
+        index: Int,
+        ours: MediaDescription,
+        theirs: MediaDescription,
+        isRefused: Bool,
         outcome: inout NegotiationOutcome
     ) {
         guard let transceiver = transceiver(id) else { return }
@@ -259,18 +298,27 @@ extension Negotiator {
         }
         let common = CodecMatching.answer(theirs.codecs, capabilities: ours.codecs)
         sections[index].codecs = common
-        sections[index].extensionMaps = ours.extensionMaps.filter { map in theirs.extensionMaps.contains { $0.uri == map.uri } }
+        sections[index].extensionMaps = ours.extensionMaps.filter { map in
+            theirs.extensionMaps.contains { $0.uri == map.uri }
+        }
         let direction = SDPDirection(
             sends: ours.direction.sends && theirs.direction.receives,
-            receives: ours.direction.receives && theirs.direction.sends)
+            receives: ours.direction.receives && theirs.direction.sends
+        )
         update(id) { $0.currentDirection = direction }
         let extensions = CodecMatching.extensions(sections[index].extensionMaps)
         let sendCodecs = CodecMatching.parameters(common)
         var send: RTPSendParameters?
         if direction.sends, let codec = sendCodecs.first {
             send = RTPSendParameters(
-                mid: mid, ssrc: transceiver.ssrc, rtxSSRC: codec.rtxPayloadType == nil ? nil : transceiver.rtxSSRC,
-                codec: codec, extensions: extensions, cname: configuration.cname, maxBitRate: transceiver.maxBitRate)
+                mid: mid,
+                ssrc: transceiver.ssrc,
+                rtxSSRC: codec.rtxPayloadType == nil ? nil : transceiver.rtxSSRC,
+                codec: codec,
+                extensions: extensions,
+                cname: configuration.cname,
+                maxBitRate: transceiver.maxBitRate
+            )
         }
         outcome.sends.append((mid, id, send))
         var receive: RTPReceiveParameters?
@@ -281,8 +329,12 @@ extension Negotiator {
             }
             let repairing = Set(repairs.values)
             receive = RTPReceiveParameters(
-                mid: mid, codecs: CodecMatching.parameters(CodecMatching.answer(ours.codecs, capabilities: common)),
-                extensions: extensions, ssrcs: theirs.sources.map(\.ssrc).filter { !repairing.contains($0) }, rtxSSRCs: repairs)
+                mid: mid,
+                codecs: CodecMatching.parameters(CodecMatching.answer(ours.codecs, capabilities: common)),
+                extensions: extensions,
+                ssrcs: theirs.sources.map(\.ssrc).filter { !repairing.contains($0) },
+                rtxSSRCs: repairs
+            )
         }
         outcome.receives.append((mid, id, receive))
     }
@@ -292,8 +344,10 @@ extension Negotiator {
     private func setRollbackPoint() {
         guard rollbackPoint == nil else { return }
         rollbackPoint = RollbackPoint(
-            transceivers: Dictionary(uniqueKeysWithValues: transceivers.map { ($0.id, $0) }), sections: sections,
-            remoteUsernameFragment: remoteUsernameFragment)
+            transceivers: Dictionary(uniqueKeysWithValues: transceivers.map { ($0.id, $0) }),
+            sections: sections,
+            remoteUsernameFragment: remoteUsernameFragment
+        )
     }
 
     /// Takes an open offer back. RFC 9429 §4.1.10.2

@@ -1,0 +1,76 @@
+import STUN
+import SansIO
+
+/// Consent freshness, which is the keepalive as well.
+///
+/// RFC 7675 §5.1
+extension ICEAgent {
+    /// A response came: sending is allowed for another 30 seconds.
+    func refreshConsent(_ pair: ICECandidatePair, at now: Instant) {
+        pair.consent = ICEConsent(
+            expiry: now + configuration.consentTimeout,
+            nextCheck: now + randomConsentInterval()
+        )
+    }
+
+    /// Sends the consent checks that are due, and ends consent that has run out.
+    /// - Returns: whether a selected pair was lost, so that another one must be chosen.
+    func hasLostConsent(at now: Instant) -> Bool {
+        guard isAlive else { return false }
+        if let previous, checkConsent(in: previous, at: now) { return true }
+        return checkConsent(in: current, at: now)
+    }
+
+    /// - Returns: whether consent on the selected pair was lost.
+    private func checkConsent(in generation: ICEGeneration, at now: Instant) -> Bool {
+        guard let pair = generation.selected, var consent = pair.consent, let remote = generation.remote else {
+            return false
+        }
+        guard now < consent.expiry else {
+            loseConsent(pair, in: generation)
+            return true
+        }
+        guard now >= consent.nextCheck else { return false }
+        if consent.isAwaiting { consent.missedCount += 1 }
+        consent.isAwaiting = true
+        consent.nextCheck = now + configuration.consentProbeInterval
+        pair.consent = consent
+        let id = STUNTransactionID(random: random)
+        generation.remember(
+            ICEOutstandingCheck(
+                pair: pair,
+                purpose: .consent,
+                role: currentRole,
+                sentAt: now,
+                expiry: now + configuration.consentTimeout
+            ),
+            id: id,
+            at: now
+        )
+        pair.counters.requestsSent += 1
+        pair.counters.consentRequestsSent += 1
+        transmit(bindingRequest(id, base: pair.base, remote: remote, nominates: false), along: pair.path)
+        return false
+    }
+
+    private func loseConsent(_ pair: ICECandidatePair, in generation: ICEGeneration) {
+        let wasNominated = pair.isNominated
+        pair.state = .failed
+        pair.nomination = .none
+        generation.selected = nil
+        emit(.consentLost)
+        if generation !== current {
+            previous = nil
+            if state == .connected || state == .completed { setState(.checking) }
+        } else if wasNominated {
+            // The other pairs' checks ended with the nomination: only a restart helps.
+            end(in: .failed)
+        }
+    }
+
+    private func randomConsentInterval() -> Duration {
+        // 53 random bits over 0.8 ... 1.2.
+        let factor = 0.8 + 0.4 * Double(random.next() >> 11) / Double(1 << 53)
+        return configuration.consentInterval * factor
+    }
+}

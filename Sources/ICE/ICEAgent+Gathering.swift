@@ -1,0 +1,150 @@
+import STUN
+package import SansIO
+
+/// Server-reflexive candidates.
+///
+/// RFC 8445 §5.1.1.2
+extension ICEAgent {
+    /// Asks a STUN server under which address it sees a socket.
+    ///
+    /// A dead server delays only `gatheringComplete`.
+    ///
+    /// Deviates from RFC 8445 §14.2, which paces gathering by Ta: browsers ask at once, too, and the number of
+    /// requests is limited.
+    ///
+    /// - Parameters:
+    ///   - server: its address, resolved.
+    ///   - port: the socket.
+    ///   - base: the socket's own address, of the server's family.
+    ///   - now: the present.
+    package func gatherServerReflexive(
+        from server: TransportAddress,
+        port: PortID,
+        base: TransportAddress,
+        at now: Instant
+    ) {
+        guard isAlive, server.ip.isIPv4 == base.ip.isIPv4, server.port != 0, current.gathering != .complete,
+            !current.gatherings.contains(where: { $0.server == server && $0.port == port })
+        else { return }
+        guard current.gatherings.count < ICELimits.gatherings else {
+            counters.dropped.limitedGathering += 1
+            return
+        }
+        let id = STUNTransactionID(random: random)
+        let message = STUNMessageWriter(.request, .binding, id).finish()
+        let transaction = STUNTransaction(
+            id: id,
+            message: message,
+            initialInterval: configuration.initialRetransmission * 2,
+            maximumInterval: configuration.maximumRetransmission,
+            timeout: configuration.gatheringTimeout,
+            at: now
+        )
+        let host = current.base(on: port)?.candidate.priority ?? 0
+        current.gatherings.append(
+            ICEGathering(
+                server: server,
+                port: port,
+                base: base,
+                preference: UInt16(truncatingIfNeeded: host >> 8),
+                state: .asking(transaction)
+            )
+        )
+        transmit(message, along: TransmitPath(port: port, remote: server))
+        settle(at: now)
+    }
+
+    /// - Returns: whether the response belongs to gathering.
+    func receiveGatheringResponse(
+        _ message: STUNMessage,
+        _ bytes: RawSpan,
+        from: TransportAddress,
+        on port: PortID,
+        at now: Instant
+    ) -> Bool {
+        for index in current.gatherings.indices {
+            let gathering = current.gatherings[index]
+            guard gathering.port == port, gathering.server.isSameEndpoint(as: from) else { continue }
+            switch gathering.state {
+            case .asking(let transaction) where transaction.id == message.transactionID:
+                if message.messageClass == .success,
+                    let mapped = message.xorAddress(.xorMappedAddress, in: bytes)
+                        ?? message.address(.mappedAddress, in: bytes)
+                {
+                    current.gatherings[index].state = .keepingAlive(
+                        nextRequest: now + configuration.reflexiveKeepalive,
+                        id: transaction.id
+                    )
+                    addServerReflexive(mapped, gathering)
+                } else {
+                    current.gatherings[index].state = .over
+                }
+                return true
+            case .keepingAlive(_, message.transactionID):
+                return true
+            default: continue
+            }
+        }
+        return false
+    }
+
+    private func addServerReflexive(_ mapped: TransportAddress, _ gathering: ICEGathering) {
+        // RFC 8445 §5.1.3: a candidate with the same address and base as another one is redundant.
+        let isRedundant = current.localCandidates.contains {
+            $0.port == gathering.port && $0.candidate.address.isSameEndpoint(as: mapped)
+        }
+        guard !isRedundant, mapped.port != 0, !mapped.ip.isUnspecified else { return }
+        guard current.localCandidates.count < ICELimits.localCandidates else {
+            counters.dropped.limitedGathering += 1
+            return
+        }
+        let candidate = ICECandidate(
+            foundation: foundation(.srflx, base: gathering.base.ip, server: gathering.server.ip),
+            priority: ICEPriority.candidate(.srflx, localPreference: gathering.preference),
+            address: mapped,
+            kind: .srflx,
+            relatedAddress: gathering.base,
+            usernameFragment: current.local.usernameFragment
+        )
+        current.localCandidates.append(
+            ICELocalCandidate(candidate: candidate, port: gathering.port, base: gathering.base)
+        )
+        emit(.localCandidate(candidate))
+    }
+
+    /// Retransmits, gives up, keeps bindings open.
+    func continueGathering(at now: Instant) {
+        for index in current.gatherings.indices {
+            let path = TransmitPath(port: current.gatherings[index].port, remote: current.gatherings[index].server)
+            switch current.gatherings[index].state {
+            case .asking(var transaction):
+                switch transaction.handleTimeout(at: now) {
+                case .none: break
+                case .retransmit:
+                    current.gatherings[index].state = .asking(transaction)
+                    transmit(transaction.message, along: path)
+                case .giveUp: current.gatherings[index].state = .over
+                }
+            case .keepingAlive(let next, _) where current.isConcluded || next <= now:
+                guard !current.isConcluded else {
+                    current.gatherings[index].state = .over
+                    continue
+                }
+                let id = STUNTransactionID(random: random)
+                transmit(STUNMessageWriter(.request, .binding, id).finish(), along: path)
+                current.gatherings[index].state = .keepingAlive(
+                    nextRequest: now + configuration.reflexiveKeepalive,
+                    id: id
+                )
+            case .keepingAlive, .over: break
+            }
+        }
+    }
+
+    /// Tells the end of gathering once.
+    func updateGathering() {
+        guard current.gathering == .closing, !current.gatherings.contains(where: \.isAsking) else { return }
+        current.gathering = .complete
+        emit(.gatheringComplete)
+    }
+}

@@ -1,0 +1,21 @@
+package import SansIO
+
+/// Something the owner of an agent should know.
+package enum ICEEvent: Hashable, Sendable {
+    /// A candidate to signal to the peer.
+    case localCandidate(ICECandidate)
+    /// No more candidates of this generation will come: signal end-of-candidates.
+    case gatheringComplete
+    case stateChanged(ICEState)
+    /// Where to send from now on. Before nomination it is the best valid pair so far.
+    case selectedPathChanged(TransmitPath, local: ICECandidate, remote: ICECandidate)
+    /// The peer no longer answers on the selected path: nothing may be sent on it (RFC 7675 §5.1).
+    case consentLost
+}
+
+/// The states of W3C's `RTCIceConnectionState`.
+///
+/// webrtc-pc §5.6.3
+package enum ICEState: String, Hashable, Sendable {
+    case new, checking, connected, completed, disconnected, failed, closed
+}

@@ -1,0 +1,176 @@
+import STUN
+import SansIO
+
+/// What an ICE restart replaces: credentials, candidates, checklist, selection.
+///
+/// RFC 8445 §9
+final class ICEGeneration {
+    let local: ICECredentials
+    let localKey: STUNKey
+    private(set) var remote: ICERemoteCredentials?
+    var localCandidates: [ICELocalCandidate] = []
+    var remoteCandidates: [ICECandidate] = []
+    /// Best first.
+    private(set) var pairs: [ICECandidatePair] = []
+    /// Checks that go out ahead of the ordinary ones, first in, first out.
+    var triggered: [ICECandidatePair] = []
+    var earlyChecks: [ICEEarlyCheck] = []
+    private var outstanding: [STUNTransactionID: ICEOutstandingCheck] = [:]
+    var gatherings: [ICEGathering] = []
+    var gathering = ICEGatheringState.open
+    var hasRemoteEndOfCandidates = false
+    /// The best valid pair, or the nominated one.
+    var selected: ICECandidatePair?
+    /// When credentials of both sides were known: checks could start, and the patience began.
+    private(set) var checksStartedAt: Instant?
+    /// When the first pair became valid; the nomination's grace begins.
+    var firstValidAt: Instant?
+
+    init(local: ICECredentials) {
+        self.local = local
+        localKey = STUNKey(password: local.password)
+    }
+
+    func setRemote(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
+        remote = ICERemoteCredentials(
+            credentials: credentials,
+            isLite: isLite,
+            key: STUNKey(password: credentials.password),
+            username: credentials.usernameFragment + ":" + local.usernameFragment
+        )
+        checksStartedAt = now
+    }
+
+    var isConcluded: Bool { pairs.contains { $0.isNominated } }
+
+    /// Everything that can be known of candidates is known.
+    var hasAllCandidates: Bool { hasRemoteEndOfCandidates && gathering == .complete }
+
+    // MARK: Pairs
+
+    func base(on port: PortID) -> ICELocalCandidate? {
+        localCandidates.first { $0.port == port && $0.candidate.kind == .host }
+    }
+
+    func pair(on port: PortID, to remote: TransportAddress) -> ICECandidatePair? {
+        pairs.first { $0.path.port == port && $0.path.remote.isSameEndpoint(as: remote) }
+    }
+
+    /// Adds a pair in its place.
+    ///
+    /// In a full list the worst pair that never succeeded makes room.
+    /// - Returns: false if there was no room.
+    func insert(_ pair: ICECandidatePair) -> Bool {
+        if pairs.count >= ICELimits.pairs {
+            guard let worst = pairs.lastIndex(where: { $0.isReplaceable && $0.priority < pair.priority }) else {
+                return false
+            }
+            forget(pairs.remove(at: worst))
+        }
+        pairs.insert(pair, at: pairs.firstIndex { $0.priority < pair.priority } ?? pairs.count)
+        return true
+    }
+
+    func sortPairs(role: ICERole) {
+        for pair in pairs { pair.setPriority(role: role) }
+        // Stable, so equal pairs do not change places.
+        pairs = pairs.enumerated()
+            .sorted {
+                $0.element.priority != $1.element.priority
+                    ? $0.element.priority > $1.element.priority : $0.offset < $1.offset
+            }
+            .map(\.element)
+    }
+
+    /// Drops candidates and pairs of the peer but keeps the selected pair of ours.
+    func removeRemote() {
+        remoteCandidates = []
+        pairs = []
+        triggered = []
+        outstanding = [:]
+        selected = nil
+        firstValidAt = nil
+        hasRemoteEndOfCandidates = false
+    }
+
+    /// Stops all checks that were not answered yet.
+    ///
+    /// RFC 8445 §8.1.2: waiting pairs are dropped, checks under way are not sent again.
+    func conclude() {
+        for pair in pairs where pair.isPending && pair.nomination == .none { pair.state = .frozen }
+        triggered.removeAll { pair in
+            guard case .frozen = pair.state else { return false }
+            pair.isTriggered = false
+            return true
+        }
+    }
+
+    private func forget(_ pair: ICECandidatePair) {
+        triggered.removeAll { $0 === pair }
+        outstanding = outstanding.filter { $0.value.pair !== pair }
+    }
+
+    // MARK: Requests under way
+
+    /// Pairs on which checks wait or are under way, for the retransmission time.
+    var pendingCount: Int { pairs.reduce(into: 0) { $0 += $1.isPending ? 1 : 0 } }
+
+    func remember(_ check: ICEOutstandingCheck, id: STUNTransactionID, at now: Instant) {
+        if outstanding.count >= ICELimits.outstandingRequests {
+            outstanding = outstanding.filter { $0.value.expiry > now }
+            if outstanding.count >= ICELimits.outstandingRequests,
+                let oldest = outstanding.min(by: { $0.value.sentAt < $1.value.sentAt })
+            {
+                outstanding[oldest.key] = nil
+            }
+        }
+        outstanding[id] = check
+    }
+
+    func outstandingCheck(_ id: STUNTransactionID, at now: Instant) -> ICEOutstandingCheck? {
+        guard let check = outstanding[id], check.expiry > now else { return nil }
+        return check
+    }
+
+    func removeOutstanding(_ id: STUNTransactionID) { outstanding[id] = nil }
+}
+
+/// The peer's credentials, with what is derived from them.
+struct ICERemoteCredentials {
+    let credentials: ICECredentials
+    let isLite: Bool
+    let key: STUNKey
+    /// Of our requests: "peer's fragment:ours" (RFC 8445 §7.2.2).
+    let username: String
+}
+
+/// A request whose answer is awaited, also after its retransmissions were given up.
+struct ICEOutstandingCheck {
+    enum Purpose { case check, nomination, consent }
+    let pair: ICECandidatePair
+    let purpose: Purpose
+    let role: ICERole
+    let sentAt: Instant
+    let expiry: Instant
+}
+
+/// A check of the peer that came before its credentials, or before our socket was made known.
+///
+/// It was answered at once; what follows from it is done later. RFC 8445 §7.3
+struct ICEEarlyCheck {
+    let port: PortID
+    let from: TransportAddress
+    let priority: UInt32
+    let usesCandidate: Bool
+    let remoteFragment: String
+}
+
+extension ICECandidatePair {
+    /// May make room for another.
+    fileprivate var isReplaceable: Bool {
+        switch state {
+        case .frozen, .waiting, .failed: nomination == .none && !isTriggered
+        case .inProgress, .succeeded: false
+        }
+    }
+}

@@ -1,0 +1,302 @@
+import ICE
+import STUN
+import SansIO
+import Testing
+
+/// Agents, STUN servers and NATs joined by delay and loss, in virtual time from a seed.
+final class ICEVirtualNetwork {
+    private struct Datagram {
+        var arrival: Instant
+        var order: Int
+        var source: TransportAddress
+        var destination: TransportAddress
+        var bytes: [UInt8]
+    }
+    private struct Action {
+        var instant: Instant
+        var order: Int
+        var body: () -> Void
+    }
+
+    private(set) var now = Instant(nanoseconds: 1_000_000_000_000)
+    let start = Instant(nanoseconds: 1_000_000_000_000)
+    let random: RandomSource
+    /// One way.
+    var delay = Duration.milliseconds(10)
+    /// Share of datagrams that vanish.
+    var loss = 0.0
+    /// Returns false for datagrams that vanish, besides the random ones.
+    var passes: (_ source: TransportAddress, _ destination: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in
+        true
+    }
+    /// Time that trickled candidates take; nil does not signal them at all.
+    var signallingDelay: Duration? = .milliseconds(1)
+    /// Addresses of STUN servers that answer.
+    var servers: Set<TransportAddress> = []
+    private(set) var peers: [ICETestPeer] = []
+    private(set) var transmittedCount = 0
+    private var datagrams: [Datagram] = []
+    private var actions: [Action] = []
+    private var order = 0
+
+    init(seed: UInt64 = 1) { random = RandomSource(seed: seed) }
+
+    func addPeer(
+        _ role: ICERole,
+        _ hosts: [String],
+        nat: ICETestNAT? = nil,
+        configuration: ICEConfiguration = .init()
+    ) -> ICETestPeer {
+        let peer = ICETestPeer(
+            role: role,
+            hosts: hosts,
+            index: peers.count,
+            nat: nat,
+            configuration: configuration,
+            network: self
+        )
+        peers.append(peer)
+        return peer
+    }
+
+    var elapsed: Duration { now - start }
+
+    func after(_ delay: Duration, _ body: @escaping () -> Void) {
+        order += 1
+        actions.append(Action(instant: now + delay, order: order, body: body))
+    }
+
+    /// Runs until the condition holds.
+    /// - Returns: the time since the start at which it did, or nil if it never did within `limit`.
+    @discardableResult
+    func run(_ limit: Duration, until condition: () -> Bool = { false }) -> Duration? {
+        let end = now + limit
+        drain()
+        var stepCount = 0
+        while !condition() {
+            stepCount += 1
+            if stepCount > 200_000 {
+                Issue.record("the network does not come to rest")
+                return nil
+            }
+            let candidates =
+                datagrams.map(\.arrival) + actions.map(\.instant) + peers.compactMap { $0.agent.nextDeadline?.instant }
+            guard let next = candidates.min(), next <= end else {
+                now = end
+                return nil
+            }
+            now = max(now, next)
+            step()
+            drain()
+        }
+        return elapsed
+    }
+
+    private func step() {
+        let due = datagrams.filter { $0.arrival <= now }.sorted { ($0.arrival, $0.order) < ($1.arrival, $1.order) }
+        datagrams.removeAll { $0.arrival <= now }
+        for datagram in due { deliver(datagram) }
+        let dueActions = actions.filter { $0.instant <= now }.sorted { ($0.instant, $0.order) < ($1.instant, $1.order) }
+        actions.removeAll { $0.instant <= now }
+        for action in dueActions { action.body() }
+        for peer in peers where peer.agent.nextDeadline.map({ $0.instant <= now }) ?? false {
+            peer.agent.handleTimeout(at: now)
+        }
+    }
+
+    private func drain() {
+        for peer in peers {
+            peer.transmits.drain { path, bytes in
+                guard var source = peer.sockets[path.port] else {
+                    Issue.record("a datagram leaves from no socket")
+                    return
+                }
+                if let nat = peer.nat, !nat.isInside(path.remote.ip) {
+                    source = nat.translate(source, to: path.remote)
+                }
+                send(Array(bytes), from: source, to: path.remote)
+            }
+            while let event = peer.agent.nextEvent() { peer.handle(event) }
+            if let deadline = peer.agent.nextDeadline, deadline.instant <= now {
+                Issue.record("deadline \(deadline.reason) is not in the future")
+            }
+        }
+    }
+
+    func send(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
+        transmittedCount += 1
+        guard passes(source, destination, bytes), Double(random.next() >> 11) / Double(1 << 53) >= loss else { return }
+        order += 1
+        datagrams.append(
+            Datagram(arrival: now + delay, order: order, source: source, destination: destination, bytes: bytes)
+        )
+    }
+
+    private func deliver(_ datagram: Datagram) {
+        var destination = datagram.destination
+        if servers.contains(destination) {
+            guard let request = try? STUNReading(datagram.bytes), request.message.messageClass == .request else {
+                return
+            }
+            var response = STUNMessageWriter(.success, .binding, request.message.transactionID)
+            response.add(.xorMappedAddress, xor: datagram.source)
+            send(response.finish(), from: destination, to: datagram.source)
+            return
+        }
+        for peer in peers {
+            if let nat = peer.nat, nat.publicIP == destination.ip {
+                guard let inner = nat.accept(from: datagram.source, to: destination) else { return }
+                destination = inner
+            } else if peer.nat != nil, !(peer.nat?.isInside(datagram.source.ip) ?? true) {
+                continue
+            }
+            guard let port = peer.sockets.first(where: { $0.value == destination })?.key else { continue }
+            peer.agent.receive(datagram.bytes.span.bytes, from: datagram.source, on: port, at: now)
+            return
+        }
+    }
+}
+
+/// A NAT with port-restricted filtering; mapping independent of the destination, or not ("symmetric").
+final class ICETestNAT {
+    let publicIP: IPAddress
+    let isSymmetric: Bool
+    private var mappings: [[TransportAddress]: UInt16] = [:]
+    private var inner: [UInt16: TransportAddress] = [:]
+    private var permissions: Set<[TransportAddress]> = []
+    private var nextPort: UInt16 = 40_000
+
+    init(_ publicIP: String, isSymmetric: Bool = false) {
+        self.publicIP = IPAddress(publicIP) ?? .anyIPv4
+        self.isSymmetric = isSymmetric
+    }
+
+    /// 10.0.0.0/8 is behind every NAT, each its own.
+    func isInside(_ ip: IPAddress) -> Bool { ip.isIPv4 && ip.low >> 24 == 10 }
+
+    func translate(_ source: TransportAddress, to destination: TransportAddress) -> TransportAddress {
+        let key = isSymmetric ? [source, destination] : [source]
+        let port = mappings[key] ?? nextPort
+        if mappings[key] == nil { nextPort += 1 }
+        mappings[key] = port
+        inner[port] = source
+        let outer = TransportAddress(publicIP, port: port)
+        permissions.insert([outer, destination])
+        return outer
+    }
+
+    func accept(from source: TransportAddress, to outer: TransportAddress) -> TransportAddress? {
+        permissions.contains([outer, source]) ? inner[outer.port] : nil
+    }
+}
+
+/// One agent with its sockets, and what it told.
+final class ICETestPeer {
+    let transmits = TransmitQueue(initialCapacity: 4096)
+    let agent: ICEAgent
+    let sockets: [PortID: TransportAddress]
+    let nat: ICETestNAT?
+    private(set) var events: [ICEEvent] = []
+    private(set) var stateTimes: [(state: ICEState, elapsed: Duration)] = []
+    private(set) var candidates: [ICECandidate] = []
+    private(set) var isGatheringComplete = false
+    /// Gets trickled candidates.
+    weak var other: ICETestPeer?
+    private unowned let network: ICEVirtualNetwork
+
+    init(
+        role: ICERole,
+        hosts: [String],
+        index: Int,
+        nat: ICETestNAT?,
+        configuration: ICEConfiguration,
+        network: ICEVirtualNetwork
+    ) {
+        self.nat = nat
+        self.network = network
+        var sockets: [PortID: TransportAddress] = [:]
+        for (offset, host) in hosts.enumerated() {
+            sockets[PortID(rawValue: offset)] = TransportAddress(host, port: UInt16(5000 + 100 * index + offset))
+        }
+        self.sockets = sockets
+        agent = ICEAgent(configuration: configuration, role: role, transmits: transmits, random: network.random)
+    }
+
+    var states: [ICEState] { stateTimes.map(\.state) }
+    var ports: [PortID] { sockets.keys.sorted { $0.rawValue < $1.rawValue } }
+
+    /// Adds all sockets, asks the servers, and says that this is all.
+    func gather(from servers: [TransportAddress] = []) {
+        for port in ports {
+            guard let address = sockets[port] else { continue }
+            agent.addLocalHost(address, port: port, preference: UInt16(65_535 - port.rawValue), at: network.now)
+        }
+        for server in servers {
+            for port in ports {
+                guard let address = sockets[port] else { continue }
+                agent.gatherServerReflexive(from: server, port: port, base: address, at: network.now)
+            }
+        }
+        agent.finishAddingLocalAddresses(at: network.now)
+    }
+
+    func handle(_ event: ICEEvent) {
+        events.append(event)
+        switch event {
+        case .stateChanged(let state): stateTimes.append((state, network.elapsed))
+        case .localCandidate(let candidate):
+            candidates.append(candidate)
+            signal { other, now in other.agent.addRemoteCandidate(candidate, at: now) }
+        case .gatheringComplete:
+            isGatheringComplete = true
+            signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
+        case .selectedPathChanged, .consentLost: break
+        }
+    }
+
+    private func signal(_ body: @escaping (ICETestPeer, Instant) -> Void) {
+        guard let delay = network.signallingDelay, let other else { return }
+        network.after(delay) { [network] in body(other, network.now) }
+    }
+
+    func setRemoteCredentials(of peer: ICETestPeer) {
+        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: false, at: network.now)
+    }
+
+    /// The statistics of the selected pair.
+    var selected: ICEPairStatistics? { agent.statistics.pairs.first { $0.isSelected } }
+}
+
+/// Two peers with the first as controlling offerer.
+struct ICETestCall {
+    let network: ICEVirtualNetwork
+    let offerer: ICETestPeer
+    let answerer: ICETestPeer
+
+    init(
+        _ network: ICEVirtualNetwork,
+        _ first: [String],
+        _ second: [String],
+        nats: (ICETestNAT?, ICETestNAT?) = (nil, nil),
+        roles: (ICERole, ICERole) = (.controlling, .controlled),
+        configuration: ICEConfiguration = .init()
+    ) {
+        self.network = network
+        offerer = network.addPeer(roles.0, first, nat: nats.0, configuration: configuration)
+        answerer = network.addPeer(roles.1, second, nat: nats.1, configuration: configuration)
+        offerer.other = answerer
+        answerer.other = offerer
+    }
+
+    /// Offer and answer: the answerer gets the offer at once, the offerer gets the answer after `answerDelay`.
+    func signal(answerDelay: Duration = .milliseconds(1), servers: [TransportAddress] = []) {
+        offerer.gather(from: servers)
+        answerer.setRemoteCredentials(of: offerer)
+        answerer.gather(from: servers)
+        network.after(answerDelay) { [offerer, answerer] in offerer.setRemoteCredentials(of: answerer) }
+    }
+
+    var isConnected: Bool { offerer.agent.isWritable && answerer.agent.isWritable }
+    var isNominated: Bool { (offerer.selected?.isNominated ?? false) && (answerer.selected?.isNominated ?? false) }
+    var isCompleted: Bool { offerer.agent.state == .completed && answerer.agent.state == .completed }
+}
