@@ -10,8 +10,14 @@ final class ScheduledThread: Sendable {
     private let isStopped = Atomic<Bool>(false)
 
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
-    /// `stop()` is called. A tick that is more than a second late skips what was missed.
-    init(name: String, intervalNanoseconds: Int64, tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool) {
+    /// `stop()` is called.
+    ///
+    /// A tick that is more than a second late skips what was missed.
+    init(
+        name: String,
+        intervalNanoseconds: Int64,
+        tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool
+    ) {
         ThreadStart.run(name: name) { [self] in
             var start = Self.now()
             var index = 0
@@ -52,17 +58,26 @@ enum ThreadStart {
     }
 
     /// Runs `body` on a new, detached thread.
-    static func run(name: String, _ body: @escaping @Sendable () -> Void) {
+    ///
+    /// - Returns: false if the system has no thread left; `body` is not called then.
+    @discardableResult
+    static func run(name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(Box(name: String(name.prefix(15)), body: body)).toOpaque()
-        let status = unsafe pthread_create(&thread, nil, { argument in
-            guard let argument = unsafe argument else { return nil }
-            // Passed as retained below, taken over here once.
-            let box = unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
-            unsafe clinux_set_thread_name(box.name)
-            box.body()
-            return nil
-        }, context)
+        let status = unsafe pthread_create(
+            &thread,
+            nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                // Passed as retained below, taken over here once.
+                let box = unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
+                unsafe clinux_set_thread_name(box.name)
+                box.body()
+                return nil
+            },
+            context
+        )
         if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<Box>.fromOpaque(context).release() }
+        return status == 0
     }
 }
