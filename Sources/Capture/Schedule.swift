@@ -5,6 +5,33 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
+/// Absolute times at equal distances, so that lateness of one does not delay the next.
+struct Schedule {
+    /// Number of the next tick, from 0.
+    private(set) var index = 0
+    private var start: Int64
+    private let interval: Int64
+
+    /// A tick that is later than this, in nanoseconds, moves all that follow: what was missed is not made up for.
+    static let patience: Int64 = 1_000_000_000
+
+    init(startNanoseconds: Int64, intervalNanoseconds: Int64) {
+        start = startNanoseconds
+        interval = max(1, intervalNanoseconds)
+    }
+
+    /// When the next tick is due, in the past if it is late.
+    mutating func next(nowNanoseconds now: Int64) -> Int64 {
+        var due = start + Int64(index) * interval
+        if now - due > Self.patience {
+            start += now - due
+            due = now
+        }
+        index += 1
+        return due
+    }
+}
+
 /// A thread that calls its owner at absolute times, so that a source neither drifts nor bunches.
 final class ScheduledThread: Sendable {
     private let isStopped = Atomic<Bool>(false)
@@ -19,15 +46,11 @@ final class ScheduledThread: Sendable {
         tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool
     ) {
         ThreadStart.run(name: name) { [self] in
-            var start = Self.now()
-            var index = 0
+            var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
             while !isStopped.load(ordering: .relaxed) {
-                let due = start + Int64(index) * intervalNanoseconds
-                let now = Self.now()
-                if now - due > 1_000_000_000 { start += now - due }
-                Self.sleep(until: due)
+                let index = schedule.index
+                Self.sleep(until: schedule.next(nowNanoseconds: Self.now()))
                 if isStopped.load(ordering: .relaxed) || !tick(index, Self.now()) { return }
-                index += 1
             }
         }
     }
