@@ -1,11 +1,18 @@
 #ifndef CV4L2_SHIM_H
 #define CV4L2_SHIM_H
+#include <errno.h>
 #include <linux/videodev2.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-/* ioctl is variadic. */
-static inline int cv4l2_ioctl(int descriptor, unsigned long request, void *argument) { return ioctl(descriptor, request, argument); }
+/* ioctl is variadic. Returns 0 or a positive errno; a signal does not end it. */
+static inline int cv4l2_ioctl(int descriptor, unsigned long request, void *argument) {
+    int status;
+    do {
+        status = ioctl(descriptor, request, argument);
+    } while (status < 0 && errno == EINTR);
+    return status < 0 ? errno : 0;
+}
 
 /* _IOWR() and v4l2_fourcc() are function-like macros: such constants are not imported. */
 static const unsigned long cv4l2_VIDIOC_QUERYCAP = VIDIOC_QUERYCAP;
@@ -25,4 +32,8 @@ static const unsigned int cv4l2_V4L2_PIX_FMT_YUYV = V4L2_PIX_FMT_YUYV;
 static const unsigned int cv4l2_V4L2_PIX_FMT_YUV420 = V4L2_PIX_FMT_YUV420;
 static const unsigned int cv4l2_V4L2_PIX_FMT_NV12 = V4L2_PIX_FMT_NV12;
 static const unsigned int cv4l2_V4L2_PIX_FMT_MJPEG = V4L2_PIX_FMT_MJPEG;
+static const unsigned int cv4l2_V4L2_PIX_FMT_UYVY = V4L2_PIX_FMT_UYVY;
+static const unsigned int cv4l2_V4L2_PIX_FMT_NV21 = V4L2_PIX_FMT_NV21;
+static const unsigned int cv4l2_V4L2_PIX_FMT_YVU420 = V4L2_PIX_FMT_YVU420;
+static const unsigned int cv4l2_V4L2_PIX_FMT_JPEG = V4L2_PIX_FMT_JPEG;
 #endif

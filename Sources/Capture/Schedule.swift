@@ -5,23 +5,52 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
+/// Absolute times at equal distances, so that lateness of one does not delay the next.
+struct Schedule {
+    /// Number of the next tick, from 0.
+    private(set) var index = 0
+    private var start: Int64
+    private let interval: Int64
+
+    /// A tick that is later than this, in nanoseconds, moves all that follow: what was missed is not made up for.
+    static let patience: Int64 = 1_000_000_000
+
+    init(startNanoseconds: Int64, intervalNanoseconds: Int64) {
+        start = startNanoseconds
+        interval = max(1, intervalNanoseconds)
+    }
+
+    /// When the next tick is due, in the past if it is late.
+    mutating func next(nowNanoseconds now: Int64) -> Int64 {
+        var due = start + Int64(index) * interval
+        if now - due > Self.patience {
+            start += now - due
+            due = now
+        }
+        index += 1
+        return due
+    }
+}
+
 /// A thread that calls its owner at absolute times, so that a source neither drifts nor bunches.
 final class ScheduledThread: Sendable {
     private let isStopped = Atomic<Bool>(false)
 
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
-    /// `stop()` is called. A tick that is more than a second late skips what was missed.
-    init(name: String, intervalNanoseconds: Int64, tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool) {
+    /// `stop()` is called.
+    ///
+    /// A tick that is more than a second late skips what was missed.
+    init(
+        name: String,
+        intervalNanoseconds: Int64,
+        tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool
+    ) {
         ThreadStart.run(name: name) { [self] in
-            var start = Self.now()
-            var index = 0
+            var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
             while !isStopped.load(ordering: .relaxed) {
-                let due = start + Int64(index) * intervalNanoseconds
-                let now = Self.now()
-                if now - due > 1_000_000_000 { start += now - due }
-                Self.sleep(until: due)
+                let index = schedule.index
+                Self.sleep(until: schedule.next(nowNanoseconds: Self.now()))
                 if isStopped.load(ordering: .relaxed) || !tick(index, Self.now()) { return }
-                index += 1
             }
         }
     }
@@ -52,17 +81,26 @@ enum ThreadStart {
     }
 
     /// Runs `body` on a new, detached thread.
-    static func run(name: String, _ body: @escaping @Sendable () -> Void) {
+    ///
+    /// - Returns: false if the system has no thread left; `body` is not called then.
+    @discardableResult
+    static func run(name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(Box(name: String(name.prefix(15)), body: body)).toOpaque()
-        let status = unsafe pthread_create(&thread, nil, { argument in
-            guard let argument = unsafe argument else { return nil }
-            // Passed as retained below, taken over here once.
-            let box = unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
-            unsafe clinux_set_thread_name(box.name)
-            box.body()
-            return nil
-        }, context)
+        let status = unsafe pthread_create(
+            &thread,
+            nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                // Passed as retained below, taken over here once.
+                let box = unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
+                unsafe clinux_set_thread_name(box.name)
+                box.body()
+                return nil
+            },
+            context
+        )
         if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<Box>.fromOpaque(context).release() }
+        return status == 0
     }
 }

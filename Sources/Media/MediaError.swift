@@ -4,8 +4,14 @@ public struct MediaError: Error, Hashable, Sendable, CustomStringConvertible {
     public enum Kind: String, Hashable, Sendable {
         /// The device, file or codec is not there.
         case notFound
-        /// It is there and cannot be used, as a camera that another program holds.
+        /// It is there and cannot be used.
         case notUsable
+        /// Another program holds it.
+        case busy
+        /// This user may not use it.
+        case notPermitted
+        /// It was there and was taken away, as a camera that is unplugged.
+        case unplugged
         /// The content is not of the expected form.
         case malformed
         /// An argument is out of range.
@@ -28,6 +34,6 @@ public struct MediaError: Error, Hashable, Sendable, CustomStringConvertible {
         self.message = message
     }
 
-    /// `/dev/video0: …`
+    /// Subject and message, as `/dev/video0: …`.
     public var description: String { "\(subject): \(message)" }
 }

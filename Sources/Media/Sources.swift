@@ -33,3 +33,9 @@ public protocol AudioSink: AnyObject, Sendable {
     /// Takes a block; returns at once. Called on the thread that made it.
     func take(_ frame: AudioFrame)
 }
+
+/// A source or sink that can end by itself, as a camera that is unplugged.
+public protocol FailingDevice: AnyObject, Sendable {
+    /// Calls `handler` with the reason each time the device ends by itself, on the device's thread. It has stopped then.
+    func addFailureHandler(_ handler: @escaping @Sendable (MediaError) -> Void)
+}

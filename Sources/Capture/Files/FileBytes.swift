@@ -23,11 +23,23 @@ internal import Media
     deinit { unsafe fclose(file) }
 
     /// Up to `count` bytes; fewer at the end.
+    ///
+    /// A length that a file only claims to have costs no memory: it is read in pieces.
     func read(_ count: Int) -> [UInt8] {
-        unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-            initialized = unsafe fread(buffer.baseAddress, 1, count, file)
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            let wanted = min(count - bytes.count, Self.pieceLength)
+            let piece = unsafe [UInt8](unsafeUninitializedCapacity: wanted) { buffer, initialized in
+                initialized = unsafe fread(buffer.baseAddress, 1, wanted, file)
+            }
+            if piece.count == count { return piece }
+            bytes += piece
+            if piece.count < wanted { break }
         }
+        return bytes
     }
+
+    private static let pieceLength = 1 << 20
 
     /// Exactly `count` bytes, or nil at the end.
     func readExactly(_ count: Int) -> [UInt8]? {

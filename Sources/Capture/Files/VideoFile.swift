@@ -59,7 +59,8 @@ public final class VideoFile: VideoSource {
         }
     }
 
-    private final class Reader {
+    /// Reads one picture after another.
+    final class Reader {
         let intervalNanoseconds: Int64
         private let file: FileBytes
         private let width: Int
@@ -72,7 +73,9 @@ public final class VideoFile: VideoSource {
             let magic = file.read(10)
             file.seek(to: 0)
             if magic.starts(with: Array("YUV4MPEG2 ".utf8)) {
-                guard let line = file.readLine(limit: 256) else { throw MediaError(.malformed, path, "the Y4M header has no end") }
+                guard let line = file.readLine(limit: 256) else {
+                    throw MediaError(.malformed, path, "the Y4M header has no end")
+                }
                 var (width, height, rate, base) = (0, 0, 30, 1)
                 for field in String(decoding: line, as: UTF8.self).split(separator: " ").dropFirst() {
                     switch field.first {
@@ -97,10 +100,17 @@ public final class VideoFile: VideoSource {
                 width = header.littleEndian16(at: 12)
                 height = header.littleEndian16(at: 14)
                 // Time stamps are read as a rate only: frames come at the nominal one.
-                intervalNanoseconds = Self.interval(rate: header.littleEndian32(at: 16) >= 1_000 ? 30 : header.littleEndian32(at: 16), base: 1)
+                intervalNanoseconds = Self.interval(
+                    rate: header.littleEndian32(at: 16) >= 1_000 ? 30 : header.littleEndian32(at: 16),
+                    base: 1
+                )
                 decoder = try VP8Decoder()
             } else {
-                throw MediaError(.malformed, path, "is neither Y4M nor IVF: convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m")
+                throw MediaError(
+                    .malformed,
+                    path,
+                    "is neither Y4M nor IVF: convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m"
+                )
             }
             guard (1...dimensionLimit).contains(width), (1...dimensionLimit).contains(height) else {
                 throw MediaError(.malformed, path, "pictures of \(width)x\(height)")
@@ -109,31 +119,40 @@ public final class VideoFile: VideoSource {
         }
 
         private static func interval(rate: Int, base: Int) -> Int64 {
-            guard rate > 0, base > 0, rate / base <= 240 else { return 33_333_333 }
-            return min(10_000_000_000, Int64(base) * 1_000_000_000 / Int64(rate))
+            guard rate > 0, (1...1_000_000).contains(base), rate / base <= 240 else { return 33_333_333 }
+            return min(10_000_000_000, max(1_000_000, Int64(base) * 1_000_000_000 / Int64(rate)))
         }
 
         /// The next picture, nil at the end.
         func next(timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             if let decoder {
-                guard let head = file.readExactly(12) else { return nil }
-                let count = head.littleEndian32(at: 0)
-                guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else {
-                    throw MediaError(.malformed, file.path, "a frame of \(count) bytes is cut short")
+                while let head = file.readExactly(12) {
+                    let count = head.littleEndian32(at: 0)
+                    guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else {
+                        throw MediaError(.malformed, file.path, "a frame of \(count) bytes is cut short")
+                    }
+                    // Some frames are never shown: others refer to them.
+                    let picture = try decoder.decode(payload, timestampNanoseconds: timestampNanoseconds)
+                    if let picture { return picture }
                 }
-                return try decoder.decode(payload, timestampNanoseconds: timestampNanoseconds)
+                return nil
             }
             guard let line = file.readLine(limit: 256) else { return nil }
-            guard line.starts(with: Array("FRAME".utf8)) else { throw MediaError(.malformed, file.path, "expected FRAME") }
+            guard line.starts(with: Array("FRAME".utf8)) else {
+                throw MediaError(.malformed, file.path, "expected FRAME")
+            }
             let (chromaWidth, chromaHeight) = ((width + 1) / 2, (height + 1) / 2)
             guard let bytes = file.readExactly(width * height + 2 * chromaWidth * chromaHeight) else { return nil }
-            return try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool) { planes throws(MediaError) in
+            return try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool)
+            { planes throws(MediaError) in
                 unsafe bytes.withUnsafeBufferPointer { source in
                     var offset = 0
                     func copy(_ target: UnsafeMutablePointer<UInt8>, stride: Int, width: Int, rows: Int) {
                         for row in 0..<rows {
                             let slice = unsafe UnsafeBufferPointer(rebasing: source[offset..<(offset + width)])
-                            if let base = slice.baseAddress { unsafe (target + row * stride).update(from: base, count: width) }
+                            if let base = slice.baseAddress {
+                                unsafe (target + row * stride).update(from: base, count: width)
+                            }
                             offset += width
                         }
                     }
@@ -169,20 +188,31 @@ public final class AudioFile: AudioSource {
         self.path = path
         self.isLooping = isLooping
         let file = try FileBytes(path, mode: "r")
-        guard let riff = file.readExactly(12), riff.starts(with: Array("RIFF".utf8)), Array(riff[8...]) == Array("WAVE".utf8) else {
-            throw MediaError(.malformed, path, "is not a WAV file: convert it, as with ffmpeg -i \(path) -c:a pcm_s16le out.wav")
+        guard let riff = file.readExactly(12), riff.starts(with: Array("RIFF".utf8)),
+            Array(riff[8...]) == Array("WAVE".utf8)
+        else {
+            throw MediaError(
+                .malformed,
+                path,
+                "is not a WAV file: convert it, as with ffmpeg -i \(path) -c:a pcm_s16le out.wav"
+            )
         }
         var format: (channels: Int, rate: Int)?
         while let head = file.readExactly(8) {
             let count = head.littleEndian32(at: 4)
             switch String(decoding: head[..<4], as: UTF8.self) {
             case "fmt ":
-                guard (16...1_024).contains(count), let body = file.readExactly(count) else { throw MediaError(.malformed, path, "a broken format chunk") }
+                guard (16...1_024).contains(count), let body = file.readExactly(count) else {
+                    throw MediaError(.malformed, path, "a broken format chunk")
+                }
                 let kind = body.littleEndian16(at: 0)
                 format = (body.littleEndian16(at: 2), body.littleEndian32(at: 4))
-                guard kind == 1 || kind == 0xFFFE, body.littleEndian16(at: 14) == 16, let format, (1...2).contains(format.channels),
+                guard kind == 1 || kind == 0xFFFE, body.littleEndian16(at: 14) == 16, let format,
+                    (1...2).contains(format.channels),
                     (8_000...192_000).contains(format.rate)
-                else { throw MediaError(.malformed, path, "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played") }
+                else {
+                    throw MediaError(.malformed, path, "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played")
+                }
             case "data":
                 guard let format else { throw MediaError(.malformed, path, "sound before its format") }
                 let bytes = file.read(min(count, Self.byteLimit))

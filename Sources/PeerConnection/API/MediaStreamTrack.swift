@@ -47,6 +47,7 @@ public final class MediaStreamTrack: Sendable {
         label = source.label
         origin = .video(source)
         state = Mutex(State())
+        endWithDevice(source)
     }
 
     /// A track of sound from a source; the source starts when the track is first used.
@@ -56,6 +57,12 @@ public final class MediaStreamTrack: Sendable {
         label = source.label
         origin = .audio(source)
         state = Mutex(State())
+        endWithDevice(source)
+    }
+
+    /// A device that is taken away ends the track. mediacapture-main §4.3.1
+    private func endWithDevice(_ source: AnyObject) {
+        (source as? any FailingDevice)?.addFailureHandler { [weak self] _ in self?.stop() }
     }
 
     init(remote kind: MediaKind) {

@@ -1,20 +1,71 @@
 import PeerConnection
 
-/// The machine's camera and microphone.
+/// The machine's camera, microphone and loudspeaker, and what to tell the user about them.
 enum CallDevices {
-    /// The camera at `path`, or the first one; nil if there is none.
-    static func camera(_ path: String?, size: PictureSize) throws -> (any VideoSource)? {
-        guard path == nil else {
-            throw MediaError(.notUsable, path ?? "", "cameras are not supported yet: leave --camera out, or use --video-file")
-        }
-        return nil
+    /// What was found: a device, or sentences on why there is none.
+    struct Finding<Device> {
+        var device: Device?
+        /// Why devices that exist cannot be used.
+        var problems: [MediaError] = []
     }
 
-    /// The microphone called `name`, or the default one; nil if there is none.
-    static func microphone(_ name: String?) throws -> (any AudioSource)? {
-        guard name == nil else {
-            throw MediaError(.notUsable, name ?? "", "microphones are not supported yet: leave --microphone out, or use --audio-file")
+    /// The camera at `path`, or the first one that works.
+    ///
+    /// - Throws: `MediaError` if a camera was named and cannot be used.
+    static func camera(_ path: String?, size: PictureSize) throws -> Finding<V4L2Camera> {
+        let wish = CameraWish(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
+        if let path { return Finding(device: try V4L2Camera(path: path, wish: wish)) }
+        let listing = Camera.all(wish: wish)
+        var finding = Finding<V4L2Camera>(problems: listing.problems)
+        for camera in listing.cameras {
+            do {
+                finding.device = try V4L2Camera(path: camera.path, wish: wish)
+                return finding
+            } catch {
+                finding.problems.append(error)
+            }
         }
-        return nil
+        return finding
+    }
+
+    /// The microphone called `name`, or the first one that works.
+    ///
+    /// - Throws: `MediaError` if a microphone was named and cannot be used.
+    static func microphone(_ name: String?) throws -> Finding<ALSAMicrophone> {
+        if let name { return Finding(device: try ALSAMicrophone(name: name)) }
+        return first(.capture) { name throws(MediaError) in try ALSAMicrophone(name: name) }
+    }
+
+    /// The loudspeaker called `name`, or the first one that works.
+    ///
+    /// - Throws: `MediaError` if a loudspeaker was named and cannot be used.
+    static func speaker(_ name: String?) throws -> Finding<ALSASpeaker> {
+        if let name { return Finding(device: try ALSASpeaker(name: name)) }
+        return first(.playback) { name throws(MediaError) in try ALSASpeaker(name: name) }
+    }
+
+    private static func first<Device>(
+        _ direction: SoundDevice.Direction,
+        open: (String) throws(MediaError) -> Device
+    ) -> Finding<Device> {
+        var finding = Finding<Device>()
+        let others = SoundDevice.all(direction).map(\.name).filter { $0 != "default" }
+        for name in ["default"] + others {
+            do throws(MediaError) {
+                finding.device = try open(name)
+                return finding
+            } catch {
+                // A default that leads nowhere is how ALSA says that there is no card.
+                if error.kind == .busy || error.kind == .notPermitted { finding.problems.append(error) }
+            }
+        }
+        return finding
+    }
+
+    /// “No camera was found”, or why those that there are cannot be used.
+    static func sentence(_ noun: String, _ problems: [MediaError]) -> String {
+        problems.isEmpty
+            ? "No \(noun) was found"
+            : "No \(noun) can be used (\(problems.map(\.description).joined(separator: "; ")))"
     }
 }

@@ -5,6 +5,10 @@ import PeerConnection
 struct CallMedia {
     var video: MediaStreamTrack?
     var audio: MediaStreamTrack?
+    /// Plays what comes; nil if there is nothing to play it on.
+    var speaker: ALSASpeaker?
+    /// Devices that may be unplugged, and what to call them then.
+    var devices: [(noun: String, device: any FailingDevice)] = []
     /// Sentences for the user on what was chosen and why.
     var notes: [String] = []
 
@@ -21,11 +25,14 @@ struct CallMediaOptions {
     var microphone: String?
     var sendsVideo: Bool
     var sendsAudio: Bool
+    var speaker: String?
+    var playsSound: Bool
 
     func open() throws -> CallMedia {
         var media = CallMedia()
         if sendsVideo { try openVideo(&media) }
         if sendsAudio { try openAudio(&media) }
+        if playsSound { try openSpeaker(&media) }
         return media
     }
 
@@ -34,14 +41,22 @@ struct CallMediaOptions {
             media.video = MediaStreamTrack(try VideoFile(path: videoFile))
             return
         }
-        if !usesTestPattern, let source = try CallDevices.camera(camera, size: size) {
-            media.notes.append("Camera: \(source.label)")
-            media.video = MediaStreamTrack(source)
-            return
+        if !usesTestPattern {
+            let finding = try CallDevices.camera(camera, size: size)
+            if let source = finding.device {
+                let rate = source.interval.map { " at \(Int($0.framesPerSecond.rounded())) pictures a second" } ?? ""
+                media.notes.append(
+                    "Camera: \(source.label) (\(source.path)), \(source.mode.width)x\(source.mode.height)\(rate)"
+                )
+                media.video = MediaStreamTrack(source)
+                media.devices.append(("camera", source))
+                return
+            }
+            media.notes.append("\(CallDevices.sentence("camera", finding.problems)): a test pattern is sent.")
         }
-        if !usesTestPattern { media.notes.append("No camera was found: a test pattern is sent.") }
         media.video = MediaStreamTrack(
-            try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond))
+            try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
+        )
     }
 
     private func openAudio(_ media: inout CallMedia) throws {
@@ -49,12 +64,29 @@ struct CallMediaOptions {
             media.audio = MediaStreamTrack(try AudioFile(path: audioFile))
             return
         }
-        if !usesTestPattern, let source = try CallDevices.microphone(microphone) {
-            media.notes.append("Microphone: \(source.label)")
-            media.audio = MediaStreamTrack(source)
+        if !usesTestPattern {
+            let finding = try CallDevices.microphone(microphone)
+            if let source = finding.device {
+                media.notes.append("Microphone: \(source.label)")
+                media.audio = MediaStreamTrack(source)
+                media.devices.append(("microphone", source))
+                return
+            }
+            media.notes.append("\(CallDevices.sentence("microphone", finding.problems)): a tone of 440 Hz is sent.")
+        }
+        media.audio = MediaStreamTrack(Tone())
+    }
+
+    private func openSpeaker(_ media: inout CallMedia) throws {
+        let finding = try CallDevices.speaker(speaker)
+        guard let speaker = finding.device else {
+            media.notes.append(
+                "\(CallDevices.sentence("loudspeaker", finding.problems)): what the others say is not played here."
+            )
             return
         }
-        if !usesTestPattern { media.notes.append("No microphone was found: a tone of 440 Hz is sent.") }
-        media.audio = MediaStreamTrack(Tone())
+        media.notes.append("Loudspeaker: \(speaker.name)")
+        media.speaker = speaker
+        media.devices.append(("loudspeaker", speaker))
     }
 }

@@ -65,6 +65,14 @@ actor CallSession {
                 if !Task.isCancelled { feed.yield(.timeOver) }
             },
         ]
+        for (noun, device) in media.devices {
+            device.addFailureHandler { feed.yield(.call(.problem(nil, "the \(noun) has stopped: \($0)"))) }
+        }
+        do {
+            try media.speaker?.start()
+        } catch {
+            output.problem("what the others say is not played: \(error)")
+        }
         var reason = "the signalling connection ended"
         for await happening in happenings {
             if let end = await handle(happening, feed: { feed.yield(.call($0)) }) {
@@ -75,6 +83,7 @@ actor CallSession {
         for task in tasks { task.cancel() }
         await client.leave()
         for id in peers.keys { await close(id) }
+        media.speaker?.stop()
         return reason
     }
 
@@ -98,7 +107,9 @@ actor CallSession {
         case .joined(let place, let isResumed):
             if !isResumed {
                 for id in peers.keys { await close(id) }
-                iceServers += place.iceServers.map { RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential) }
+                iceServers += place.iceServers.map {
+                    RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential)
+                }
                 // The newcomer calls everybody who is there.
                 for peer in place.peers { await open(peer, isInitiator: true, feed: feed) }
             }
@@ -109,7 +120,8 @@ actor CallSession {
             if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
             let peer = peers[id]
             await peer?.receive(message)
-        case .disconnected(let error): output.say("The signalling server does not answer (\(error)); calls go on, trying again.")
+        case .disconnected(let error):
+            output.say("The signalling server does not answer (\(error)); calls go on, trying again.")
         case .error(let error): output.problem(error.message)
         case .closed(let error): return error.map { "signalling failed: \($0.message)" } ?? "left the room"
         }
@@ -123,8 +135,13 @@ actor CallSession {
         let client = client
         do {
             let callPeer = try CallPeer(
-                remote: peer, isInitiator: isInitiator, configuration: configuration, downloads: options.downloadDirectory,
-                signal: { message in client.send(message, to: peer.id) }, report: feed)
+                remote: peer,
+                isInitiator: isInitiator,
+                configuration: configuration,
+                downloads: options.downloadDirectory,
+                signal: { message in client.send(message, to: peer.id) },
+                report: feed
+            )
             peers[peer.id] = callPeer
             if isInitiator { phases[peer.id] = CallPhases(offer: .now) }
             if let directory = options.recordDirectory {
@@ -173,7 +190,8 @@ actor CallSession {
         case .chat(let peer, let text): output.chat(peer, text)
         case .fileReceived(let peer, let file): output.file(peer, file, isReceived: true)
         case .fileSent(let peer, let file): output.file(peer, file, isReceived: false)
-        case .problem(let peer, let message): output.problem(peer.map { "\(CallOutput.name($0)): \(message)" } ?? message)
+        case .problem(let peer, let message):
+            output.problem(peer.map { "\(CallOutput.name($0)): \(message)" } ?? message)
         }
         return nil
     }
@@ -192,10 +210,13 @@ actor CallSession {
             switch event.track.kind {
             case .video:
                 let first = OnceFlag()
-                let subscription = try event.track.addVideoTaker { _ in if first.take() { feed(.phase(peer, .firstFrame)) } }
+                let subscription = try event.track.addVideoTaker { _ in
+                    if first.take() { feed(.phase(peer, .firstFrame)) }
+                }
                 subscriptions[peer.id, default: []].append(subscription)
             case .audio:
-                let subscription = try event.track.addAudioTaker { _ in }
+                let input = media.speaker?.makeInput()
+                let subscription = try event.track.addAudioTaker { input?.take($0) }
                 subscriptions[peer.id, default: []].append(subscription)
             }
         } catch {
@@ -220,7 +241,9 @@ actor CallSession {
     private func report() async {
         for (id, peer) in peers {
             let connection = peer.connection
-            guard connection.connectionState == .connected || connection.connectionState == .disconnected else { continue }
+            guard connection.connectionState == .connected || connection.connectionState == .disconnected else {
+                continue
+            }
             let report = await connection.getStats()
             output.statistics(peer.remote, report, before: reports[id], state: connection.connectionState.rawValue)
             reports[id] = report

@@ -18,13 +18,19 @@ struct CallCommand: AsyncParsableCommand {
               rtc-peer call --listen 0.0.0.0:8443 --tls
               rtc-peer call --server http://192.0.2.7:8080 --room tea --name Otter
               rtc-peer call --video-file film.y4m --audio-file film.wav --duration 60
-            """)
+            """
+    )
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions
 
-    @Option(name: .customLong("server"), help: ArgumentHelp(
-        "Call through this server instead of one of our own. Example: --server https://call.example.org", valueName: "URL"))
+    @Option(
+        name: .customLong("server"),
+        help: ArgumentHelp(
+            "Call through this server instead of one of our own. Example: --server https://call.example.org",
+            valueName: "URL"
+        )
+    )
     var serverURL: String?
 
     @Option(help: ArgumentHelp("The room to meet in; made up if not given. Example: --room tea", valueName: "NAME"))
@@ -33,7 +39,10 @@ struct CallCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("What others see you as. Example: --name Otter", valueName: "TEXT"))
     var name = "rtc-peer"
 
-    @Flag(help: "Send the moving test pattern and a tone, even if there are a camera and a microphone. Example: --test-pattern")
+    @Flag(
+        help:
+            "Send the moving test pattern and a tone, even if there are a camera and a microphone. Example: --test-pattern"
+    )
     var testPattern = false
 
     @Flag(help: "Send no picture. Example: --no-video")
@@ -45,22 +54,60 @@ struct CallCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Size and rate of the picture. Example: --size 1280x720@30", valueName: "WxH@FPS"))
     var size = PictureSize()
 
-    @Option(help: ArgumentHelp("Send this Y4M or IVF (VP8) file, again and again. Example: --video-file film.y4m", valueName: "FILE"))
+    @Option(
+        help: ArgumentHelp(
+            "Send this Y4M or IVF (VP8) file, again and again. Example: --video-file film.y4m",
+            valueName: "FILE"
+        )
+    )
     var videoFile: String?
 
-    @Option(help: ArgumentHelp("Send this WAV file, again and again. Example: --audio-file film.wav", valueName: "FILE"))
+    @Option(
+        help: ArgumentHelp("Send this WAV file, again and again. Example: --audio-file film.wav", valueName: "FILE")
+    )
     var audioFile: String?
 
-    @Option(help: ArgumentHelp("The camera to use. Example: --camera /dev/video2", valueName: "DEVICE"))
+    @Option(
+        help: ArgumentHelp(
+            "The camera to use; `rtc-peer devices` lists them. Example: --camera /dev/video2",
+            valueName: "DEVICE"
+        )
+    )
     var camera: String?
 
-    @Option(help: ArgumentHelp("The microphone to use, by its ALSA name. Example: --microphone hw:1,0", valueName: "NAME"))
+    @Option(
+        help: ArgumentHelp(
+            "The microphone to use, by its ALSA name. Example: --microphone plughw:1,0",
+            valueName: "NAME"
+        )
+    )
     var microphone: String?
 
-    @Option(help: ArgumentHelp("Record what comes into this folder: NAME.ivf and NAME.wav. Example: --record calls", valueName: "DIR"))
+    @Option(
+        help: ArgumentHelp(
+            "Where to play what comes, by its ALSA name. Example: --speaker plughw:CARD=PCH",
+            valueName: "NAME"
+        )
+    )
+    var speaker: String?
+
+    @Flag(help: "Do not play what comes. Example: --no-speaker")
+    var noSpeaker = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Record what comes into this folder: NAME.ivf and NAME.wav. Example: --record calls",
+            valueName: "DIR"
+        )
+    )
     var record: String?
 
-    @Option(help: ArgumentHelp("Take files that others send into this folder. Example: --downloads ~/Downloads", valueName: "DIR"))
+    @Option(
+        help: ArgumentHelp(
+            "Take files that others send into this folder. Example: --downloads ~/Downloads",
+            valueName: "DIR"
+        )
+    )
     var downloads: String?
 
     @Option(help: ArgumentHelp("Hang up after so many seconds. Example: --duration 60", valueName: "SECONDS"))
@@ -70,7 +117,9 @@ struct CallCommand: AsyncParsableCommand {
     var stay = false
 
     func validate() throws {
-        if let duration, !(duration > 0 && duration < 1e7) { throw ValidationError("--duration must be more than 0 seconds") }
+        if let duration, !(duration > 0 && duration < 1e7) {
+            throw ValidationError("--duration must be more than 0 seconds")
+        }
         if let room, !RoomNames.isValid(room) {
             throw ValidationError("--room \(room): use 1 to 64 letters, digits, “-”, “_” or “.”")
         }
@@ -85,8 +134,16 @@ struct CallCommand: AsyncParsableCommand {
         do {
             for directory in [record, downloads].compactMap({ $0 }) { try makeDirectory(directory) }
             let media = try CallMediaOptions(
-                usesTestPattern: testPattern, size: size, videoFile: videoFile, audioFile: audioFile, camera: camera,
-                microphone: microphone, sendsVideo: !noVideo, sendsAudio: !noAudio
+                usesTestPattern: testPattern,
+                size: size,
+                videoFile: videoFile,
+                audioFile: audioFile,
+                camera: camera,
+                microphone: microphone,
+                sendsVideo: !noVideo,
+                sendsAudio: !noAudio,
+                speaker: speaker,
+                playsSound: !noSpeaker
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
@@ -94,9 +151,18 @@ struct CallCommand: AsyncParsableCommand {
             let client = try SignalingClient(url: address, room: room, name: name)
             let session = CallSession(
                 options: .init(
-                    name: name, room: room, duration: duration.map { .seconds($0) }, recordDirectory: record,
-                    downloadDirectory: downloads, iceServers: server.iceServer, staysAlone: stay),
-                client: client, media: media, output: show)
+                    name: name,
+                    room: room,
+                    duration: duration.map { .seconds($0) },
+                    recordDirectory: record,
+                    downloadDirectory: downloads,
+                    iceServers: server.iceServer,
+                    staysAlone: stay
+                ),
+                client: client,
+                media: media,
+                output: show
+            )
             let reason = await session.run(isJSON: output.json)
             await embedded?.stop()
             show.ended(reason)
@@ -110,7 +176,11 @@ struct CallCommand: AsyncParsableCommand {
     /// Starts the server of our own unless another one is named, and tells where the call is.
     private func startServer(_ show: CallOutput, room: String) async throws -> (SignalingServer?, String) {
         if let serverURL {
-            show.ready(url: "\(serverURL.hasSuffix("/") ? serverURL : serverURL + "/")\(room)", server: serverURL, room: room)
+            show.ready(
+                url: "\(serverURL.hasSuffix("/") ? serverURL : serverURL + "/")\(room)",
+                server: serverURL,
+                room: room
+            )
             show.say("Joining the room \(room) of \(serverURL)")
             return (nil, serverURL)
         }
@@ -121,7 +191,8 @@ struct CallCommand: AsyncParsableCommand {
         show.say("Open this address in a browser:  \(url)")
         for other in endpoint.networkURLs { show.say("On another machine:  \(other)\(room)") }
         if let fingerprint = endpoint.certificateFingerprint { show.say("Its certificate's SHA-256: \(fingerprint)") }
-        if let code = QRCode((endpoint.networkURLs.first ?? endpoint.url) + room), Terminal.standardError.isInteractive {
+        if let code = QRCode((endpoint.networkURLs.first ?? endpoint.url) + room), Terminal.standardError.isInteractive
+        {
             show.draw(code.rendered(coloured: Terminal.standardError.wantsColour))
         }
         show.say("Chat by typing, “/send FILE” sends a file, “/quit” or Ctrl-C hangs up.")
@@ -136,8 +207,12 @@ struct CallCommand: AsyncParsableCommand {
 
 /// Names of rooms.
 enum RoomNames {
-    private static let adjectives = ["quiet", "brave", "amber", "swift", "gentle", "merry", "clever", "sunny", "misty", "noble"]
-    private static let animals = ["otter", "heron", "badger", "falcon", "lynx", "beaver", "robin", "marten", "salmon", "hare"]
+    private static let adjectives = [
+        "quiet", "brave", "amber", "swift", "gentle", "merry", "clever", "sunny", "misty", "noble",
+    ]
+    private static let animals = [
+        "otter", "heron", "badger", "falcon", "lynx", "beaver", "robin", "marten", "salmon", "hare",
+    ]
 
     /// As `quiet-otter-417`, hard enough to guess by chance on a LAN.
     static func random() -> String {
@@ -147,7 +222,8 @@ enum RoomNames {
     static func isValid(_ name: String) -> Bool {
         (1...64).contains(name.utf8.count)
             && name.utf8.allSatisfy { byte in
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || [45, 46, 95].contains(byte)
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                    || [45, 46, 95].contains(byte)
             }
     }
 }

@@ -12,7 +12,9 @@ struct RTCPeerCommand: AsyncParsableCommand {
               rtc-peer call --listen 0.0.0.0:8443 --tls          for a phone in the same network
               rtc-peer call --server http://host:8080 --room tea joins a room of another server
               rtc-peer serve --listen 0.0.0.0:8080               is that server
+              rtc-peer devices --try                             tries camera, microphone and loudspeaker
             """,
         version: "0.1.0",
-        subcommands: [CallCommand.self, ServeCommand.self])
+        subcommands: [CallCommand.self, ServeCommand.self, DevicesCommand.self]
+    )
 }

@@ -1,0 +1,317 @@
+import ArgumentParser
+import Glibc
+import PeerConnection
+import Synchronization
+import TerminalUI
+
+/// `rtc-peer devices`: what there is to call with, and whether it works.
+struct DevicesCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "devices",
+        abstract: "Lists cameras, microphones and loudspeakers, and tries them if asked.",
+        discussion: """
+            Examples:
+              rtc-peer devices
+              rtc-peer devices --try
+              rtc-peer devices --try --camera /dev/video2 --size 1280x720@30 --seconds 10
+            """
+    )
+
+    @Flag(
+        name: .customLong("try"),
+        help: """
+            Open a camera and a microphone, measure what they give, and play a tone. Example: --try
+            """
+    )
+    var tries = false
+
+    @Option(help: ArgumentHelp("How long each is tried. Example: --seconds 10", valueName: "SECONDS"))
+    var seconds = 3.0
+
+    @Option(help: ArgumentHelp("Size and rate that are asked for. Example: --size 1280x720@30", valueName: "WxH@FPS"))
+    var size = PictureSize()
+
+    @Option(help: ArgumentHelp("The camera to try. Example: --camera /dev/video2", valueName: "DEVICE"))
+    var camera: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The microphone to try, by its ALSA name. Example: --microphone plughw:1,0",
+            valueName: "NAME"
+        )
+    )
+    var microphone: String?
+
+    @Option(
+        help: ArgumentHelp("The loudspeaker to try, by its ALSA name. Example: --speaker plughw:1,0", valueName: "NAME")
+    )
+    var speaker: String?
+
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard seconds > 0, seconds < 3_600 else {
+            throw ValidationError("--seconds must be more than 0 and less than 3600")
+        }
+    }
+
+    func run() async throws {
+        output.startLogging()
+        list()
+        guard tries else { return }
+        var hasFailed = false
+        for trial in [tryCamera, tryMicrophone, trySpeaker] {
+            do {
+                show(try await trial())
+            } catch {
+                hasFailed = true
+                var line = JSONLine(event: "error")
+                line["message"] = .string("\(error)")
+                show((line, "! \(error)"))
+            }
+        }
+        if hasFailed { throw ExitCode.failure }
+    }
+
+    // MARK: The list
+
+    private func list() {
+        let wish = CameraWish(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
+        let listing = Camera.all(wish: wish)
+        for camera in listing.cameras {
+            var line = JSONLine(event: "camera")
+            line["path"] = .string(camera.path)
+            line["name"] = .string(camera.name)
+            line["modes"] = .string(camera.modes.map(text).joined(separator: "; "))
+            show((line, "Camera \(camera.path)  \(camera.name)"))
+            for format in CameraPixelFormat.allCases {
+                let modes = camera.modes.filter { $0.format == format }
+                if !modes.isEmpty, !output.json { print("  \(format)  \(modes.map(sizeText).joined(separator: ", "))") }
+            }
+        }
+        for problem in listing.problems {
+            var line = JSONLine(event: "error")
+            line["message"] = .string("\(problem)")
+            show((line, "! \(problem)"))
+        }
+        if listing.cameras.isEmpty, !output.json { print("No camera") }
+        list(SoundDevice.all(.capture), "microphone")
+        list(SoundDevice.all(.playback), "loudspeaker")
+    }
+
+    private func list(_ devices: [SoundDevice], _ noun: String) {
+        for device in devices {
+            var line = JSONLine(event: noun)
+            line["name"] = .string(device.name)
+            line["description"] = .string(device.description)
+            show((line, "\(noun.capitalizedFirst) \(device.name)  \(device.description)"))
+        }
+        if devices.isEmpty, !output.json { print("No \(noun)") }
+    }
+
+    private func text(_ mode: CameraMode) -> String { "\(mode.format) \(sizeText(mode))" }
+
+    private func sizeText(_ mode: CameraMode) -> String {
+        let fastest = mode.intervals.map(\.framesPerSecond).max()
+        return "\(mode.width)x\(mode.height)" + (fastest.map { "@\(number($0))" } ?? "")
+    }
+
+    // MARK: Trying
+
+    private func tryCamera() async throws -> (JSONLine, String) {
+        let finding = try CallDevices.camera(camera, size: size)
+        guard let source = finding.device else {
+            throw MediaError(.notFound, "camera", CallDevices.sentence("camera", finding.problems))
+        }
+        let trial = Trial()
+        source.addFailureHandler { trial.fail($0) }
+        try source.start { frame in trial.take(frame) }
+        try await Task.sleep(for: .seconds(seconds))
+        source.stop()
+        let (result, statistics) = (trial.result, source.statistics)
+        var line = JSONLine(event: "camera-tried")
+        line["path"] = .string(source.path)
+        line["format"] = .string(source.mode.format.rawValue)
+        line["width"] = .integer(Int64(source.mode.width))
+        line["height"] = .integer(Int64(source.mode.height))
+        line["framesPerSecond"] = .number(result.rate)
+        line["frames"] = .integer(Int64(statistics.framesDelivered))
+        line["damaged"] = .integer(Int64(statistics.framesDamaged))
+        line["missed"] = .integer(Int64(statistics.framesMissed))
+        line["latency"] = .number(result.latencyMilliseconds)
+        line["isMonotonic"] = .bool(result.isMonotonic)
+        line["colours"] = .string(result.colours)
+        if let failure = result.failure { line["failure"] = .string("\(failure)") }
+        return (
+            line,
+            "\(source.path): \(statistics.framesDelivered) pictures of \(source.mode.width)x\(source.mode.height) in "
+                + "\(source.mode.format), \(number(result.rate)) a second, \(statistics.framesDamaged) broken, "
+                + "\(statistics.framesMissed) missed, \(number(result.latencyMilliseconds)) ms old"
+                + (result.failure.map { "; \($0)" } ?? "")
+        )
+    }
+
+    private func tryMicrophone() async throws -> (JSONLine, String) {
+        let finding = try CallDevices.microphone(microphone)
+        guard let source = finding.device else {
+            throw MediaError(.notFound, "microphone", CallDevices.sentence("microphone", finding.problems))
+        }
+        let trial = Trial()
+        source.addFailureHandler { trial.fail($0) }
+        try source.start { block in trial.take(block) }
+        try await Task.sleep(for: .seconds(seconds))
+        source.stop()
+        let (result, statistics) = (trial.result, source.statistics)
+        var line = JSONLine(event: "microphone-tried")
+        line["name"] = .string(source.name)
+        line["sampleRate"] = .integer(Int64(source.sampleRate))
+        line["channels"] = .integer(Int64(source.channelCount))
+        line["samplesPerSecond"] = .number(result.rate)
+        line["overruns"] = .integer(Int64(statistics.overruns))
+        line["latency"] = .number(result.latencyMilliseconds)
+        line["isMonotonic"] = .bool(result.isMonotonic)
+        line["level"] = .number(result.level)
+        line["frequency"] = .number(result.frequency)
+        if let failure = result.failure { line["failure"] = .string("\(failure)") }
+        return (
+            line,
+            "\(source.name): \(number(result.rate)) samples a second, level \(number(result.level * 100)) % of full scale, "
+                + "loudest at \(number(result.frequency)) Hz, \(statistics.overruns) overruns"
+                + (result.failure.map { "; \($0)" } ?? "")
+        )
+    }
+
+    private func trySpeaker() async throws -> (JSONLine, String) {
+        let finding = try CallDevices.speaker(speaker)
+        guard let sink = finding.device else {
+            throw MediaError(.notFound, "loudspeaker", CallDevices.sentence("loudspeaker", finding.problems))
+        }
+        let trial = Trial()
+        sink.addFailureHandler { trial.fail($0) }
+        let (tone, input) = (Tone(frequency: 600), sink.makeInput())
+        try sink.start()
+        try tone.start { input.take($0) }
+        try await Task.sleep(for: .seconds(seconds))
+        tone.stop()
+        sink.stop()
+        let statistics = sink.statistics
+        var line = JSONLine(event: "loudspeaker-tried")
+        line["name"] = .string(sink.name)
+        line["sampleRate"] = .integer(Int64(sink.sampleRate))
+        line["channels"] = .integer(Int64(sink.channelCount))
+        line["underruns"] = .integer(Int64(statistics.deviceUnderruns))
+        line["inputUnderruns"] = .integer(Int64(statistics.inputUnderruns))
+        line["dropped"] = .integer(Int64(statistics.samplesDropped))
+        if let failure = trial.result.failure { line["failure"] = .string("\(failure)") }
+        return (
+            line,
+            "\(sink.name): a tone of 600 Hz was played, \(statistics.deviceUnderruns) underruns"
+                + (trial.result.failure.map { "; \($0)" } ?? "")
+        )
+    }
+
+    private func show(_ text: (json: JSONLine, people: String)) {
+        if output.json {
+            Terminal.standardOutput.write(text.json.text)
+        } else {
+            print(TerminalText.printable(text.people))
+        }
+    }
+
+    private func number(_ value: Double) -> String {
+        let rounded = (value * 10).rounded() / 10
+        return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
+    }
+}
+
+extension String {
+    fileprivate var capitalizedFirst: String { prefix(1).uppercased() + dropFirst() }
+}
+
+/// What a device gave while it was tried.
+private final class Trial: Sendable {
+    private struct State {
+        var count = 0
+        var units = 0
+        var unitsOfFirst = 0
+        var firstTime: Int64 = 0
+        var lastTime: Int64 = 0
+        var isMonotonic = true
+        var ages: Int64 = 0
+        var samples: [Int16] = []
+        var sampleRate = 48_000
+        var colours = ""
+        var failure: MediaError?
+    }
+
+    struct Result {
+        /// Pictures, or samples of each channel, a second, by the device's own times.
+        var rate: Double
+        /// Average age at delivery.
+        var latencyMilliseconds: Double
+        var isMonotonic: Bool
+        /// Root mean square, from 0 to 1.
+        var level: Double
+        var frequency: Double
+        /// Y, U and V in the middle of eight columns, three quarters of the way down, of the last picture.
+        var colours: String
+        var failure: MediaError?
+    }
+
+    private let state = Mutex(State())
+
+    func take(_ frame: VideoFrame) {
+        let colours = (0..<8).map { column in
+            let sample = frame.sample(x: (2 * column + 1) * frame.width / 16, y: frame.height * 3 / 4)
+            return "\(sample.y),\(sample.u),\(sample.v)"
+        }.joined(separator: " ")
+        note(frame.timestampNanoseconds, units: 1) { $0.colours = colours }
+    }
+
+    func take(_ block: AudioFrame) {
+        let mono = block.withChannels(1)
+        note(block.timestampNanoseconds, units: mono.samples.count) { state in
+            state.sampleRate = block.sampleRate
+            // A second in the middle is enough.
+            if state.count > 20, state.samples.count < block.sampleRate { state.samples += mono.samples }
+        }
+    }
+
+    func fail(_ error: MediaError) { state.withLock { $0.failure = error } }
+
+    private func note(_ time: Int64, units: Int, _ change: (inout State) -> Void) {
+        var now = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &now)
+        let nanoseconds = Int64(now.tv_sec) * 1_000_000_000 + Int64(now.tv_nsec)
+        state.withLock { state in
+            if state.count == 0 {
+                state.firstTime = time
+            } else if time <= state.lastTime {
+                state.isMonotonic = false
+            }
+            state.lastTime = time
+            // The time of a unit is that of its beginning: the last one is still to come.
+            state.units += state.unitsOfFirst
+            state.unitsOfFirst = units
+            state.count += 1
+            state.ages += nanoseconds - time
+            change(&state)
+        }
+    }
+
+    var result: Result {
+        state.withLock { state in
+            let seconds = Double(state.lastTime - state.firstTime) / 1e9
+            let power = state.samples.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(max(1, state.samples.count))
+            return Result(
+                rate: seconds > 0 ? Double(state.units) / seconds : 0,
+                latencyMilliseconds: Double(state.ages) / Double(max(1, state.count)) / 1e6,
+                isMonotonic: state.isMonotonic,
+                level: power.squareRoot() / 32_768,
+                frequency: Tone.dominantFrequency(state.samples, sampleRate: state.sampleRate),
+                colours: state.colours,
+                failure: state.failure
+            )
+        }
+    }
+}

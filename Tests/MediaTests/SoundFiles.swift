@@ -1,0 +1,111 @@
+import Foundation
+import Media
+import Testing
+
+@testable import Capture
+
+/// WAV files as sources and as recordings, good ones and hostile ones.
+@Suite struct SoundFiles {
+    /// A WAV file with chunks of our choice.
+    private static func wav(
+        kind: Int = 1,
+        channels: Int = 1,
+        rate: Int = 48_000,
+        bits: Int = 16,
+        extra: [UInt8] = [],
+        dataLength: Int? = nil,
+        samples: [Int16]
+    ) -> [UInt8] {
+        let format: [UInt8] =
+            .number(kind, bytes: 2) + .number(channels, bytes: 2) + .number(rate, bytes: 4)
+            + .number(rate * channels * 2, bytes: 4) + .number(channels * 2, bytes: 2) + .number(bits, bytes: 2)
+        let data = samples.flatMap { [UInt8].number(Int($0), bytes: 2) }
+        return Array("RIFF".utf8) + .number(36 + data.count, bytes: 4) + Array("WAVEfmt ".utf8) + .number(16, bytes: 4)
+            + format
+            + extra + Array("data".utf8) + .number(dataLength ?? data.count, bytes: 4) + data
+    }
+
+    private func play(_ path: String, blocks: Int, isLooping: Bool = true) async throws -> [AudioFrame] {
+        let source = try AudioFile(path: path, isLooping: isLooping)
+        let gathering = Gathering<AudioFrame>(blocks)
+        try source.start { gathering.add($0) }
+        let result = await gathering.result()
+        source.stop()
+        return result
+    }
+
+    @Test func `A file is played in blocks of 20 ms and begins again`() async throws {
+        let folder = try TemporaryFolder()
+        let samples = (0..<400).map { Int16($0) }
+        let path = try folder.file("a.wav", Self.wav(rate: 8_000, samples: samples))
+        let blocks = try await play(path, blocks: 4)
+        #expect(blocks.allSatisfy { $0.sampleRate == 8_000 && $0.channelCount == 1 && $0.samples.count == 160 })
+        #expect(blocks[0].samples == Array(samples[..<160]))
+        // The last block is filled up with silence.
+        #expect(blocks[2].samples == Array(samples[320...]) + Array(repeating: 0, count: 80))
+        #expect(blocks[3].samples == blocks[0].samples)
+    }
+
+    @Test func `Other chunks are skipped, and a length that is too long is not believed`() async throws {
+        let folder = try TemporaryFolder()
+        let list = Array("LIST".utf8) + [UInt8].number(5, bytes: 4) + Array(repeating: 7, count: 6)
+        let stereo = (0..<1_920).map { Int16($0) }
+        let path = try folder.file(
+            "a.wav",
+            Self.wav(kind: 0xFFFE, channels: 2, extra: list, dataLength: 0xFFFF_FFFF, samples: stereo)
+        )
+        let blocks = try await play(path, blocks: 1)
+        #expect(blocks[0].channelCount == 2)
+        #expect(blocks[0].samples == stereo)
+    }
+
+    @Test func `A recording is played back as it was, with gaps as silence`() async throws {
+        let folder = try TemporaryFolder()
+        let writer = try WAVWriter(path: folder.path + "/a.wav")
+        let tone = Tone(frequency: 440)
+        for index in [0, 1, 2, 52, 53] {
+            writer.take(tone.block(index, timestampNanoseconds: Int64(index) * 20_000_000))
+        }
+        writer.close()
+        // Closed: nothing more is taken.
+        writer.take(tone.block(0, timestampNanoseconds: 0))
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: writer.path)))
+        let seconds = Double(bytes.count - 44) / 96_000
+        #expect(abs(seconds - 54 * 0.02) < 0.001)
+        #expect(bytes.littleEndian32(at: 40) == bytes.count - 44)
+        let blocks = try await play(writer.path, blocks: 4)
+        #expect(blocks[0].samples == tone.block(0, timestampNanoseconds: 0).samples)
+        #expect(blocks[3].samples.allSatisfy { $0 == 0 })
+    }
+
+    @Test func `Files of another form are refused with words`() throws {
+        let folder = try TemporaryFolder()
+        let sound: [Int16] = [1, 2, 3, 4]
+        let good = Self.wav(samples: sound)
+        let bad: [[UInt8]] = [
+            [], Array("RIFF".utf8), Array(good.prefix(20)), Array(good.prefix(40)),
+            Array("RIFX".utf8) + good.dropFirst(4),
+            Self.wav(kind: 3, samples: sound), Self.wav(channels: 0, samples: sound),
+            Self.wav(channels: 3, samples: sound),
+            Self.wav(rate: 1, samples: sound), Self.wav(rate: 4_000_000, samples: sound),
+            Self.wav(bits: 24, samples: sound),
+            Self.wav(samples: []),
+            Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEdata".utf8) + .number(4, bytes: 4) + [1, 2, 3, 4],
+            Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEfmt ".utf8) + .number(0xFFFF_FFFF, bytes: 4) + [
+                1, 2, 3, 4,
+            ],
+            Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEjunk".utf8) + .number(0xFFFF_FFFF, bytes: 4) + [
+                1, 2, 3, 4,
+            ],
+        ]
+        for (index, bytes) in bad.enumerated() {
+            let path = try folder.file("\(index).wav", bytes)
+            let error = #expect(throws: MediaError.self, "\(index)") { try AudioFile(path: path) }
+            #expect(error?.kind == .malformed, "\(index)")
+        }
+        #expect(throws: MediaError(.notFound, "/nowhere.wav", "No such file or directory")) {
+            try AudioFile(path: "/nowhere.wav")
+        }
+        #expect(throws: MediaError.self) { try WAVWriter(path: "/nowhere/a.wav") }
+    }
+}

@@ -1,0 +1,115 @@
+import Dispatch
+import Media
+import Testing
+
+@testable import Capture
+
+/// The test pattern, the tone, the schedule they keep, and threads with jobs.
+@Suite struct SyntheticSources {
+    @Test(arguments: [(640, 360), (320, 240), (64, 48), (1280, 720)])
+    func `The pattern's counter and colours can be read`(width: Int, height: Int) throws {
+        let pattern = try TestPattern(width: width, height: height)
+        for index in [0, 1, 2, 255, 256, 12_345, 65_535, 65_536] {
+            let frame = try pattern.frame(index, timestampNanoseconds: 1)
+            #expect(frame.width == width && frame.height == height)
+            #expect(TestPattern.readCounter(frame) == index & 0xFFFF)
+            for (read, bar) in zip(TestPattern.readBars(frame), TestPattern.bars) { #expect(read == bar) }
+        }
+    }
+
+    @Test func `The pattern moves`() throws {
+        let pattern = try TestPattern()
+        #expect(
+            psnr(try pattern.frame(8, timestampNanoseconds: 0), try pattern.frame(16, timestampNanoseconds: 0)) < 40
+        )
+    }
+
+    @Test(arguments: [(0, 0, 30), (31, 32, 30), (33, 32, 30), (640, 4_098, 30), (640, 360, 0), (640, 360, 121)])
+    func `Sizes and rates out of range are refused`(width: Int, height: Int, rate: Int) {
+        #expect(throws: MediaError.self) { try TestPattern(width: width, height: height, framesPerSecond: rate) }
+    }
+
+    @Test func `The pattern delivers pictures in order until it is stopped`() async throws {
+        let pattern = try TestPattern(width: 64, height: 48, framesPerSecond: 120)
+        let gathering = Gathering<VideoFrame>(6)
+        try pattern.start { gathering.add($0) }
+        let frames = await gathering.result()
+        pattern.stop()
+        #expect(frames.prefix(6).map(TestPattern.readCounter) == [0, 1, 2, 3, 4, 5])
+        #expect(zip(frames, frames.dropFirst()).allSatisfy { $0.timestampNanoseconds < $1.timestampNanoseconds })
+    }
+
+    @Test func `A tone has its frequency, without a seam between blocks`() {
+        let tone = Tone(frequency: 660, amplitude: 10_000)
+        let samples = (0..<50).flatMap { tone.block($0, timestampNanoseconds: 0).samples }
+        #expect(Tone.dominantFrequency(Array(samples[..<9_600]), sampleRate: 48_000) == 660)
+        #expect(signalToNoise(samples, frequency: 660, sampleRate: 48_000) > 60)
+        #expect(Tone(frequency: 1e9, amplitude: 1e9).amplitude == 32_767)
+    }
+
+    @Test func `Ticks are due at equal distances, whatever the lateness`() {
+        var schedule = Schedule(startNanoseconds: 1_000, intervalNanoseconds: 100)
+        var now: Int64 = 1_000
+        var due: [Int64] = []
+        for lateness in [0, 30, 90, 0, 250, 0, 0] as [Int64] {
+            #expect(schedule.index == due.count)
+            let next = schedule.next(nowNanoseconds: now)
+            due.append(next)
+            now = max(now, next) + lateness
+        }
+        #expect(due == [1_000, 1_100, 1_200, 1_300, 1_400, 1_500, 1_600])
+    }
+
+    @Test func `After a long sleep the schedule begins anew instead of bunching`() {
+        var schedule = Schedule(startNanoseconds: 0, intervalNanoseconds: 20_000_000)
+        #expect(schedule.next(nowNanoseconds: 0) == 0)
+        // Late, but not too late: made up for.
+        #expect(schedule.next(nowNanoseconds: 500_000_000) == 20_000_000)
+        // The machine slept for a minute.
+        #expect(schedule.next(nowNanoseconds: 60_000_000_000) == 60_000_000_000)
+        #expect(schedule.next(nowNanoseconds: 60_000_000_001) == 60_020_000_000)
+        #expect(schedule.index == 4)
+    }
+
+    @Test func `A worker does jobs in order and drops the oldest when it is behind`() async {
+        let (begun, gate, done) = (Gathering<Void>(1), DispatchSemaphore(value: 0), Gathering<Int>(4))
+        let worker = WorkerThread<Int>(name: "test", limit: 3) { job in
+            if job == 0 {
+                begun.add(())
+                gate.wait()
+            }
+            done.add(job)
+        }
+        worker.submit(0)
+        _ = await begun.result()
+        let dropped = (1...10).filter { worker.submit($0) }
+        gate.signal()
+        #expect(await done.result() == [0, 8, 9, 10])
+        #expect(dropped == [4, 5, 6, 7, 8, 9, 10])
+        worker.stop()
+    }
+
+    @Test func `Memory of pictures is used again, and rows are aligned`() throws {
+        let pool = VideoFramePool()
+        func address(_ width: Int) throws -> UInt {
+            let frame = try VideoFrame(width: width, height: 9, timestampNanoseconds: 0, pool: pool) {
+                _ throws(MediaError) in
+            }
+            #expect(frame.strideY % 32 == 0 && frame.strideY >= width)
+            #expect(frame.chromaWidth == (width + 1) / 2 && frame.chromaHeight == 5)
+            return frame.withPlanes { UInt(bitPattern: $0.y) }
+        }
+        #expect(try address(33) == address(33))
+        _ = try address(100)
+        #expect(throws: MediaError.self) { try address(0) }
+        #expect(throws: MediaError.self) { try address(16_385) }
+    }
+
+    @Test func `A picture with another time shares the memory of the first`() throws {
+        let frame = try picture(4, 2) { x, _ in (UInt8(x), 1, 2) }
+        let copy = frame.retimed(7).retimed(9)
+        #expect(copy.timestampNanoseconds == 9)
+        #expect(frame.withPlanes { $0.y } == copy.withPlanes { $0.y })
+        #expect(copy.sample(x: 99, y: -1) == (3, 1, 2))
+    }
+}

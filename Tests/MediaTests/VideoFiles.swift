@@ -1,0 +1,159 @@
+import Foundation
+import Media
+import Testing
+
+@testable import Capture
+
+/// Y4M and IVF files as sources, good ones and hostile ones.
+@Suite struct VideoFiles {
+    private static func y4m(_ header: String, frames: Int, bytes: Int, marker: String = "FRAME\n") -> [UInt8] {
+        Array(header.utf8)
+            + (0..<frames).flatMap { index in Array(marker.utf8) + Array(repeating: UInt8(16 + index), count: bytes) }
+    }
+
+    @Test func `A Y4M file is played in order and begins again`() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file(
+            "a.y4m",
+            Self.y4m("YUV4MPEG2 W32 H16 F120:1 Ip A1:1 C420jpeg\n", frames: 3, bytes: 32 * 16 * 3 / 2)
+        )
+        let source = try VideoFile(path: path)
+        let gathering = Gathering<VideoFrame>(5)
+        try source.start { gathering.add($0) }
+        let frames = await gathering.result()
+        source.stop()
+        #expect(frames.prefix(5).map { $0.sample(x: 31, y: 15).y } == [16, 17, 18, 16, 17])
+        #expect(frames.allSatisfy { $0.width == 32 && $0.height == 16 })
+        #expect(source.label == path)
+    }
+
+    @Test func `Odd sizes are read with their rounded chroma`() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file(
+            "a.y4m",
+            Self.y4m("YUV4MPEG2 W33 H17 F120:1\n", frames: 1, bytes: 33 * 17 + 2 * 17 * 9)
+        )
+        let gathering = Gathering<VideoFrame>(2)
+        let source = try VideoFile(path: path)
+        try source.start { gathering.add($0) }
+        let frames = await gathering.result()
+        source.stop()
+        #expect(frames.first?.width == 33 && frames.first?.height == 17)
+        #expect(frames.count >= 2)
+    }
+
+    @Test func `An IVF file that was written is played`() async throws {
+        let folder = try TemporaryFolder()
+        let pattern = try TestPattern(width: 160, height: 96)
+        let encoder = VP8Encoder()
+        let writer = try IVFWriter(path: folder.path + "/a.ivf")
+        for index in 0..<5 {
+            let time = 5_000_000_000 + Int64(index) * 33_333_333
+            let encoded = try #require(try encoder.encode(try pattern.frame(index, timestampNanoseconds: time)))
+            try writer.write(encoded.payload, isKeyFrame: encoded.isKeyFrame, timestampNanoseconds: time)
+        }
+        #expect(writer.frameCount == 5)
+        writer.close()
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: writer.path)))
+        #expect(bytes.littleEndian16(at: 12) == 160 && bytes.littleEndian16(at: 14) == 96)
+        #expect(bytes.littleEndian32(at: 24) == 5)
+        let gathering = Gathering<VideoFrame>(6)
+        let source = try VideoFile(path: writer.path)
+        try source.start { gathering.add($0) }
+        let frames = await gathering.result()
+        source.stop()
+        #expect(frames.prefix(6).map(TestPattern.readCounter) == [0, 1, 2, 3, 4, 0])
+    }
+
+    @Test func `A recording begins with a key frame`() throws {
+        let folder = try TemporaryFolder()
+        let writer = try IVFWriter(path: folder.path + "/a.ivf")
+        try writer.write(Array(repeating: 1, count: 50), isKeyFrame: false, timestampNanoseconds: 0)
+        #expect(writer.frameCount == 0)
+        writer.close()
+        try writer.write(Array(repeating: 1, count: 50), isKeyFrame: true, timestampNanoseconds: 0)
+        #expect(writer.frameCount == 0)
+        #expect(throws: MediaError.self) { try VideoFile(path: writer.path) }
+    }
+
+    @Test(arguments: [
+        "", "YUV4MPEG2 ", "YUV4MPEG2 W32 H16", "YUV4MPEG2 W0 H16\n", "YUV4MPEG2 W-5 H16\n", "YUV4MPEG2 W32\n",
+        "YUV4MPEG2 W99999999999999999999 H16\n", "YUV4MPEG2 W100000 H100000\n", "YUV4MPEG2 W32 H16 C444\n",
+        "YUV4MPEG2 W4097 H16\n", "RIFF....WAVE", "DKIF", "\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}",
+    ])
+    func `Files of another form are refused with words`(content: String) throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("bad", Array(content.utf8))
+        let error = #expect(throws: MediaError.self) { try VideoFile(path: path) }
+        #expect(error?.subject == path)
+        #expect(error?.kind == .malformed)
+    }
+
+    @Test(arguments: [
+        "F0:0", "F1:0", "F-1:1", "F1:9223372036854775807", "F9223372036854775807:1", "F:", "F1000000:1", "F1:1000000",
+    ])
+    func `Nonsense rates are played at some rate`(rate: String) async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("a.y4m", Self.y4m("YUV4MPEG2 W16 H16 \(rate)\n", frames: 1, bytes: 384))
+        let source = try VideoFile(path: path, isLooping: false)
+        let gathering = Gathering<VideoFrame>(1)
+        try source.start { gathering.add($0) }
+        #expect(await gathering.result().count == 1)
+        source.stop()
+    }
+
+    @Test func `A file that is cut short or damaged ends`() throws {
+        let folder = try TemporaryFolder()
+        let header = "YUV4MPEG2 W16 H16 F120:1\n"
+        let cut = try VideoFile.Reader(
+            try folder.file("cut", Array(Self.y4m(header, frames: 3, bytes: 384).dropLast(100)))
+        )
+        for _ in 0..<2 { #expect(try cut.next(timestampNanoseconds: 0) != nil) }
+        #expect(try cut.next(timestampNanoseconds: 0) == nil)
+        let other = try VideoFile.Reader(
+            try folder.file("other", Self.y4m(header, frames: 2, bytes: 384, marker: "FROME\n"))
+        )
+        #expect(throws: MediaError.self) { try other.next(timestampNanoseconds: 0) }
+        let parameters = try VideoFile.Reader(
+            try folder.file("parameters", Self.y4m(header, frames: 2, bytes: 384, marker: "FRAME Ip\n"))
+        )
+        #expect(try parameters.next(timestampNanoseconds: 3)?.timestampNanoseconds == 3)
+    }
+
+    @Test func `Hostile IVF files are refused or end`() throws {
+        let folder = try TemporaryFolder()
+        func header(fourCC: String = "VP80", width: Int = 16, rate: Int = 100) -> [UInt8] {
+            Array("DKIF".utf8) + .number(0, bytes: 2) + .number(32, bytes: 2) + Array(fourCC.utf8)
+                + .number(width, bytes: 2)
+                + .number(16, bytes: 2) + .number(rate, bytes: 4) + .number(1, bytes: 4) + .number(1, bytes: 4)
+                + .number(0, bytes: 4)
+        }
+        #expect(throws: MediaError.self) { try VideoFile(path: try folder.file("vp9", header(fourCC: "VP90"))) }
+        #expect(throws: MediaError.self) { try VideoFile(path: try folder.file("wide", header(width: 65_535))) }
+        #expect(throws: MediaError.self) { try VideoFile(path: try folder.file("cut", Array(header().dropLast(3)))) }
+        for (name, frame) in [
+            ("none", []), ("huge", .number(0xFFFF_FFFF, bytes: 4) + .number(0, bytes: 8)),
+            ("empty", .number(0, bytes: 12)),
+            ("short", .number(1_000, bytes: 4) + .number(0, bytes: 8) + [1, 2, 3]),
+            ("noise", .number(20, bytes: 4) + .number(0, bytes: 8) + Array(repeating: 0x5A, count: 20)),
+        ] as [(String, [UInt8])] {
+            let reader = try VideoFile.Reader(try folder.file(name, header() + frame))
+            do {
+                #expect(try reader.next(timestampNanoseconds: 0) == nil, "\(name)")
+            } catch {
+                #expect(name != "none", "\(name): \(error)")
+            }
+        }
+    }
+
+    @Test func `What is no file is told apart`() {
+        #expect(throws: MediaError(.notFound, "/nowhere/a.y4m", "No such file or directory")) {
+            try VideoFile(path: "/nowhere/a.y4m")
+        }
+        #expect(throws: MediaError(.notUsable, "/tmp", "is a directory, not a media file")) {
+            try VideoFile(path: "/tmp")
+        }
+        #expect(throws: MediaError.self) { try VideoFile(path: "/dev/null") }
+        #expect(throws: MediaError.self) { try IVFWriter(path: "/nowhere/a.ivf") }
+    }
+}
