@@ -34,7 +34,11 @@ final class ClientCore: WebSocketOwner {
     private static let connectTimeout = TimeAmount.seconds(10)
 
     init(
-        server: ServerURL, room: String, name: String, tls: NIOSSLContext?, eventLoop: any EventLoop,
+        server: ServerURL,
+        room: String,
+        name: String,
+        tls: NIOSSLContext?,
+        eventLoop: any EventLoop,
         feed: AsyncStream<SignalingEvent>.Continuation
     ) {
         self.server = server
@@ -61,7 +65,8 @@ final class ClientCore: WebSocketOwner {
                     if let tls { try pipeline.addHandler(Self.tlsHandler(tls, server)) }
                     let request = NIOLoopBound(UpgradeRequest(server: server), eventLoop: channel.eventLoop)
                     let upgrader = NIOWebSocketClientUpgrader(
-                        maxFrameSize: Self.messageLimit, automaticErrorHandling: false
+                        maxFrameSize: Self.messageLimit,
+                        automaticErrorHandling: false
                     ) { channel, _ in
                         channel.eventLoop.makeCompletedFuture {
                             channel.pipeline.syncOperations.removeHandler(request.value, promise: nil)
@@ -70,7 +75,8 @@ final class ClientCore: WebSocketOwner {
                     }
                     try pipeline.addHTTPClientHandlers(
                         leftOverBytesStrategy: .forwardBytes,
-                        withClientUpgrade: (upgraders: [upgrader], completionHandler: { _ in }))
+                        withClientUpgrade: (upgraders: [upgrader], completionHandler: { _ in })
+                    )
                     try pipeline.addHandler(request.value)
                 }
             }
@@ -93,11 +99,16 @@ final class ClientCore: WebSocketOwner {
 
     private func makeSocket() -> WebSocketHandler {
         let socket = WebSocketHandler(
-            role: .client, maxMessageBytes: Self.messageLimit, maxUnsentBytes: Self.unsentLimit, owner: self)
+            role: .client,
+            maxMessageBytes: Self.messageLimit,
+            maxUnsentBytes: Self.unsentLimit,
+            owner: self
+        )
         self.socket = socket
         lastHeard = .now()
         let join = ClientMessage.join(
-            .init(room: room, name: name, token: token, acknowledged: token == nil ? nil : received))
+            .init(room: room, name: name, token: token, acknowledged: token == nil ? nil : received)
+        )
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         eventLoop.execute { bound.value.socket?.send(join.json.text) }
         return socket
@@ -193,7 +204,8 @@ final class ClientCore: WebSocketOwner {
         case .joined(let joined): didJoin(joined)
         case .peerJoined(let peer, let sequence): if isNew(sequence) { feed.yield(.peerJoined(peer)) }
         case .peerLeft(let peer, let reason, let sequence): if isNew(sequence) { feed.yield(.peerLeft(peer, reason)) }
-        case .relay(let message, let peer, let sequence): if isNew(sequence) { feed.yield(.message(message, from: peer)) }
+        case .relay(let message, let peer, let sequence):
+            if isNew(sequence) { feed.yield(.message(message, from: peer)) }
         case .ping: socket?.send(ClientMessage.pong(acknowledged: received).json.text)
         case .pong(let acknowledged): forget(acknowledged)
         case .error(let error):
@@ -254,7 +266,11 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
 
     func channelActive(context: ChannelHandlerContext) {
         let head = HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: "/ws", headers: ["host": server.authority, "content-length": "0"])
+            version: .http1_1,
+            method: .GET,
+            uri: "/ws",
+            headers: ["host": server.authority, "content-length": "0"]
+        )
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         context.fireChannelActive()

@@ -7,8 +7,10 @@ struct ServerURL: Hashable, Sendable {
     init(_ text: String) throws(SignalingError) {
         func invalid(_ why: String) -> SignalingError {
             SignalingError(
-                .invalidURL, "“\(Wire.excerpt(text))” is no server's address (\(why)); it looks like http://host:8080",
-                isFatal: true)
+                .invalidURL,
+                "“\(Wire.excerpt(text))” is no server's address (\(why)); it looks like http://host:8080",
+                isFatal: true
+            )
         }
         let parts = text.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count >= 3, parts[1].isEmpty else { throw invalid("no http:// or https://") }
@@ -22,7 +24,11 @@ struct ServerURL: Hashable, Sendable {
         var portText: Substring?
         if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
             let after = authority[authority.index(after: end)...]
-            if after.hasPrefix(":") { portText = after.dropFirst() } else if !after.isEmpty { throw invalid("after “]”") }
+            if after.hasPrefix(":") {
+                portText = after.dropFirst()
+            } else if !after.isEmpty {
+                throw invalid("after “]”")
+            }
             authority = authority[authority.index(after: authority.startIndex)..<end]
         } else if let colon = authority.lastIndex(of: ":") {
             portText = authority[authority.index(after: colon)...]

@@ -22,7 +22,11 @@ public final class SignalingClient: Sendable {
     ///   - allowsAnyCertificate: trusts every certificate; for tests in a network that is trusted.
     /// - Throws: `SignalingError` for a URL or certificate that cannot be used.
     public init(
-        url: String, room: String, name: String, certificate: String? = nil, allowsAnyCertificate: Bool = false
+        url: String,
+        room: String,
+        name: String,
+        certificate: String? = nil,
+        allowsAnyCertificate: Bool = false
     ) throws {
         let server = try ServerURL(url)
         let loop = MultiThreadedEventLoopGroup.singleton.next()

@@ -28,7 +28,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func armDeadline(_ context: ChannelHandlerContext) {
         cancelDeadline()
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: core?.requestTimeout ?? .seconds(10)) { channel.close(promise: nil) }
+        deadline = context.eventLoop.scheduleTask(in: core?.requestTimeout ?? .seconds(10)) {
+            channel.close(promise: nil)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -59,6 +61,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         let channel = context.channel
         let closes = !request.isKeepAlive
-        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in if closes { channel.close(promise: nil) } }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in
+            if closes { channel.close(promise: nil) }
+        }
     }
 }

@@ -11,7 +11,9 @@ enum PEM {
         defer { unsafe fclose(file) }
         var buffer = [UInt8](repeating: 0, count: maxFileBytes)
         let count = unsafe fread(&buffer, 1, buffer.count, file)
-        let lines = buffer.prefix(count).split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
+        let lines = buffer.prefix(count).split(separator: UInt8(ascii: "\n")).map {
+            String(decoding: $0, as: UTF8.self)
+        }
         guard let begin = lines.firstIndex(of: "-----BEGIN \(label)-----"),
             let end = lines.firstIndex(of: "-----END \(label)-----"), begin < end
         else { return nil }

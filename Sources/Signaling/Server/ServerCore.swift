@@ -43,7 +43,8 @@ final class ServerCore {
         if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
         let http = NIOLoopBound(HTTPHandler(core: self), eventLoop: eventLoop)
         let upgrader = NIOWebSocketServerUpgrader(
-            maxFrameSize: configuration.limits.maxMessageBytes, automaticErrorHandling: false,
+            maxFrameSize: configuration.limits.maxMessageBytes,
+            automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
                 channel.eventLoop.makeSucceededFuture(bound.value.mayUpgrade(head) ? HTTPHeaders() : nil)
             },
@@ -53,10 +54,13 @@ final class ServerCore {
                     channel.pipeline.syncOperations.removeHandler(http.value, promise: nil)
                     try channel.pipeline.syncOperations.addHandler(bound.value.makeSocket())
                 }
-            })
+            }
+        )
         try pipeline.configureHTTPServerPipeline(
-            withPipeliningAssistance: true, withServerUpgrade: (upgraders: [upgrader], completionHandler: { _ in }),
-            withErrorHandling: true)
+            withPipeliningAssistance: true,
+            withServerUpgrade: (upgraders: [upgrader], completionHandler: { _ in }),
+            withErrorHandling: true
+        )
         try pipeline.addHandler(http.value)
     }
 
@@ -100,7 +104,10 @@ final class ServerCore {
 
     func response(to head: HTTPRequestHead) -> PageResponse {
         guard isOwnName(head.headers.first(name: "host")) else {
-            return .text(.misdirectedRequest, "This server is not known by that name; start it with --host-name to allow it.\n")
+            return .text(
+                .misdirectedRequest,
+                "This server is not known by that name; start it with --host-name to allow it.\n"
+            )
         }
         return PageResponse(head, servesPage: configuration.servesPage, isSecure: tls != nil)
     }
@@ -110,7 +117,9 @@ final class ServerCore {
     /// A host header without its port, lower case, without brackets.
     private static func hostName(_ host: String) -> String {
         var name = host.lowercased()[...]
-        if name.hasPrefix("["), let end = name.firstIndex(of: "]") { return String(name[name.index(after: name.startIndex)..<end]) }
+        if name.hasPrefix("["), let end = name.firstIndex(of: "]") {
+            return String(name[name.index(after: name.startIndex)..<end])
+        }
         if let colon = name.lastIndex(of: ":") { name = name[..<colon] }
         return String(name)
     }
@@ -122,8 +131,11 @@ final class ServerCore {
         nextID += 1
         let owner = SocketOwner(core: self, id: id)
         let socket = WebSocketHandler(
-            role: .server, maxMessageBytes: configuration.limits.maxMessageBytes,
-            maxUnsentBytes: configuration.limits.maxUnsentBytes, owner: owner)
+            role: .server,
+            maxMessageBytes: configuration.limits.maxMessageBytes,
+            maxUnsentBytes: configuration.limits.maxUnsentBytes,
+            owner: owner
+        )
         owners[id] = owner
         sockets[id] = socket
         rooms.open(id, at: .now())

@@ -100,7 +100,9 @@ public final class SignalingServer: Sendable {
         let loop = loop
         let core = try await loop.submit {
             NIOLoopBound(
-                ServerCore(configuration: configuration, tls: context, eventLoop: loop), eventLoop: loop)
+                ServerCore(configuration: configuration, tls: context, eventLoop: loop),
+                eventLoop: loop
+            )
         }.get()
         let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 128)
@@ -122,7 +124,9 @@ public final class SignalingServer: Sendable {
     }
 
     private static func endpoint(
-        of channel: any Channel, _ configuration: SignalingServerConfiguration, fingerprint: String?
+        of channel: any Channel,
+        _ configuration: SignalingServerConfiguration,
+        fingerprint: String?
     ) -> Endpoint {
         let host = channel.localAddress?.ipAddress ?? configuration.host
         let port = channel.localAddress?.port ?? configuration.port
@@ -137,7 +141,12 @@ public final class SignalingServer: Sendable {
             networkURLs = [url(host)]
         }
         return Endpoint(
-            host: host, port: port, isSecure: configuration.tls != nil, url: url(isWildcard ? "localhost" : host),
-            networkURLs: networkURLs, certificateFingerprint: fingerprint)
+            host: host,
+            port: port,
+            isSecure: configuration.tls != nil,
+            url: url(isWildcard ? "localhost" : host),
+            networkURLs: networkURLs,
+            certificateFingerprint: fingerprint
+        )
     }
 }

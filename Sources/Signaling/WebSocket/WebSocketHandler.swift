@@ -109,14 +109,18 @@ final class WebSocketHandler: ChannelInboundHandler {
         }
         guard (frame.maskKey != nil) == (role == .server) else {
             return fail(
-                SignalingError(.invalidMessage, "Frames are masked by the client and only by it."), .protocolError)
+                SignalingError(.invalidMessage, "Frames are masked by the client and only by it."),
+                .protocolError
+            )
         }
         switch frame.opcode {
         case .text where fragments == nil: receive(frame, startingWith: [])
         case .continuation:
             guard let begun = fragments else {
                 return fail(
-                    SignalingError(.invalidMessage, "A fragment continues a message that never began."), .protocolError)
+                    SignalingError(.invalidMessage, "A fragment continues a message that never began."),
+                    .protocolError
+                )
             }
             receive(frame, startingWith: begun)
         case .ping:
@@ -166,7 +170,9 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private func failTooLarge() {
         fail(
-            SignalingError(.messageTooLarge, "The message is larger than \(maxMessageBytes / 1024) KiB."), .messageTooBig)
+            SignalingError(.messageTooLarge, "The message is larger than \(maxMessageBytes / 1024) KiB."),
+            .messageTooBig
+        )
     }
 
     private func fail(_ error: SignalingError, _ code: RoomCloseCode) {
@@ -181,7 +187,11 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
         let frame = WebSocketFrame(
-            fin: true, opcode: opcode, maskKey: role == .client ? .random() : nil, data: data)
+            fin: true,
+            opcode: opcode,
+            maskKey: role == .client ? .random() : nil,
+            data: data
+        )
         let byteCount = data.readableBytes + Self.frameOverheadBytes
         unsentBytes += byteCount
         context.writeAndFlush(Self.wrapOutboundOut(frame)).assumeIsolated().whenComplete { _ in
