@@ -113,6 +113,14 @@ final class WebSocketHandler: ChannelInboundHandler {
                 .protocolError
             )
         }
+        // RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such
+        // a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
+        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
+            return fail(
+                SignalingError(.invalidMessage, "A reserved bit of a frame is set; no extension was agreed on."),
+                .protocolError
+            )
+        }
         switch frame.opcode {
         case .text where fragments == nil: receive(frame, startingWith: [])
         case .continuation:
