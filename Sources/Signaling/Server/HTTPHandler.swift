@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOWebSocket
 
 /// Answers the requests of one connection: the page and its assets, nothing else.
 final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
@@ -49,7 +50,11 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A WebSocket that is refused: the request comes here next, and is answered in words.
+        if error is NIOWebSocketUpgradeError { return }
+        context.close(promise: nil)
+    }
 
     private func write(_ response: PageResponse, to request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         var head = HTTPResponseHead(version: .http1_1, status: response.status, headers: response.headers)

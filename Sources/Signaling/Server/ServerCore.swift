@@ -94,12 +94,17 @@ final class ServerCore {
     }
 
     private func mayUpgrade(_ head: HTTPRequestHead) -> Bool {
-        let path = head.uri.prefix { $0 != "?" }
-        let host = head.headers.first(name: "host")
-        guard path == "/ws", isOwnName(host) else { return false }
+        head.method == .GET && Self.isForWebSocket(head) && isOwnName(head.headers.first(name: "host"))
+            && isOwnPage(head)
+    }
+
+    private static func isForWebSocket(_ head: HTTPRequestHead) -> Bool { head.uri.prefix { $0 != "?" } == "/ws" }
+
+    /// Whether a request comes from a page of this server, of an allowed site, or from a program.
+    private func isOwnPage(_ head: HTTPRequestHead) -> Bool {
         guard let origin = head.headers.first(name: "origin") else { return true }
         if configuration.allowedOrigins.contains("*") || configuration.allowedOrigins.contains(origin) { return true }
-        return origin == "\(tls == nil ? "http" : "https")://\(host ?? "")"
+        return origin == "\(tls == nil ? "http" : "https")://\(head.headers.first(name: "host") ?? "")"
     }
 
     func response(to head: HTTPRequestHead) -> PageResponse {
@@ -108,6 +113,14 @@ final class ServerCore {
                 .misdirectedRequest,
                 "This server is not known by that name; start it with --host-name to allow it.\n"
             )
+        }
+        guard !Self.isForWebSocket(head) || head.method != .GET else {
+            guard isOwnPage(head) else {
+                return .text(.forbidden, "Pages of that origin may not use this server.\n")
+            }
+            var response = PageResponse.text(.upgradeRequired, "This address is for WebSockets.\n")
+            response.headers.add(name: "upgrade", value: "websocket")
+            return response
         }
         return PageResponse(head, servesPage: configuration.servesPage, isSecure: tls != nil)
     }
