@@ -5,7 +5,7 @@ import NIOCore
 enum BindFailure {
     static func words(for error: any Error, host: String, port: Int) -> SignalingError {
         if let error = error as? SignalingError { return error }
-        if error is SocketAddressError {
+        if error is SocketAddressError || error is SocketAddressError.UnknownHost {
             return SignalingError(.unknownHost, "“\(host)” is neither an address nor a name that has one.")
         }
         switch (error as? IOError)?.errnoCode {

@@ -37,7 +37,9 @@ enum PEM {
         lines += "-----END \(label)-----\n"
         let content = Array(lines.utf8)
         let temporary = path + ".new"
-        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
+        // What a program that died left there may be readable by others.
+        unsafe unlink(temporary)
+        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
         guard descriptor >= 0 else { return false }
         let isWritten = unsafe Glibc.write(descriptor, content, content.count) == content.count
         let isClosed = Glibc.close(descriptor) == 0

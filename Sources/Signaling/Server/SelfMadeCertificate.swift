@@ -55,7 +55,8 @@ struct SelfMadeCertificate {
         let extensions: [(Int32, String)] = [
             (NID_subject_alt_name, alternatives.joined(separator: ",")),
             (NID_basic_constraints, "critical,CA:FALSE"),
-            (NID_key_usage, "critical,digitalSignature"),
+            // No key usage: with one that lacks keyCertSign it counts as signed by somebody else, and a client that was
+            // given it as a root does not find it.
             (NID_ext_key_usage, "serverAuth"),
         ]
         for (identifier, value) in extensions {

@@ -94,6 +94,12 @@ public final class SignalingServer: Sendable {
     }
 
     private func listen() async throws -> (Core, Endpoint) {
+        guard (0...65_535).contains(configuration.port) else {
+            throw SignalingError(
+                .invalidPort,
+                "\(configuration.port) is no port: they are 0 to 65535, and 0 is any free one."
+            )
+        }
         let certificate = try configuration.tls.map { try ServerCertificate(source: $0) }
         let context = try certificate.map { try $0.makeContext() }
         let configuration = configuration
