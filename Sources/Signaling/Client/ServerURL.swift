@@ -34,10 +34,15 @@ struct ServerURL: Hashable, Sendable {
             portText = authority[authority.index(after: colon)...]
             authority = authority[..<colon]
         }
-        guard !authority.isEmpty, authority.utf8.count <= 253 else { throw invalid("no host") }
+        guard !authority.isEmpty, authority.utf8.count <= 253, !authority.hasPrefix("[") else {
+            throw invalid("no host")
+        }
+        guard authority.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw invalid("a character of the host")
+        }
         if let portText {
-            guard let port = Int(portText), (1...65_535).contains(port) else { throw invalid("no port") }
-            self.port = port
+            guard let port = UInt16(portText), port > 0, !portText.hasPrefix("+") else { throw invalid("no port") }
+            self.port = Int(port)
         } else {
             port = isSecure ? 443 : 80
         }

@@ -7,7 +7,9 @@ import NIOSSL
 /// Connects at once and again with back-off (0.3 s doubling to 10 s, with jitter). What is sent meanwhile waits, up to
 /// a limit. Usable from any thread; runs on one event loop.
 public final class SignalingClient: Sendable {
-    /// What happens; for one reader. Ends after `closed`.
+    /// What happens; for one reader.
+    ///
+    /// Ends after `closed`.
     public let events: AsyncStream<SignalingEvent>
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<ClientCore?>
