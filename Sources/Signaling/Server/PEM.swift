@@ -26,7 +26,9 @@ enum PEM {
         return bytes
     }
 
-    /// Writes a new file beside and renames it, so that no half a file is ever read. False sets `errno`.
+    /// Writes a new file beside and renames it, so that no half a file is ever read.
+    ///
+    /// False sets `errno`.
     static func write(_ bytes: [UInt8], label: String, to path: String, mode: mode_t) -> Bool {
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
         let count = unsafe EVP_EncodeBlock(&text, bytes, Int32(bytes.count))

@@ -1,6 +1,8 @@
 package import NIOCore
 
-/// All rules of the server: rooms, places in them, limits, heartbeats, resuming. No input or output of its own.
+/// All rules of the server: rooms, places in them, limits, heartbeats, resuming.
+///
+/// No input or output of its own.
 ///
 /// A *connection* is one WebSocket. A *place* is one peer of a room: it outlives a broken connection for
 /// `SignalingLimits.resumeGrace`, and another connection can take it with the resume token. Inputs queue actions;
@@ -65,7 +67,9 @@ package struct RoomTable {
         }
     }
 
-    /// The WebSocket is gone. `isFarewell`: the peer closed it by a close frame that says that it leaves.
+    /// The WebSocket is gone.
+    ///
+    /// `isFarewell`: the peer closed it by a close frame that says that it leaves.
     package mutating func close(_ id: RoomConnectionID, isFarewell: Bool, at now: NIODeadline) {
         guard let connection = connections.removeValue(forKey: id), let peer = connection.place else { return }
         if isFarewell {
@@ -342,7 +346,9 @@ package struct RoomTable {
         actions.append(.send(id, message.json.text))
     }
 
-    /// Answers with an error in words and closes. Whoever broke a rule cannot resume.
+    /// Answers with an error in words and closes.
+    ///
+    /// Whoever broke a rule cannot resume.
     private mutating func refuse(_ id: RoomConnectionID, _ error: SignalingError, _ code: RoomCloseCode) {
         var error = error
         error.isFatal = true

@@ -80,7 +80,9 @@ public final class SignalingServer: Sendable {
         }
     }
 
-    /// Says so to all peers, closes everything, and returns when it is closed. Harmless if not running.
+    /// Says so to all peers, closes everything, and returns when it is closed.
+    ///
+    /// Harmless if not running.
     public func stop() async {
         let running: Core? = state.withLock { state in
             defer { state = .stopped }

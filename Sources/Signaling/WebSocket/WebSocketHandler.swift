@@ -1,7 +1,9 @@
 import NIOCore
 import NIOWebSocket
 
-/// Who uses a `WebSocketHandler`. Called on the channel's event loop; not after `webSocketDidClose`.
+/// Who uses a `WebSocketHandler`.
+///
+/// Called on the channel's event loop; not after `webSocketDidClose`.
 protocol WebSocketOwner: AnyObject {
     /// A whole text message came.
     func webSocket(_ socket: WebSocketHandler, didReceive text: [UInt8])
