@@ -106,6 +106,13 @@ let package = Package(
         .testTarget(
             name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
             swiftSettings: testSettings),
+        .testTarget(
+            name: "SignalingTests",
+            dependencies: [
+                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: testSettings),
         .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
         .testTarget(name: "PeerConnectionTests", dependencies: ["PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"], swiftSettings: testSettings),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),

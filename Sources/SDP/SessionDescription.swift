@@ -17,7 +17,8 @@ package struct SessionDescription: Hashable, Sendable {
     package static let byteLimit = 1 << 20
     package static let lineByteLimit = 16 << 10
     package static let mediaLimit = 256
-    /// Codecs, extensions, sources and candidates of one m-section, each.
+    package static let groupLimit = 256
+    /// Formats, extensions, sources and candidates of one m-section, each.
     package static let attributeLimit = 512
 
     package init() {}
@@ -29,9 +30,19 @@ extension SessionDescription {
         guard text.utf8.count <= Self.byteLimit else { throw .tooLarge(limit: Self.byteLimit) }
         var parser = SDPParser()
         var number = 0
-        for line in text.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }) {
+        var rest = text.utf8[...]
+        while !rest.isEmpty {
             number += 1
-            guard line.count <= Self.lineByteLimit else { throw .malformed(line: number, "longer than \(Self.lineByteLimit) bytes") }
+            let line = rest.prefix { $0 != 10 && $0 != 13 }
+            // RFC 8866 §5: lines end with CR LF, "parsers SHOULD be tolerant and also accept records terminated with a
+            // single newline"; a lone CR ends one too.
+            let end = rest[line.endIndex...].prefix(2)
+            rest = rest[line.endIndex...].dropFirst(end.elementsEqual([13, 10]) ? 2 : 1)
+            guard !line.isEmpty else { continue }
+            guard line.count <= Self.lineByteLimit else {
+                throw .malformed(line: number, "longer than \(Self.lineByteLimit) bytes")
+            }
+            guard !line.contains(0) else { throw .malformed(line: number, "a NUL byte") }
             try parser.read(String(decoding: line, as: UTF8.self), number: number)
         }
         self = try parser.finish(line: number)
@@ -42,9 +53,9 @@ extension SessionDescription {
 private struct SDPParser {
     private var description = SessionDescription()
     /// Session-level values that hold for each m-section without its own.
-    private var sessionLevel = MediaDescription(kind: "", port: 0, transport: "", formats: [])
+    private var sessionLevel = SDPSection(media: MediaDescription(kind: "", port: 0, transport: "", formats: []))
     private var hasVersion = false
-    private var current: MediaDescription?
+    private var current: SDPSection?
 
     mutating func read(_ line: String, number: Int) throws(SDPError) {
         let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -75,39 +86,40 @@ private struct SDPParser {
     }
 
     private mutating func endMedia() {
-        guard var media = current else { return }
+        guard let section = current else { return }
         current = nil
-        media.iceUsernameFragment = media.iceUsernameFragment ?? sessionLevel.iceUsernameFragment
-        media.icePassword = media.icePassword ?? sessionLevel.icePassword
-        media.setup = media.setup ?? sessionLevel.setup
-        if media.fingerprints.isEmpty { media.fingerprints = sessionLevel.fingerprints }
-        if media.iceOptions.isEmpty { media.iceOptions = sessionLevel.iceOptions }
-        media.extensionMaps += sessionLevel.extensionMaps
-        addStaticCodecs(to: &media)
-        // Codecs in the order of preference that the m-line gives.
-        media.codecs = media.formats.compactMap { format in media.codecs.first { String($0.payloadType) == format } }
+        var media = section.media
+        let session = sessionLevel.media
+        media.iceUsernameFragment = media.iceUsernameFragment ?? session.iceUsernameFragment
+        media.icePassword = media.icePassword ?? session.icePassword
+        media.setup = media.setup ?? session.setup
+        if media.fingerprints.isEmpty { media.fingerprints = session.fingerprints }
+        if media.iceOptions.isEmpty { media.iceOptions = session.iceOptions }
+        if !section.hasDirection { media.direction = session.direction }
+        media.extensionMaps += session.extensionMaps
+        media.codecs = section.codecs
         description.media.append(media)
-    }
-
-    /// Payload types that need no `a=rtpmap`. RFC 3551 §6
-    private func addStaticCodecs(to media: inout MediaDescription) {
-        guard media.kind == "audio" else { return }
-        for (type, name) in [(UInt8(0), "PCMU"), (8, "PCMA")]
-        where media.formats.contains(String(type)) && !media.codecs.contains(where: { $0.payloadType == type }) {
-            media.codecs.append(SDPCodec(payloadType: type, name: name, clockRate: 8_000))
-        }
     }
 
     private mutating func readMedia(_ value: String, number: Int) throws(SDPError) {
         endMedia()
-        guard description.media.count < SessionDescription.mediaLimit else { throw .tooMany(line: number, "m-sections") }
+        guard description.media.count < SessionDescription.mediaLimit else {
+            throw .tooMany(line: number, "m-sections")
+        }
         let fields = value.split(separator: " ")
-        guard fields.count >= 4, let portField = fields[1].split(separator: "/").first, let port = UInt16(portField) else {
+        guard fields.count >= 4, let portField = fields[1].split(separator: "/").first, let port = UInt16(portField)
+        else {
             throw .malformed(line: number, "m= needs a kind, a port, a transport and formats")
         }
         guard fields.count - 3 <= SessionDescription.attributeLimit else { throw .tooMany(line: number, "formats") }
-        current = MediaDescription(
-            kind: String(fields[0]), port: port, transport: String(fields[2]), formats: fields[3...].map(String.init))
+        current = SDPSection(
+            media: MediaDescription(
+                kind: String(fields[0]),
+                port: port,
+                transport: String(fields[2]),
+                formats: fields[3...].map(String.init)
+            )
+        )
     }
 
     private mutating func readAttribute(_ line: String, number: Int) throws(SDPError) {
@@ -118,52 +130,95 @@ private struct SDPParser {
             switch name {
             case "group":
                 let fields = value.split(separator: " ").map(String.init)
-                if fields.first == "BUNDLE" { description.bundleGroups.append(Array(fields.dropFirst())) }
+                guard fields.first == "BUNDLE" else { break }
+                guard description.bundleGroups.count < SessionDescription.groupLimit else {
+                    throw .tooMany(line: number, "groups")
+                }
+                description.bundleGroups.append(Array(fields.dropFirst()))
             case "ice-lite": description.isICELite = true
             case "extmap-allow-mixed": description.allowsMixedExtensions = true
-            default: try Self.read(name, value, into: &sessionLevel, number: number)
+            default: try sessionLevel.read(name, value, number: number)
             }
-        } else if var media = current {
-            current = nil
-            try Self.read(name, value, into: &media, number: number)
-            current = media
+        } else {
+            try current?.read(name, value, number: number)
+        }
+    }
+}
+
+/// One m-section, or the session's part, while its lines are read.
+private struct SDPSection {
+    var media: MediaDescription
+    var hasDirection = false
+    private var maps: [UInt8: SDPCodec] = [:]
+    /// `a=fmtp` and `a=rtcp-fb` by payload type: they may come before `a=rtpmap`, as Firefox writes them.
+    private var formatParameters: [UInt8: String] = [:]
+    private var feedback: [UInt8: [String]] = [:]
+    private var feedbackOfAll: [String] = []
+
+    init(media: MediaDescription) { self.media = media }
+
+    /// The codecs in the order of preference that the m-line gives.
+    var codecs: [SDPCodec] {
+        var types: Set<UInt8> = []
+        return media.formats.compactMap { format in
+            guard let type = UInt8(format), types.insert(type).inserted, var codec = maps[type] ?? staticCodec(type)
+            else { return nil }
+            codec.fmtp = formatParameters[type]
+            codec.feedback = (feedback[type] ?? []) + feedbackOfAll
+            return codec
         }
     }
 
-    private static func read(
-        _ name: String, _ value: String, into media: inout MediaDescription, number: Int
-    ) throws(SDPError) {
+    /// Payload types that need no `a=rtpmap`. RFC 3551 §6
+    private func staticCodec(_ type: UInt8) -> SDPCodec? {
+        guard media.kind == "audio" else { return nil }
+        switch type {
+        case 0: return SDPCodec(payloadType: type, name: "PCMU", clockRate: 8_000)
+        case 8: return SDPCodec(payloadType: type, name: "PCMA", clockRate: 8_000)
+        default: return nil
+        }
+    }
+
+    mutating func read(_ name: String, _ value: String, number: Int) throws(SDPError) {
         func check(_ count: Int, _ what: String) throws(SDPError) {
             guard count < SessionDescription.attributeLimit else { throw .tooMany(line: number, what) }
         }
         switch name {
         case "mid":
-            guard !value.isEmpty, value.utf8.count <= 64, !value.contains(" ") else { throw .malformed(line: number, "a=mid") }
+            guard !value.isEmpty, value.utf8.count <= 64, value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+                throw .malformed(line: number, "a=mid")
+            }
             media.mid = value
-        case "sendrecv", "sendonly", "recvonly", "inactive": media.direction = SDPDirection(rawValue: name) ?? .sendrecv
+        case "sendrecv", "sendonly", "recvonly", "inactive":
+            media.direction = SDPDirection(rawValue: name) ?? .sendrecv
+            hasDirection = true
         case "ice-ufrag":
-            guard (4...256).contains(value.utf8.count) else { throw .malformed(line: number, "a=ice-ufrag takes 4 to 256 characters") }
+            guard (4...256).contains(value.utf8.count) else {
+                throw .malformed(line: number, "a=ice-ufrag takes 4 to 256 characters")
+            }
             media.iceUsernameFragment = value
         case "ice-pwd":
-            guard (22...256).contains(value.utf8.count) else { throw .malformed(line: number, "a=ice-pwd takes 22 to 256 characters") }
+            guard (22...256).contains(value.utf8.count) else {
+                throw .malformed(line: number, "a=ice-pwd takes 22 to 256 characters")
+            }
             media.icePassword = value
         case "ice-options": media.iceOptions = value.split(separator: " ").map(String.init)
         case "fingerprint":
             try check(media.fingerprints.count, "fingerprints")
             media.fingerprints.append(value)
         case "setup":
-            guard let setup = SDPSetup(rawValue: value) else { throw .malformed(line: number, "a=setup:\(value.prefix(16))") }
+            guard let setup = SDPSetup(rawValue: value) else {
+                throw .malformed(line: number, "a=setup:\(value.prefix(16))")
+            }
             media.setup = setup
         case "rtcp-mux": media.isRTCPMux = true
         case "rtcp-rsize": media.isRTCPReducedSize = true
         case "bundle-only": media.isBundleOnly = true
-        case "rtpmap":
-            try check(media.codecs.count, "codecs")
-            try readCodec(value, into: &media, number: number)
-        case "fmtp", "rtcp-fb": readCodecParameter(name, value, into: &media)
+        case "rtpmap": try readCodec(value, number: number)
+        case "fmtp", "rtcp-fb": readCodecParameter(name, value)
         case "extmap":
             try check(media.extensionMaps.count, "header extensions")
-            try readExtension(value, into: &media, number: number)
+            try readExtension(value, number: number)
         case "ssrc":
             let fields = value.split(separator: " ", maxSplits: 1)
             guard fields.count == 2, let ssrc = UInt32(fields[0]) else { throw .malformed(line: number, "a=ssrc") }
@@ -178,7 +233,9 @@ private struct SDPParser {
             let fields = value.split(separator: " ")
             guard let semantics = fields.first else { throw .malformed(line: number, "a=ssrc-group") }
             try check(media.sourceGroups.count, "source groups")
-            media.sourceGroups.append(SDPSourceGroup(semantics: String(semantics), ssrcs: fields.dropFirst().compactMap { UInt32($0) }))
+            media.sourceGroups.append(
+                SDPSourceGroup(semantics: String(semantics), ssrcs: fields.dropFirst().compactMap { UInt32($0) })
+            )
         case "msid":
             try check(media.msids.count, "streams")
             let fields = value.split(separator: " ").map(String.init)
@@ -197,39 +254,50 @@ private struct SDPParser {
         }
     }
 
-    private static func readCodec(_ value: String, into media: inout MediaDescription, number: Int) throws(SDPError) {
+    private mutating func readCodec(_ value: String, number: Int) throws(SDPError) {
         let fields = value.split(separator: " ", maxSplits: 1)
-        guard fields.count == 2, let type = UInt8(fields[0]), type < 128 else { throw .malformed(line: number, "a=rtpmap") }
+        guard fields.count == 2, let type = UInt8(fields[0]), type < 128 else {
+            throw .malformed(line: number, "a=rtpmap")
+        }
         let encoding = fields[1].split(separator: "/")
         guard encoding.count >= 2, let clockRate = Int(encoding[1]), (1...10_000_000).contains(clockRate) else {
             throw .malformed(line: number, "a=rtpmap needs a name and a clock rate")
         }
         let channels = encoding.count > 2 ? Int(encoding[2]) ?? 1 : 1
         guard (1...255).contains(channels) else { throw .malformed(line: number, "a=rtpmap channels") }
-        media.codecs.removeAll { $0.payloadType == type }
-        media.codecs.append(
-            SDPCodec(payloadType: type, name: String(encoding[0]), clockRate: clockRate, channels: channels))
+        maps[type] = SDPCodec(payloadType: type, name: String(encoding[0]), clockRate: clockRate, channels: channels)
     }
 
-    private static func readCodecParameter(_ name: String, _ value: String, into media: inout MediaDescription) {
+    private mutating func readCodecParameter(_ name: String, _ value: String) {
         let fields = value.split(separator: " ", maxSplits: 1)
-        guard fields.count == 2 else { return }
-        for index in media.codecs.indices where fields[0] == "*" || fields[0] == String(media.codecs[index].payloadType) {
+        // Pion writes "nack " with a space at its end.
+        guard fields.count == 2, let last = fields[1].lastIndex(where: { $0 != " " }) else { return }
+        let parameter = String(fields[1][...last])
+        if name == "rtcp-fb", fields[0] == "*" {
+            if feedbackOfAll.count < Self.feedbackLimit { feedbackOfAll.append(parameter) }
+        } else if let type = UInt8(fields[0]), type < 128 {
             if name == "fmtp" {
-                media.codecs[index].fmtp = String(fields[1])
-            } else if media.codecs[index].feedback.count < 32 {
-                media.codecs[index].feedback.append(String(fields[1]))
+                formatParameters[type] = parameter
+            } else {
+                let known = feedback[type] ?? []
+                guard known.count < Self.feedbackLimit, !known.contains(parameter) else { return }
+                feedback[type] = known + [parameter]
             }
         }
     }
 
-    private static func readExtension(_ value: String, into media: inout MediaDescription, number: Int) throws(SDPError) {
+    private mutating func readExtension(_ value: String, number: Int) throws(SDPError) {
         let fields = value.split(separator: " ")
         guard fields.count >= 2 else { throw .malformed(line: number, "a=extmap") }
         let idAndDirection = fields[0].split(separator: "/")
-        guard let idField = idAndDirection.first, let id = UInt16(idField), id >= 1 else { throw .malformed(line: number, "a=extmap") }
+        guard let idField = idAndDirection.first, let id = UInt16(idField), id >= 1 else {
+            throw .malformed(line: number, "a=extmap")
+        }
         guard id <= 255, id != 15 else { return }
         let direction = idAndDirection.count > 1 ? SDPDirection(rawValue: String(idAndDirection[1])) : nil
         media.extensionMaps.append(SDPExtensionMap(id: UInt8(id), uri: String(fields[1]), direction: direction))
     }
+
+    /// Kinds of feedback of one payload type; more are dropped.
+    private static let feedbackLimit = 32
 }

@@ -24,6 +24,8 @@ final class ClientCore: WebSocketOwner {
     private var heartbeat: RepeatedTask?
     private var lastHeard = NIODeadline.now()
     private var leaving: EventLoopPromise<Void>?
+    /// Why the connection that is being made fails.
+    private var problem: String?
 
     /// Messages that wait for the server's acknowledgement; the oldest are dropped beyond it.
     private static let queueLimit = 1_000
@@ -34,7 +36,11 @@ final class ClientCore: WebSocketOwner {
     private static let connectTimeout = TimeAmount.seconds(10)
 
     init(
-        server: ServerURL, room: String, name: String, tls: NIOSSLContext?, eventLoop: any EventLoop,
+        server: ServerURL,
+        room: String,
+        name: String,
+        tls: NIOSSLContext?,
+        eventLoop: any EventLoop,
         feed: AsyncStream<SignalingEvent>.Continuation
     ) {
         self.server = server
@@ -49,6 +55,7 @@ final class ClientCore: WebSocketOwner {
 
     func connect() {
         guard !isOver else { return }
+        problem = nil
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let server = server
         let tls = tls
@@ -59,9 +66,13 @@ final class ClientCore: WebSocketOwner {
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls { try pipeline.addHandler(Self.tlsHandler(tls, server)) }
-                    let request = NIOLoopBound(UpgradeRequest(server: server), eventLoop: channel.eventLoop)
+                    let request = NIOLoopBound(
+                        UpgradeRequest(server: server) { bound.value.problem = $0 },
+                        eventLoop: channel.eventLoop
+                    )
                     let upgrader = NIOWebSocketClientUpgrader(
-                        maxFrameSize: Self.messageLimit, automaticErrorHandling: false
+                        maxFrameSize: Self.messageLimit,
+                        automaticErrorHandling: false
                     ) { channel, _ in
                         channel.eventLoop.makeCompletedFuture {
                             channel.pipeline.syncOperations.removeHandler(request.value, promise: nil)
@@ -70,7 +81,8 @@ final class ClientCore: WebSocketOwner {
                     }
                     try pipeline.addHTTPClientHandlers(
                         leftOverBytesStrategy: .forwardBytes,
-                        withClientUpgrade: (upgraders: [upgrader], completionHandler: { _ in }))
+                        withClientUpgrade: (upgraders: [upgrader], completionHandler: { _ in })
+                    )
                     try pipeline.addHandler(request.value)
                 }
             }
@@ -78,6 +90,8 @@ final class ClientCore: WebSocketOwner {
             .whenComplete { result in
                 switch result {
                 case .success(let channel):
+                    // Left meanwhile.
+                    guard !bound.value.isOver else { return channel.close(promise: nil) }
                     bound.value.channel = channel
                     channel.closeFuture.whenComplete { _ in bound.value.channelClosed() }
                 case .failure(let error): bound.value.lost("\(error)")
@@ -93,13 +107,18 @@ final class ClientCore: WebSocketOwner {
 
     private func makeSocket() -> WebSocketHandler {
         let socket = WebSocketHandler(
-            role: .client, maxMessageBytes: Self.messageLimit, maxUnsentBytes: Self.unsentLimit, owner: self)
+            role: .client,
+            maxMessageBytes: Self.messageLimit,
+            maxUnsentBytes: Self.unsentLimit,
+            owner: self
+        )
         self.socket = socket
         lastHeard = .now()
         let join = ClientMessage.join(
-            .init(room: room, name: name, token: token, acknowledged: token == nil ? nil : received))
+            .init(room: room, name: name, token: token, acknowledged: token == nil ? nil : received)
+        )
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        eventLoop.execute { bound.value.socket?.send(join.json.text) }
+        eventLoop.execute { if !bound.value.isOver { bound.value.socket?.send(join.json.text) } }
         return socket
     }
 
@@ -107,7 +126,9 @@ final class ClientCore: WebSocketOwner {
         guard channel != nil else { return }
         channel = nil
         // The WebSocket's own end says more, if there was one.
-        if socket == nil, leaving == nil { lost("the server closed the connection or serves no WebSocket there") }
+        if socket == nil, leaving == nil {
+            lost(problem ?? "the server closed the connection or serves no WebSocket there")
+        }
     }
 
     private func lost(_ why: String) {
@@ -155,6 +176,7 @@ final class ClientCore: WebSocketOwner {
         isOver = true
         guard let socket else {
             finish(nil)
+            channel?.close(promise: nil)
             return eventLoop.makeSucceededVoidFuture()
         }
         let promise = eventLoop.makePromise(of: Void.self)
@@ -193,12 +215,16 @@ final class ClientCore: WebSocketOwner {
         case .joined(let joined): didJoin(joined)
         case .peerJoined(let peer, let sequence): if isNew(sequence) { feed.yield(.peerJoined(peer)) }
         case .peerLeft(let peer, let reason, let sequence): if isNew(sequence) { feed.yield(.peerLeft(peer, reason)) }
-        case .relay(let message, let peer, let sequence): if isNew(sequence) { feed.yield(.message(message, from: peer)) }
+        case .relay(let message, let peer, let sequence):
+            if isNew(sequence) { feed.yield(.message(message, from: peer)) }
         case .ping: socket?.send(ClientMessage.pong(acknowledged: received).json.text)
         case .pong(let acknowledged): forget(acknowledged)
         case .error(let error):
             let isTemporary = [.timedOut, .tooSlow, .serverStopping, .tooManyConnections].contains(error.code)
-            if error.isFatal && !isTemporary { finish(error) } else { feed.yield(.error(error)) }
+            guard error.isFatal, !isTemporary else { return _ = feed.yield(.error(error)) }
+            finish(error)
+            // The server closes too; one that does not keeps no client.
+            socket?.close(.normal, reason: "")
         }
     }
 
@@ -249,12 +275,21 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
     typealias OutboundOut = HTTPClientRequestPart
 
     private let server: ServerURL
+    private let report: (String) -> Void
 
-    init(server: ServerURL) { self.server = server }
+    /// `report` is told why there will be no WebSocket.
+    init(server: ServerURL, report: @escaping (String) -> Void) {
+        self.server = server
+        self.report = report
+    }
 
     func channelActive(context: ChannelHandlerContext) {
         let head = HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: "/ws", headers: ["host": server.authority, "content-length": "0"])
+            version: .http1_1,
+            method: .GET,
+            uri: "/ws",
+            headers: ["host": server.authority, "content-length": "0"]
+        )
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         context.fireChannelActive()
@@ -262,8 +297,21 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
 
     /// An answer that is no upgrade: this is not our server.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .end = Self.unwrapInboundIn(data) { context.close(promise: nil) }
+        switch Self.unwrapInboundIn(data) {
+        case .head(let head): report("it answered “\(head.status.code) \(Wire.excerpt(head.status.reasonPhrase))”")
+        case .body: break
+        case .end: context.close(promise: nil)
+        }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case NIOSSLError.handshakeFailed(let reason):
+            report("its certificate is not trusted, or it speaks no TLS (\(reason))")
+        case is NIOSSLExtraError: report("its certificate is for another name (\(error))")
+        case is NIOWebSocketUpgradeError, is HTTPParserError: report("it serves no WebSocket there (\(error))")
+        default: report("\(error)")
+        }
+        context.close(promise: nil)
+    }
 }

@@ -7,7 +7,9 @@ import NIOSSL
 /// Connects at once and again with back-off (0.3 s doubling to 10 s, with jitter). What is sent meanwhile waits, up to
 /// a limit. Usable from any thread; runs on one event loop.
 public final class SignalingClient: Sendable {
-    /// What happens; for one reader. Ends after `closed`.
+    /// What happens; for one reader.
+    ///
+    /// Ends after `closed`.
     public let events: AsyncStream<SignalingEvent>
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<ClientCore?>
@@ -22,7 +24,11 @@ public final class SignalingClient: Sendable {
     ///   - allowsAnyCertificate: trusts every certificate; for tests in a network that is trusted.
     /// - Throws: `SignalingError` for a URL or certificate that cannot be used.
     public init(
-        url: String, room: String, name: String, certificate: String? = nil, allowsAnyCertificate: Bool = false
+        url: String,
+        room: String,
+        name: String,
+        certificate: String? = nil,
+        allowsAnyCertificate: Bool = false
     ) throws {
         let server = try ServerURL(url)
         let loop = MultiThreadedEventLoopGroup.singleton.next()

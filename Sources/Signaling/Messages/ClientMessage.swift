@@ -21,7 +21,11 @@ package enum ClientMessage: Hashable, Sendable {
         package var replaces: String?
 
         package init(
-            room: String, name: String, token: String? = nil, acknowledged: Int? = nil, replaces: String? = nil
+            room: String,
+            name: String,
+            token: String? = nil,
+            acknowledged: Int? = nil,
+            replaces: String? = nil
         ) {
             self.room = room
             self.name = name
@@ -41,12 +45,16 @@ package enum ClientMessage: Hashable, Sendable {
                     name: try Wire.optionalText("name", in: value, type) ?? "",
                     token: try Wire.optionalText("token", in: value, type),
                     acknowledged: try Wire.optionalCount("ack", in: value, type),
-                    replaces: try Wire.optionalText("replaces", in: value, type)))
+                    replaces: try Wire.optionalText("replaces", in: value, type)
+                )
+            )
         case "bye" where (value["to"] ?? .null).isNull: self = .leave
         case "offer", "answer", "candidate", "bye":
             self = .relay(
-                try Wire.relayed(value, type), to: SignalingPeerID(try Wire.text("to", in: value, type)),
-                sequence: try Wire.optionalCount("seq", in: value, type))
+                try Wire.relayed(value, type),
+                to: SignalingPeerID(try Wire.text("to", in: value, type)),
+                sequence: try Wire.optionalCount("seq", in: value, type)
+            )
         case "ping": self = .ping(acknowledged: try Wire.optionalCount("ack", in: value, type))
         case "pong": self = .pong(acknowledged: try Wire.optionalCount("ack", in: value, type))
         default: throw Wire.unknown(type)

@@ -21,7 +21,11 @@ package enum ServerMessage: Hashable, Sendable {
         package var heartbeatMilliseconds: Int
 
         package init(
-            place: SignalingPlace, token: String, isResumed: Bool, acknowledged: Int, heartbeatMilliseconds: Int
+            place: SignalingPlace,
+            token: String,
+            isResumed: Bool,
+            acknowledged: Int,
+            heartbeatMilliseconds: Int
         ) {
             self.place = place
             self.token = token
@@ -43,32 +47,49 @@ package enum ServerMessage: Hashable, Sendable {
                 let urls = entry["urls"]?.string.map { [$0] } ?? (entry["urls"]?.array ?? []).compactMap(\.string)
                 servers.append(
                     SignalingICEServer(
-                        urls: urls, username: entry["username"]?.string, credential: entry["credential"]?.string))
+                        urls: urls,
+                        username: entry["username"]?.string,
+                        credential: entry["credential"]?.string
+                    )
+                )
             }
             self = .joined(
                 Joined(
                     place: SignalingPlace(
                         room: try Wire.text("room", in: value, type),
-                        id: SignalingPeerID(try Wire.text("peer", in: value, type)), peers: peers, iceServers: servers),
-                    token: try Wire.text("token", in: value, type), isResumed: value["resumed"]?.bool ?? false,
+                        id: SignalingPeerID(try Wire.text("peer", in: value, type)),
+                        peers: peers,
+                        iceServers: servers
+                    ),
+                    token: try Wire.text("token", in: value, type),
+                    isResumed: value["resumed"]?.bool ?? false,
                     acknowledged: try Wire.optionalCount("ack", in: value, type) ?? 0,
-                    heartbeatMilliseconds: try Wire.optionalCount("heartbeat", in: value, type) ?? 5000))
+                    heartbeatMilliseconds: try Wire.optionalCount("heartbeat", in: value, type) ?? 5000
+                )
+            )
         case "peer-joined": self = .peerJoined(try Self.peer(value, type), sequence: sequence)
         case "peer-left":
             self = .peerLeft(
                 SignalingPeerID(try Wire.text("peer", in: value, type)),
-                SignalingLeaveReason(rawValue: value["reason"]?.string ?? "") ?? .lost, sequence: sequence)
+                SignalingLeaveReason(rawValue: value["reason"]?.string ?? "") ?? .lost,
+                sequence: sequence
+            )
         case "offer", "answer", "candidate", "bye":
             self = .relay(
-                try Wire.relayed(value, type), from: SignalingPeerID(try Wire.text("from", in: value, type)),
-                sequence: sequence)
+                try Wire.relayed(value, type),
+                from: SignalingPeerID(try Wire.text("from", in: value, type)),
+                sequence: sequence
+            )
         case "ping": self = .ping
         case "pong": self = .pong(acknowledged: try Wire.optionalCount("ack", in: value, type) ?? 0)
         case "error":
             self = .error(
                 SignalingError(
-                    .init(rawValue: try Wire.text("code", in: value, type)), try Wire.text("message", in: value, type),
-                    isFatal: value["fatal"]?.bool ?? false))
+                    .init(rawValue: try Wire.text("code", in: value, type)),
+                    try Wire.text("message", in: value, type),
+                    isFatal: value["fatal"]?.bool ?? false
+                )
+            )
         default: throw Wire.unknown(type)
         }
     }
@@ -110,7 +131,9 @@ package enum ServerMessage: Hashable, Sendable {
     private static func peer(_ value: JSONValue, _ type: String) throws(SignalingError) -> SignalingPeer {
         SignalingPeer(
             id: SignalingPeerID(try Wire.text("peer", in: value, type)),
-            name: try Wire.optionalText("name", in: value, type) ?? "", isPolite: value["polite"]?.bool ?? false)
+            name: try Wire.optionalText("name", in: value, type) ?? "",
+            isPolite: value["polite"]?.bool ?? false
+        )
     }
 
     private static func members(of peer: SignalingPeer) -> [String: JSONValue] {

@@ -65,6 +65,8 @@ extension SignalingError.Code {
 
     /// Another program listens on the port.
     public static let addressInUse = Self(rawValue: "address-in-use")
+    /// The port is none from 0 to 65 535.
+    public static let invalidPort = Self(rawValue: "invalid-port")
     /// The address is not one of this machine.
     public static let addressNotLocal = Self(rawValue: "address-not-local")
     /// The system does not let this user listen there.

@@ -36,7 +36,9 @@ enum Wire {
         guard let member = value[name], !member.isNull else { return nil }
         guard let count = member.integer, count >= 0 else {
             throw SignalingError(
-                .invalidMessage, "In a message “\(excerpt(type))” the member “\(name)” is a whole number from 0.")
+                .invalidMessage,
+                "In a message “\(excerpt(type))” the member “\(name)” is a whole number from 0."
+            )
         }
         return count
     }
@@ -60,7 +62,9 @@ enum Wire {
                     candidate: try text("candidate", in: member, type),
                     sdpMid: try optionalText("sdpMid", in: member, type),
                     sdpMLineIndex: try optionalCount("sdpMLineIndex", in: member, type),
-                    usernameFragment: try optionalText("usernameFragment", in: member, type)))
+                    usernameFragment: try optionalText("usernameFragment", in: member, type)
+                )
+            )
         }
     }
 
@@ -81,7 +85,9 @@ enum Wire {
 
     /// The start of a text from outside, without control characters, for an error in words.
     static func excerpt(_ text: String) -> String {
-        let cleaned = String(String.UnicodeScalarView(text.unicodeScalars.prefix(33).filter { !$0.properties.isControl }))
+        let cleaned = String(
+            String.UnicodeScalarView(text.unicodeScalars.prefix(33).filter { !$0.properties.isControl })
+        )
         return cleaned.unicodeScalars.count > 32 ? String(cleaned.unicodeScalars.prefix(32)) + "…" : cleaned
     }
 }

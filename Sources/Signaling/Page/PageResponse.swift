@@ -7,7 +7,11 @@ struct PageResponse {
     var body: [UInt8]
 
     static func text(_ status: HTTPResponseStatus, _ text: String) -> PageResponse {
-        PageResponse(status: status, headers: standardHeaders(type: "text/plain; charset=utf-8"), body: Array(text.utf8))
+        PageResponse(
+            status: status,
+            headers: standardHeaders(type: "text/plain; charset=utf-8"),
+            body: Array(text.utf8)
+        )
     }
 
     private init(status: HTTPResponseStatus, headers: HTTPHeaders, body: [UInt8]) {

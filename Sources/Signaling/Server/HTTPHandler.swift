@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOWebSocket
 
 /// Answers the requests of one connection: the page and its assets, nothing else.
 final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
@@ -28,7 +29,9 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
     private func armDeadline(_ context: ChannelHandlerContext) {
         cancelDeadline()
         let channel = context.channel
-        deadline = context.eventLoop.scheduleTask(in: core?.requestTimeout ?? .seconds(10)) { channel.close(promise: nil) }
+        deadline = context.eventLoop.scheduleTask(in: core?.requestTimeout ?? .seconds(10)) {
+            channel.close(promise: nil)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -47,7 +50,11 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A WebSocket that is refused: the request comes here next, and is answered in words.
+        if error is NIOWebSocketUpgradeError { return }
+        context.close(promise: nil)
+    }
 
     private func write(_ response: PageResponse, to request: HTTPRequestHead, _ context: ChannelHandlerContext) {
         var head = HTTPResponseHead(version: .http1_1, status: response.status, headers: response.headers)
@@ -59,6 +66,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         let channel = context.channel
         let closes = !request.isKeepAlive
-        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in if closes { channel.close(promise: nil) } }
+        context.writeAndFlush(Self.wrapOutboundOut(.end(nil))).whenComplete { _ in
+            if closes { channel.close(promise: nil) }
+        }
     }
 }

@@ -11,7 +11,9 @@ enum PEM {
         defer { unsafe fclose(file) }
         var buffer = [UInt8](repeating: 0, count: maxFileBytes)
         let count = unsafe fread(&buffer, 1, buffer.count, file)
-        let lines = buffer.prefix(count).split(separator: UInt8(ascii: "\n")).map { String(decoding: $0, as: UTF8.self) }
+        let lines = buffer.prefix(count).split(separator: UInt8(ascii: "\n")).map {
+            String(decoding: $0, as: UTF8.self)
+        }
         guard let begin = lines.firstIndex(of: "-----BEGIN \(label)-----"),
             let end = lines.firstIndex(of: "-----END \(label)-----"), begin < end
         else { return nil }
@@ -24,7 +26,9 @@ enum PEM {
         return bytes
     }
 
-    /// Writes a new file beside and renames it, so that no half a file is ever read. False sets `errno`.
+    /// Writes a new file beside and renames it, so that no half a file is ever read.
+    ///
+    /// False sets `errno`.
     static func write(_ bytes: [UInt8], label: String, to path: String, mode: mode_t) -> Bool {
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
         let count = unsafe EVP_EncodeBlock(&text, bytes, Int32(bytes.count))
@@ -35,7 +39,9 @@ enum PEM {
         lines += "-----END \(label)-----\n"
         let content = Array(lines.utf8)
         let temporary = path + ".new"
-        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
+        // What a program that died left there may be readable by others.
+        unsafe unlink(temporary)
+        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
         guard descriptor >= 0 else { return false }
         let isWritten = unsafe Glibc.write(descriptor, content, content.count) == content.count
         let isClosed = Glibc.close(descriptor) == 0

@@ -1,6 +1,8 @@
 package import NIOCore
 
-/// All rules of the server: rooms, places in them, limits, heartbeats, resuming. No input or output of its own.
+/// All rules of the server: rooms, places in them, limits, heartbeats, resuming.
+///
+/// No input or output of its own.
 ///
 /// A *connection* is one WebSocket. A *place* is one peer of a room: it outlives a broken connection for
 /// `SignalingLimits.resumeGrace`, and another connection can take it with the resume token. Inputs queue actions;
@@ -32,7 +34,8 @@ package struct RoomTable {
         connections[id] = Connection(
             openedAt: now,
             messages: TokenBucket(rate: limits.messagesPerSecond, burst: limits.messageBurst, at: now),
-            bytes: TokenBucket(rate: limits.bytesPerSecond, burst: limits.byteBurst, at: now))
+            bytes: TokenBucket(rate: limits.bytesPerSecond, burst: limits.byteBurst, at: now)
+        )
     }
 
     /// Any frame came, as a pong.
@@ -52,7 +55,10 @@ package struct RoomTable {
                 SignalingError(
                     .rateLimited,
                     "Too many messages: at most \(limits.messagesPerSecond) a second and "
-                        + "\(limits.bytesPerSecond / 1024) KiB a second are allowed."), .policyViolation)
+                        + "\(limits.bytesPerSecond / 1024) KiB a second are allowed."
+                ),
+                .policyViolation
+            )
         }
         do throws(SignalingError) {
             try handle(ClientMessage(parsing: text), on: id, at: now)
@@ -61,7 +67,9 @@ package struct RoomTable {
         }
     }
 
-    /// The WebSocket is gone. `isFarewell`: the peer closed it by a close frame that says that it leaves.
+    /// The WebSocket is gone.
+    ///
+    /// `isFarewell`: the peer closed it by a close frame that says that it leaves.
     package mutating func close(_ id: RoomConnectionID, isFarewell: Bool, at now: NIODeadline) {
         guard let connection = connections.removeValue(forKey: id), let peer = connection.place else { return }
         if isFarewell {
@@ -74,7 +82,10 @@ package struct RoomTable {
 
     /// Cuts a connection off with an error in words; its place is kept for a while.
     package mutating func cutOff(
-        _ id: RoomConnectionID, _ error: SignalingError, _ code: RoomCloseCode, at now: NIODeadline
+        _ id: RoomConnectionID,
+        _ error: SignalingError,
+        _ code: RoomCloseCode,
+        at now: NIODeadline
     ) {
         guard connections[id] != nil else { return }
         var error = error
@@ -114,14 +125,23 @@ package struct RoomTable {
             if connection.place == nil, now - connection.openedAt >= limits.joinTimeout.timeAmount {
                 cutOff(
                     id,
-                    SignalingError(.timedOut, "No “join” came within \(limits.joinTimeout.components.seconds) seconds."),
-                    .policyViolation, at: now)
+                    SignalingError(
+                        .timedOut,
+                        "No “join” came within \(limits.joinTimeout.components.seconds) seconds."
+                    ),
+                    .policyViolation,
+                    at: now
+                )
             } else if silent >= limits.heartbeatTimeout.timeAmount {
                 cutOff(
                     id,
                     SignalingError(
-                        .timedOut, "Nothing was heard for \(limits.heartbeatTimeout.components.seconds) seconds."),
-                    .timedOut, at: now)
+                        .timedOut,
+                        "Nothing was heard for \(limits.heartbeatTimeout.components.seconds) seconds."
+                    ),
+                    .timedOut,
+                    at: now
+                )
             } else if now - connection.lastPingAt >= limits.heartbeatInterval.timeAmount {
                 connections[id]?.lastPingAt = now
                 actions.append(.ping(id))
@@ -163,7 +183,9 @@ package struct RoomTable {
     // MARK: Messages
 
     private mutating func handle(
-        _ message: ClientMessage, on id: RoomConnectionID, at now: NIODeadline
+        _ message: ClientMessage,
+        on id: RoomConnectionID,
+        at now: NIODeadline
     ) throws(SignalingError) {
         if case .join(let request) = message {
             guard connections[id]?.place == nil else {
@@ -184,7 +206,9 @@ package struct RoomTable {
             }
             guard receiver != peer, let place = places[receiver], place.room == places[peer]?.room else {
                 throw SignalingError(
-                    .unknownPeer, "There is no peer “\(Wire.excerpt(receiver.rawValue))” in this room.")
+                    .unknownPeer,
+                    "There is no peer “\(Wire.excerpt(receiver.rawValue))” in this room."
+                )
             }
             queue(for: receiver) { .relay(message, from: peer, sequence: $0) }
         case .leave:
@@ -199,13 +223,17 @@ package struct RoomTable {
     }
 
     private mutating func join(
-        _ request: ClientMessage.JoinRequest, on id: RoomConnectionID, at now: NIODeadline
+        _ request: ClientMessage.JoinRequest,
+        on id: RoomConnectionID,
+        at now: NIODeadline
     ) throws(SignalingError) {
         guard RoomName.isValid(request.room) else {
             throw SignalingError(
                 .invalidRoom,
                 "“\(Wire.excerpt(request.room))” cannot name a room: 1 to \(RoomName.maxLength) letters, digits, "
-                    + "“-”, “_”, “.” or “~” can, beginning with a letter or a digit.", isFatal: true)
+                    + "“-”, “_”, “.” or “~” can, beginning with a letter or a digit.",
+                isFatal: true
+            )
         }
         if let token = request.token, let peer = tokens[token], let place = places[peer], place.room == request.room,
             place.canResume(after: request.acknowledged ?? 0)
@@ -219,16 +247,27 @@ package struct RoomTable {
         let members = rooms[request.room] ?? []
         guard members.count < limits.maxPeersPerRoom else {
             throw SignalingError(
-                .roomFull, "Room “\(request.room)” is full: it holds \(limits.maxPeersPerRoom) peers.", isFatal: true)
+                .roomFull,
+                "Room “\(request.room)” is full: it holds \(limits.maxPeersPerRoom) peers.",
+                isFatal: true
+            )
         }
         guard !members.isEmpty || rooms.count < limits.maxRooms else {
             throw SignalingError(
-                .tooManyRooms, "This server holds \(limits.maxRooms) rooms, no more can be opened.", isFatal: true)
+                .tooManyRooms,
+                "This server holds \(limits.maxRooms) rooms, no more can be opened.",
+                isFatal: true
+            )
         }
         lastPeerNumber += 1
         let place = Place(
-            id: SignalingPeerID("p\(lastPeerNumber)"), number: lastPeerNumber, room: request.room,
-            name: RoomName.cleaned(request.name), token: Self.makeToken(), connection: id)
+            id: SignalingPeerID("p\(lastPeerNumber)"),
+            number: lastPeerNumber,
+            room: request.room,
+            name: RoomName.cleaned(request.name),
+            token: Self.makeToken(),
+            connection: id
+        )
         for member in members {
             queue(for: member) {
                 .peerJoined(SignalingPeer(id: place.id, name: place.name, isPolite: false), sequence: $0)
@@ -260,10 +299,16 @@ package struct RoomTable {
         let others = (rooms[place.room] ?? []).compactMap { places[$0] }.filter { $0.id != place.id }
         let joined = ServerMessage.Joined(
             place: SignalingPlace(
-                room: place.room, id: place.id,
+                room: place.room,
+                id: place.id,
                 peers: others.map { SignalingPeer(id: $0.id, name: $0.name, isPolite: place.number > $0.number) },
-                iceServers: iceServers), token: place.token, isResumed: isResumed, acknowledged: place.received,
-            heartbeatMilliseconds: Int(limits.heartbeatInterval.timeAmount.nanoseconds / 1_000_000))
+                iceServers: iceServers
+            ),
+            token: place.token,
+            isResumed: isResumed,
+            acknowledged: place.received,
+            heartbeatMilliseconds: Int(limits.heartbeatInterval.timeAmount.nanoseconds / 1_000_000)
+        )
         send(.joined(joined), on: id)
     }
 
@@ -301,7 +346,9 @@ package struct RoomTable {
         actions.append(.send(id, message.json.text))
     }
 
-    /// Answers with an error in words and closes. Whoever broke a rule cannot resume.
+    /// Answers with an error in words and closes.
+    ///
+    /// Whoever broke a rule cannot resume.
     private mutating func refuse(_ id: RoomConnectionID, _ error: SignalingError, _ code: RoomCloseCode) {
         var error = error
         error.isFatal = true

@@ -32,16 +32,31 @@ struct SelfMadeCertificate {
             unsafe X509_gmtime_adj(X509_getm_notAfter(certificate), validDays * secondsPerDay) != nil,
             let name = unsafe X509_get_subject_name(certificate),
             unsafe X509_NAME_add_entry_by_txt(
-                name, "O", mbstringUTF8, organisation, Int32(organisation.count), -1, 0) == 1,
+                name,
+                "O",
+                mbstringUTF8,
+                organisation,
+                Int32(organisation.count),
+                -1,
+                0
+            ) == 1,
             unsafe X509_NAME_add_entry_by_txt(
-                name, "CN", mbstringUTF8, commonName, Int32(commonName.count), -1, 0) == 1,
+                name,
+                "CN",
+                mbstringUTF8,
+                commonName,
+                Int32(commonName.count),
+                -1,
+                0
+            ) == 1,
             unsafe X509_set_issuer_name(certificate, name) == 1, unsafe X509_set_pubkey(certificate, key) == 1
         else { throw failure("a field is refused") }
         let alternatives = names.map { "DNS:" + $0 } + addresses.map { "IP:" + $0 }
         let extensions: [(Int32, String)] = [
             (NID_subject_alt_name, alternatives.joined(separator: ",")),
             (NID_basic_constraints, "critical,CA:FALSE"),
-            (NID_key_usage, "critical,digitalSignature"),
+            // No key usage: with one that lacks keyCertSign it counts as signed by somebody else, and a client that was
+            // given it as a root does not find it.
             (NID_ext_key_usage, "serverAuth"),
         ]
         for (identifier, value) in extensions {
@@ -86,10 +101,16 @@ struct SelfMadeCertificate {
         guard unsafe mkdir(directory, 0o700) == 0 || errno == EEXIST,
             PEM.write(key, label: Self.keyLabel, to: directory + "/" + Self.keyFile, mode: 0o600),
             PEM.write(
-                certificate, label: Self.certificateLabel, to: directory + "/" + Self.certificateFile, mode: 0o644)
+                certificate,
+                label: Self.certificateLabel,
+                to: directory + "/" + Self.certificateFile,
+                mode: 0o644
+            )
         else {
             throw SignalingError(
-                .certificate, unsafe "The certificate cannot be kept in “\(directory)”: \(String(cString: unsafe strerror(errno))).")
+                .certificate,
+                unsafe "The certificate cannot be kept in “\(directory)”: \(String(cString: unsafe strerror(errno)))."
+            )
         }
     }
 

@@ -20,7 +20,9 @@ struct ServerCertificate {
                 certificate = made
             } else {
                 certificate = try SelfMadeCertificate.generate(
-                    names: Self.names, addresses: Self.addresses)
+                    names: Self.names,
+                    addresses: Self.addresses
+                )
                 if let directory { try certificate.save(in: directory) }
             }
             do {
@@ -33,7 +35,9 @@ struct ServerCertificate {
 
     func makeContext() throws(SignalingError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
+            certificateChain: chain.map { .certificate($0) },
+            privateKey: .privateKey(key)
+        )
         configuration.minimumTLSVersion = .tlsv12
         configuration.applicationProtocols = ["http/1.1"]
         do { return try NIOSSLContext(configuration: configuration) } catch {
@@ -42,7 +46,8 @@ struct ServerCertificate {
     }
 
     private static func load(
-        _ certificate: String, _ key: String
+        _ certificate: String,
+        _ key: String
     ) throws(SignalingError) -> ([NIOSSLCertificate], NIOSSLPrivateKey) {
         let chain: [NIOSSLCertificate]
         do { chain = try NIOSSLCertificate.fromPEMFile(certificate) } catch {

@@ -43,7 +43,8 @@ final class ServerCore {
         if let tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls)) }
         let http = NIOLoopBound(HTTPHandler(core: self), eventLoop: eventLoop)
         let upgrader = NIOWebSocketServerUpgrader(
-            maxFrameSize: configuration.limits.maxMessageBytes, automaticErrorHandling: false,
+            maxFrameSize: configuration.limits.maxMessageBytes,
+            automaticErrorHandling: false,
             shouldUpgrade: { channel, head in
                 channel.eventLoop.makeSucceededFuture(bound.value.mayUpgrade(head) ? HTTPHeaders() : nil)
             },
@@ -53,10 +54,13 @@ final class ServerCore {
                     channel.pipeline.syncOperations.removeHandler(http.value, promise: nil)
                     try channel.pipeline.syncOperations.addHandler(bound.value.makeSocket())
                 }
-            })
+            }
+        )
         try pipeline.configureHTTPServerPipeline(
-            withPipeliningAssistance: true, withServerUpgrade: (upgraders: [upgrader], completionHandler: { _ in }),
-            withErrorHandling: true)
+            withPipeliningAssistance: true,
+            withServerUpgrade: (upgraders: [upgrader], completionHandler: { _ in }),
+            withErrorHandling: true
+        )
         try pipeline.addHandler(http.value)
     }
 
@@ -90,17 +94,33 @@ final class ServerCore {
     }
 
     private func mayUpgrade(_ head: HTTPRequestHead) -> Bool {
-        let path = head.uri.prefix { $0 != "?" }
-        let host = head.headers.first(name: "host")
-        guard path == "/ws", isOwnName(host) else { return false }
+        head.method == .GET && Self.isForWebSocket(head) && isOwnName(head.headers.first(name: "host"))
+            && isOwnPage(head)
+    }
+
+    private static func isForWebSocket(_ head: HTTPRequestHead) -> Bool { head.uri.prefix { $0 != "?" } == "/ws" }
+
+    /// Whether a request comes from a page of this server, of an allowed site, or from a program.
+    private func isOwnPage(_ head: HTTPRequestHead) -> Bool {
         guard let origin = head.headers.first(name: "origin") else { return true }
         if configuration.allowedOrigins.contains("*") || configuration.allowedOrigins.contains(origin) { return true }
-        return origin == "\(tls == nil ? "http" : "https")://\(host ?? "")"
+        return origin == "\(tls == nil ? "http" : "https")://\(head.headers.first(name: "host") ?? "")"
     }
 
     func response(to head: HTTPRequestHead) -> PageResponse {
         guard isOwnName(head.headers.first(name: "host")) else {
-            return .text(.misdirectedRequest, "This server is not known by that name; start it with --host-name to allow it.\n")
+            return .text(
+                .misdirectedRequest,
+                "This server is not known by that name; start it with --host-name to allow it.\n"
+            )
+        }
+        guard !Self.isForWebSocket(head) || head.method != .GET else {
+            guard isOwnPage(head) else {
+                return .text(.forbidden, "Pages of that origin may not use this server.\n")
+            }
+            var response = PageResponse.text(.upgradeRequired, "This address is for WebSockets.\n")
+            response.headers.add(name: "upgrade", value: "websocket")
+            return response
         }
         return PageResponse(head, servesPage: configuration.servesPage, isSecure: tls != nil)
     }
@@ -110,7 +130,9 @@ final class ServerCore {
     /// A host header without its port, lower case, without brackets.
     private static func hostName(_ host: String) -> String {
         var name = host.lowercased()[...]
-        if name.hasPrefix("["), let end = name.firstIndex(of: "]") { return String(name[name.index(after: name.startIndex)..<end]) }
+        if name.hasPrefix("["), let end = name.firstIndex(of: "]") {
+            return String(name[name.index(after: name.startIndex)..<end])
+        }
         if let colon = name.lastIndex(of: ":") { name = name[..<colon] }
         return String(name)
     }
@@ -122,8 +144,11 @@ final class ServerCore {
         nextID += 1
         let owner = SocketOwner(core: self, id: id)
         let socket = WebSocketHandler(
-            role: .server, maxMessageBytes: configuration.limits.maxMessageBytes,
-            maxUnsentBytes: configuration.limits.maxUnsentBytes, owner: owner)
+            role: .server,
+            maxMessageBytes: configuration.limits.maxMessageBytes,
+            maxUnsentBytes: configuration.limits.maxUnsentBytes,
+            owner: owner
+        )
         owners[id] = owner
         sockets[id] = socket
         rooms.open(id, at: .now())

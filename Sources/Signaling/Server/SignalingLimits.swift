@@ -1,14 +1,20 @@
 /// What one peer may take of a server: everything that somebody outside can make grow has a limit here.
 public struct SignalingLimits: Hashable, Sendable {
-    /// Bytes of one message. A session description with video, audio and data has 5 000 to 10 000.
+    /// Bytes of one message.
+    ///
+    /// A session description with video, audio and data has 5 000 to 10 000.
     public var maxMessageBytes = 256 * 1024
     /// Rooms with at least one peer.
     public var maxRooms = 256
-    /// Peers in one room. Each holds a connection to each other one, so more is seldom usable.
+    /// Peers in one room.
+    ///
+    /// Each holds a connection to each other one, so more is seldom usable.
     public var maxPeersPerRoom = 8
     /// Connections, joined or not, HTTP or WebSocket.
     public var maxConnections = 1024
-    /// Connections from one address. Browsers open six for a page.
+    /// Connections from one address.
+    ///
+    /// Browsers open six for a page.
     public var maxConnectionsPerAddress = 64
     /// Messages a second that one connection may send in the long run.
     public var messagesPerSecond = 50

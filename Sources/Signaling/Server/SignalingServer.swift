@@ -80,7 +80,9 @@ public final class SignalingServer: Sendable {
         }
     }
 
-    /// Says so to all peers, closes everything, and returns when it is closed. Harmless if not running.
+    /// Says so to all peers, closes everything, and returns when it is closed.
+    ///
+    /// Harmless if not running.
     public func stop() async {
         let running: Core? = state.withLock { state in
             defer { state = .stopped }
@@ -94,13 +96,21 @@ public final class SignalingServer: Sendable {
     }
 
     private func listen() async throws -> (Core, Endpoint) {
+        guard (0...65_535).contains(configuration.port) else {
+            throw SignalingError(
+                .invalidPort,
+                "\(configuration.port) is no port: they are 0 to 65535, and 0 is any free one."
+            )
+        }
         let certificate = try configuration.tls.map { try ServerCertificate(source: $0) }
         let context = try certificate.map { try $0.makeContext() }
         let configuration = configuration
         let loop = loop
         let core = try await loop.submit {
             NIOLoopBound(
-                ServerCore(configuration: configuration, tls: context, eventLoop: loop), eventLoop: loop)
+                ServerCore(configuration: configuration, tls: context, eventLoop: loop),
+                eventLoop: loop
+            )
         }.get()
         let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 128)
@@ -122,7 +132,9 @@ public final class SignalingServer: Sendable {
     }
 
     private static func endpoint(
-        of channel: any Channel, _ configuration: SignalingServerConfiguration, fingerprint: String?
+        of channel: any Channel,
+        _ configuration: SignalingServerConfiguration,
+        fingerprint: String?
     ) -> Endpoint {
         let host = channel.localAddress?.ipAddress ?? configuration.host
         let port = channel.localAddress?.port ?? configuration.port
@@ -137,7 +149,12 @@ public final class SignalingServer: Sendable {
             networkURLs = [url(host)]
         }
         return Endpoint(
-            host: host, port: port, isSecure: configuration.tls != nil, url: url(isWildcard ? "localhost" : host),
-            networkURLs: networkURLs, certificateFingerprint: fingerprint)
+            host: host,
+            port: port,
+            isSecure: configuration.tls != nil,
+            url: url(isWildcard ? "localhost" : host),
+            networkURLs: networkURLs,
+            certificateFingerprint: fingerprint
+        )
     }
 }

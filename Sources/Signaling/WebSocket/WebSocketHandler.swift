@@ -1,7 +1,9 @@
 import NIOCore
 import NIOWebSocket
 
-/// Who uses a `WebSocketHandler`. Called on the channel's event loop; not after `webSocketDidClose`.
+/// Who uses a `WebSocketHandler`.
+///
+/// Called on the channel's event loop; not after `webSocketDidClose`.
 protocol WebSocketOwner: AnyObject {
     /// A whole text message came.
     func webSocket(_ socket: WebSocketHandler, didReceive text: [UInt8])
@@ -109,14 +111,26 @@ final class WebSocketHandler: ChannelInboundHandler {
         }
         guard (frame.maskKey != nil) == (role == .server) else {
             return fail(
-                SignalingError(.invalidMessage, "Frames are masked by the client and only by it."), .protocolError)
+                SignalingError(.invalidMessage, "Frames are masked by the client and only by it."),
+                .protocolError
+            )
+        }
+        // RFC 6455 §5.2: "If a nonzero value is received and none of the negotiated extensions defines the meaning of such
+        // a nonzero value, the receiving endpoint MUST _Fail the WebSocket Connection_."
+        guard !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
+            return fail(
+                SignalingError(.invalidMessage, "A reserved bit of a frame is set; no extension was agreed on."),
+                .protocolError
+            )
         }
         switch frame.opcode {
         case .text where fragments == nil: receive(frame, startingWith: [])
         case .continuation:
             guard let begun = fragments else {
                 return fail(
-                    SignalingError(.invalidMessage, "A fragment continues a message that never began."), .protocolError)
+                    SignalingError(.invalidMessage, "A fragment continues a message that never began."),
+                    .protocolError
+                )
             }
             receive(frame, startingWith: begun)
         case .ping:
@@ -166,7 +180,9 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private func failTooLarge() {
         fail(
-            SignalingError(.messageTooLarge, "The message is larger than \(maxMessageBytes / 1024) KiB."), .messageTooBig)
+            SignalingError(.messageTooLarge, "The message is larger than \(maxMessageBytes / 1024) KiB."),
+            .messageTooBig
+        )
     }
 
     private func fail(_ error: SignalingError, _ code: RoomCloseCode) {
@@ -181,7 +197,11 @@ final class WebSocketHandler: ChannelInboundHandler {
 
     private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, _ context: ChannelHandlerContext) {
         let frame = WebSocketFrame(
-            fin: true, opcode: opcode, maskKey: role == .client ? .random() : nil, data: data)
+            fin: true,
+            opcode: opcode,
+            maskKey: role == .client ? .random() : nil,
+            data: data
+        )
         let byteCount = data.readableBytes + Self.frameOverheadBytes
         unsentBytes += byteCount
         context.writeAndFlush(Self.wrapOutboundOut(frame)).assumeIsolated().whenComplete { _ in
