@@ -1,3 +1,4 @@
+import AllocationCounter
 import Glibc
 import PeerConnection
 import Testing
@@ -11,7 +12,7 @@ struct Footprint: Sendable {
 
     static func now() -> Footprint {
         Footprint(
-            heapByteCount: Int(mallinfo2().uordblks), descriptorCount: entryCount(of: "/proc/self/fd"),
+            heapByteCount: Int(allocation_counter_heap_bytes()), descriptorCount: entryCount(of: "/proc/self/fd"),
             threadCount: entryCount(of: "/proc/self/task"))
     }
 
@@ -24,7 +25,7 @@ struct Footprint: Sendable {
     }
 }
 
-@Suite struct OpeningAndClosing {
+@Suite(.enabled(if: allocation_counter_counts(), "a sanitizer has its own heap")) struct OpeningAndClosing {
     /// In a process of its own, where nothing else allocates.
     @Test(.timeLimit(.minutes(5))) func twoHundredConnectionsLeaveNothing() async {
         await #expect(processExitsWith: .success) {
