@@ -31,7 +31,7 @@ test-asan: dependencies
 
 ## test-tsan: the unit tests under the Thread Sanitizer
 test-tsan: dependencies
-	@scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
+	@TSAN=1 scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
 
 ## examples: build every program in Examples/, and run those that end by themselves
 examples: dependencies

@@ -1,7 +1,7 @@
 internal import CALSA
 internal import Glibc
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// A loudspeaker, by ALSA.
 ///

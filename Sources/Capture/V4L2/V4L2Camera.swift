@@ -2,7 +2,7 @@
 internal import CALSA
 internal import Glibc
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// Pictures of a camera, by V4L2.
 ///
