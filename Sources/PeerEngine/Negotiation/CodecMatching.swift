@@ -47,20 +47,29 @@ enum CodecMatching {
             guard let known = RTPCodec(name: codec.name, clockRate: codec.clockRate) else { return nil }
             let feedback = codec.feedback
             return RTPCodecParameters(
-                payloadType: codec.payloadType, codec: known,
+                payloadType: codec.payloadType,
+                codec: known,
                 rtxPayloadType: codecs.first { apt($0) == codec.payloadType }?.payloadType,
                 feedback: RTPFeedback(
-                    nack: feedback.contains("nack"), nackPLI: feedback.contains("nack pli"),
-                    ccmFIR: feedback.contains("ccm fir"), googREMB: feedback.contains("goog-remb"),
-                    transportCC: feedback.contains("transport-cc")),
-                fmtp: codec.parameters, channels: codec.channels)
+                    nack: feedback.contains("nack"),
+                    nackPLI: feedback.contains("nack pli"),
+                    ccmFIR: feedback.contains("ccm fir"),
+                    googREMB: feedback.contains("goog-remb"),
+                    transportCC: feedback.contains("transport-cc")
+                ),
+                fmtp: codec.parameters,
+                channels: codec.channels
+            )
         }
     }
 
     static func extensions(_ maps: [SDPExtensionMap]) -> RTPHeaderExtensionIDs {
         func id(_ uri: String) -> UInt8? { maps.first { $0.uri == uri }?.id }
         return RTPHeaderExtensionIDs(
-            mid: id(HeaderExtensionURI.mid), transportCC: id(HeaderExtensionURI.transportCC),
-            absSendTime: id(HeaderExtensionURI.absSendTime), audioLevel: id(HeaderExtensionURI.audioLevel))
+            mid: id(HeaderExtensionURI.mid),
+            transportCC: id(HeaderExtensionURI.transportCC),
+            absSendTime: id(HeaderExtensionURI.absSendTime),
+            audioLevel: id(HeaderExtensionURI.audioLevel)
+        )
     }
 }

@@ -73,15 +73,26 @@ package final class Negotiator {
     // MARK: Commands
 
     package func addTransceiver(
-        kind: RTPMediaKind, direction: SDPDirection, trackID: String, streamIDs: [String], wasAddedByTrack: Bool
+        kind: RTPMediaKind,
+        direction: SDPDirection,
+        trackID: String,
+        streamIDs: [String],
+        wasAddedByTrack: Bool
     ) -> TransceiverID {
         let transceiver = makeTransceiver(
-            kind: kind, direction: direction, trackID: trackID, streamIDs: streamIDs, wasAddedByTrack: wasAddedByTrack)
+            kind: kind,
+            direction: direction,
+            trackID: trackID,
+            streamIDs: streamIDs,
+            wasAddedByTrack: wasAddedByTrack
+        )
         transceivers.append(transceiver)
         return transceiver.id
     }
 
-    package func setDirection(_ direction: SDPDirection, of id: TransceiverID) { update(id) { $0.direction = direction } }
+    package func setDirection(_ direction: SDPDirection, of id: TransceiverID) {
+        update(id) { $0.direction = direction }
+    }
 
     package func setTrack(_ trackID: String, streamIDs: [String], of id: TransceiverID) {
         update(id) {
@@ -159,12 +170,23 @@ package final class Negotiator {
     }
 
     func makeTransceiver(
-        kind: RTPMediaKind, direction: SDPDirection, trackID: String, streamIDs: [String], wasAddedByTrack: Bool
+        kind: RTPMediaKind,
+        direction: SDPDirection,
+        trackID: String,
+        streamIDs: [String],
+        wasAddedByTrack: Bool
     ) -> TransceiverState {
         defer { nextID += 1 }
         return TransceiverState(
-            id: TransceiverID(rawValue: nextID), kind: kind, direction: direction, trackID: trackID, streamIDs: streamIDs,
-            ssrc: makeSSRC(), rtxSSRC: makeSSRC(), wasAddedByTrack: wasAddedByTrack)
+            id: TransceiverID(rawValue: nextID),
+            kind: kind,
+            direction: direction,
+            trackID: trackID,
+            streamIDs: streamIDs,
+            ssrc: makeSSRC(),
+            rtxSSRC: makeSSRC(),
+            wasAddedByTrack: wasAddedByTrack
+        )
     }
 
     private func makeSSRC() -> UInt32 { UInt32(truncatingIfNeeded: random.next()) | 1 }
