@@ -3,8 +3,10 @@ internal import SDP
 
 /// What two descriptions of one m-section have in common.
 enum CodecMatching {
-    /// Codecs of `offered` that `capabilities` has too, with the offer's payload types and order and the feedback that
-    /// both know; each with its rtx. Empty if there is no media codec in common. RFC 8829 §5.3.1
+    /// Codecs of `offered` that `capabilities` has too.
+    ///
+    /// With the offer's payload types and order and the feedback that both know; each with its rtx. Empty if there is no
+    /// media codec in common. RFC 8829 §5.3.1
     static func answer(_ offered: [SDPCodec], capabilities: [SDPCodec]) -> [SDPCodec] {
         var media: [SDPCodec] = []
         for codec in offered where !isRepair(codec) {

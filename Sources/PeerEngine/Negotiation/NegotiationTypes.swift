@@ -50,7 +50,7 @@ package struct TransceiverState: Sendable {
     package internal(set) var streamIDs: [String]
     let ssrc: UInt32
     let rtxSSRC: UInt32
-    let wasAddedByTrack: Bool
+    var wasAddedByTrack: Bool
     var wasMadeByRemote = false
     /// What the last description said of this side's wishes, to tell whether a new one is needed.
     var describedDirection: SDPDirection?

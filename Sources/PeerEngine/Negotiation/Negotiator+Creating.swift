@@ -6,30 +6,24 @@ extension Negotiator {
     /// Writes an offer. webrtc-pc §4.4.2, RFC 9429 §5.2
     package func createOffer(credentials: ICECredentials) -> String {
         var session = newSession()
-        var planned: [Section] = []
+        var planned = sections
         var mids: [TransceiverID: String] = [:]
-        for section in sections {
-            var section = section
-            if case .media(let id) = section.content, transceiver(id)?.isStopped ?? true {
-                let kind = transceiver(id)?.kind.name ?? "audio"
-                section.content = .refused(kind: kind)
-            }
-            planned.append(section)
-        }
+        var nextMid = nextMid
         for transceiver in transceivers where transceiver.mid == nil && !transceiver.isStopped {
-            let mid = makeMid()
+            let mid = Self.makeMid(&nextMid, besides: sections + planned)
             mids[transceiver.id] = mid
             let (codecs, extensions) = offerCapabilities(transceiver.kind)
-            planned.append(
-                Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions)
+            place(
+                Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions),
+                in: &planned
             )
         }
         if wantsData, !planned.contains(where: { $0.content == .data }) {
-            planned.append(Section(mid: makeMid(), content: .data))
+            place(Section(mid: Self.makeMid(&nextMid, besides: sections + planned), content: .data), in: &planned)
         }
         for section in planned { session.media.append(offer(section, credentials: credentials)) }
         session.bundleGroups = [session.media.filter { !$0.isRejected }.compactMap(\.mid)]
-        lastCreated = Created(type: .offer, session: session, sections: planned, mids: mids)
+        lastCreated = Created(type: .offer, session: session, sections: planned, mids: mids, nextMid: nextMid)
         return session.text
     }
 
@@ -70,8 +64,20 @@ extension Negotiator {
         }
         let accepted = session.media.filter { !$0.isRejected }.compactMap(\.mid).filter { bundle.contains($0) }
         if !accepted.isEmpty { session.bundleGroups = [accepted] }
-        lastCreated = Created(type: .answer, session: session, sections: planned, mids: [:])
+        lastCreated = Created(type: .answer, session: session, sections: planned, mids: [:], nextMid: nextMid)
         return session.text
+    }
+
+    /// Puts a new section where one was refused, or at the end. RFC 9429 §5.2.2
+    private func place(_ section: Section, in planned: inout [Section]) {
+        let (local, remote) = (currentLocal?.session.media ?? [], currentRemote?.session.media ?? [])
+        let free = planned.indices.first { index in
+            guard case .refused = planned[index].content, index < local.count, index < remote.count else {
+                return false
+            }
+            return local[index].isRejected || remote[index].isRejected
+        }
+        if let free { planned[free] = section } else { planned.append(section) }
     }
 
     private func newSession() -> SessionDescription {
@@ -122,21 +128,14 @@ extension Negotiator {
 
     private func offer(_ section: Section, credentials: ICECredentials) -> MediaDescription {
         switch section.content {
-        case .refused(let kind):
-            var media = MediaDescription(kind: kind, port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"])
-            media.mid = section.mid
-            media.direction = .inactive
-            return media
+        case .refused(let kind): return refuse(section, kind: kind)
         case .data:
             var media = data(mid: section.mid, transport: "UDP/DTLS/SCTP", credentials: credentials)
             media.setup = .actpass
             return media
         case .media(let id):
-            guard let transceiver = transceiver(id) else {
-                return refuse(
-                    MediaDescription(kind: "audio", port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"]),
-                    mid: section.mid
-                )
+            guard let transceiver = transceiver(id), !transceiver.isStopped else {
+                return refuse(section, kind: transceiver(id)?.kind.name ?? "audio")
             }
             let own = capabilities(transceiver.kind)
             var media = media(
@@ -166,7 +165,7 @@ extension Negotiator {
         var extensions: [SDPExtensionMap] = []
         for map in remote.extensionMaps
         where own.extensions.contains(where: { $0.uri == map.uri })
-            && !extensions.contains(where: { $0.uri == map.uri })
+            && !extensions.contains(where: { $0.uri == map.uri || $0.id == map.id })
         {
             extensions.append(SDPExtensionMap(id: map.id, uri: map.uri))
         }
@@ -241,6 +240,13 @@ extension Negotiator {
         media.icePassword = credentials.password
         media.iceOptions = ["trickle"]
         media.fingerprints = [configuration.fingerprint]
+    }
+
+    private func refuse(_ section: Section, kind: String) -> MediaDescription {
+        refuse(
+            MediaDescription(kind: kind, port: 0, transport: section.transport, formats: section.formats),
+            mid: section.mid
+        )
     }
 
     private func refuse(_ remote: MediaDescription, mid: String) -> MediaDescription {

@@ -7,7 +7,9 @@ package import RTP
 package import SDP
 package import SansIO
 
-/// The signalling state machine of one connection. Confined to the engine's event loop.
+/// The signalling state machine of one connection.
+///
+/// Confined to the engine's event loop.
 package final class Negotiator {
     package internal(set) var signalingState = SignalingState.stable
     package internal(set) var transceivers: [TransceiverState] = []
@@ -48,6 +50,9 @@ package final class Negotiator {
         /// What both sides agreed on last, for the next offer.
         var codecs: [SDPCodec] = []
         var extensionMaps: [SDPExtensionMap] = []
+        /// What a refused m-section's line repeats.
+        var transport = "UDP/TLS/RTP/SAVPF"
+        var formats = ["0"]
     }
 
     struct Created {
@@ -56,6 +61,7 @@ package final class Negotiator {
         var sections: [Section]
         /// Mids given to transceivers that had none.
         var mids: [TransceiverID: String]
+        var nextMid: Int
     }
 
     struct RollbackPoint {
@@ -191,10 +197,11 @@ package final class Negotiator {
 
     private func makeSSRC() -> UInt32 { UInt32(truncatingIfNeeded: random.next()) | 1 }
 
-    func makeMid() -> String {
+    /// A mid that no section has, counted from `next`.
+    static func makeMid(_ next: inout Int, besides sections: [Section]) -> String {
         while true {
-            let mid = String(nextMid)
-            nextMid += 1
+            let mid = String(next)
+            next += 1
             if !sections.contains(where: { $0.mid == mid }) { return mid }
         }
     }
