@@ -24,12 +24,17 @@ package struct DTLSFingerprint: Hashable, Sendable {
         self.init(algorithm: algorithm, bytes: bytes)
     }
 
-    /// `sha-256 AB:CD:…`
+    /// Whether the hash function is one that certificates are checked with.
+    package var isSupported: Bool { Self.byteCounts[algorithm] != nil }
+
+    /// As in a description: `sha-256 AB:CD:…`.
     package var attributeValue: String {
         let digits = Array("0123456789ABCDEF")
         return algorithm + " " + bytes.map { "\(digits[Int($0 >> 4)])\(digits[Int($0 & 15)])" }.joined(separator: ":")
     }
 
-    /// Hash functions that are accepted and their digests' lengths. MD5 and SHA-1 are not (RFC 8122 §5).
+    /// Hash functions that are accepted and their digests' lengths.
+    ///
+    /// MD5 and SHA-1 are not (RFC 8122 §5).
     static let byteCounts = ["sha-256": 32, "sha-384": 48, "sha-512": 64]
 }
