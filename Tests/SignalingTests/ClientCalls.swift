@@ -148,7 +148,7 @@ struct ClientCalls {
     func silence() async throws {
         try await withServer {
             $0.limits.heartbeatInterval = .milliseconds(500)
-            $0.limits.heartbeatTimeout = .milliseconds(2_000)
+            $0.limits.heartbeatTimeout = .seconds(8)
             $0.limits.resumeGrace = .milliseconds(100)
         } _: { _, endpoint in
             let proxy = try await BreakingProxy(to: endpoint.port)

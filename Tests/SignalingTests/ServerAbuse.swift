@@ -247,7 +247,7 @@ struct ServerAbuse {
     @Test("idle connections, half a request, a WebSocket that never joins: closed after the time for it")
     func idleness() async throws {
         try await withPeers {
-            $0.limits.joinTimeout = .milliseconds(1_500)
+            $0.limits.joinTimeout = .seconds(10)
         } _: { port in
             let idle = try await RawConnection.connect(to: port)
             let half = try await RawConnection.connect(to: port)
@@ -288,7 +288,7 @@ struct ServerAbuse {
     func deadConnection() async throws {
         try await withServer {
             $0.limits.heartbeatInterval = .milliseconds(100)
-            $0.limits.heartbeatTimeout = .milliseconds(2_000)
+            $0.limits.heartbeatTimeout = .seconds(10)
             $0.limits.resumeGrace = .milliseconds(100)
         } _: { _, endpoint in
             let proxy = try await BreakingProxy(to: endpoint.port)
