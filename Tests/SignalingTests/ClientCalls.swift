@@ -1,7 +1,7 @@
 import Signaling
 import Testing
 
-@Suite("Client", .timeLimit(.minutes(2)))
+@Suite("Client", .timeLimit(.minutes(15)))
 struct ClientCalls {
     /// A client and what it told, for one task.
     private final class Peer {
@@ -167,6 +167,21 @@ struct ClientCalls {
             #expect(place.id != first.id)
             await ada.client.leave()
             await grace.client.leave()
+            await proxy.stop()
+        }
+    }
+
+    @Test("a server that takes the connection and says nothing is given up")
+    func muteServer() async throws {
+        try await withServer { _, endpoint in
+            let proxy = try await BreakingProxy(to: endpoint.port)
+            await proxy.setSilent(true)
+            let ada = try Peer("room", "Ada", port: proxy.port)
+            guard case .disconnected(let error)? = await ada.next() else { return #expect(Bool(false)) }
+            #expect(error.message.hasSuffix("the server does not answer"))
+            await proxy.setSilent(false)
+            #expect(await ada.joined() != nil)
+            await ada.client.leave()
             await proxy.stop()
         }
     }
