@@ -1,6 +1,6 @@
 import Glibc
 import PeerConnection
-import Synchronization
+import Locking
 
 /// `dc SIZE SECONDS reliable|unreliable`: messages as fast as they go, above 4 MiB buffered pausing until 1 MiB.
 struct Throughput {

@@ -1,6 +1,6 @@
 import Glibc
 import PeerConnection
-import Synchronization
+import Locking
 
 /// `media WxH SECONDS`: VP8 at 30 frames a second and Opus, both ways.
 struct MediaCall {

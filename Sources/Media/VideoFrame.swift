@@ -3,7 +3,7 @@
 // Pictures are I420, immutable and shared by reference; sound is 16-bit PCM. Encoders and decoders own one C context
 // each and belong to one thread at a time. Devices and files are in Capture, networks elsewhere.
 
-internal import Synchronization
+internal import Locking
 
 /// A picture in I420 (planar YUV 4:2:0, BT.601 limited range): immutable, shared by reference, safe to hand to any
 /// thread. Its memory returns to the pool it came from with the last reference.

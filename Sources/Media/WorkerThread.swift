@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Synchronization
+internal import Locking
 
 /// A thread of its own with a bounded queue of jobs, for codecs and files: Swift's pool is not for blocking work.
 public final class WorkerThread<Job: Sendable>: Sendable {

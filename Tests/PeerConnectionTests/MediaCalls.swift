@@ -1,5 +1,5 @@
 import PeerConnection
-import Synchronization
+
 import Testing
 
 @Suite(.serialized) struct MediaCalls {

@@ -270,7 +270,7 @@ struct ServerAbuse {
     @Test("idle connections, half a request, a WebSocket that never joins: closed after the time for it")
     func idleness() async throws {
         try await withClients {
-            $0.limits.joinTimeout = .seconds(1)
+            $0.limits.joinTimeout = .seconds(3)
         } _: { endpoint in
             let port = endpoint.port
             let idle = try await RawConnection.connect(to: port)
@@ -318,7 +318,7 @@ struct ServerAbuse {
     func deadConnection() async throws {
         try await withClients {
             $0.limits.heartbeatInterval = .milliseconds(500)
-            $0.limits.heartbeatTimeout = .seconds(2)
+            $0.limits.heartbeatTimeout = .seconds(6)
             $0.limits.resumeGrace = .milliseconds(100)
         } _: { endpoint in
             let watcher = try SignalingClient(url: endpoint.url, room: "dead", name: "Watcher")

@@ -3,7 +3,7 @@ internal import CALSA
 internal import CLinux
 internal import Glibc
 internal import Media
-internal import Synchronization
+internal import Locking
 
 /// The thread of one open device.
 ///

@@ -1,5 +1,5 @@
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// Writes VP8 frames to an IVF file as they are, without encoding them again.
 public final class IVFWriter: Sendable {

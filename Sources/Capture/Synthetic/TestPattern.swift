@@ -1,5 +1,5 @@
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// A moving test picture: four colour bars (red, green, blue, yellow), a ball that runs along their lower edge, and
 /// in the bottom quarter a binary counter of the frames, 16 blocks, most significant first, white for 1.

@@ -1,6 +1,6 @@
 internal import Glibc
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// A sine tone at 48 kHz, mono, in blocks of 20 ms.
 public final class Tone: AudioSource {

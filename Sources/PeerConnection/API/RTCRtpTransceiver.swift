@@ -1,6 +1,6 @@
 internal import NIOCore
 internal import PeerEngine
-internal import Synchronization
+internal import Locking
 
 /// How a transceiver is made. webrtc-pc §5.1 (`RTCRtpTransceiverInit`)
 public struct RTCRtpTransceiverInit: Hashable, Sendable {

@@ -1,7 +1,7 @@
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
+internal import Locking
 
 /// Received blocks of sound, decoded on a thread of its own, on to the track.
 final class AudioReceivePipeline: ReceivePipeline {

@@ -2,7 +2,7 @@ internal import Logging
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
+internal import Locking
 
 /// Sound of a track, cut into blocks of 20 ms and encoded on a thread of its own.
 final class AudioSendPipeline: SendPipeline {

@@ -1,7 +1,7 @@
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
+internal import Locking
 
 /// Received VP8 frames, decoded on a thread of its own, on to the track.
 final class VideoReceivePipeline: ReceivePipeline {

@@ -2,7 +2,7 @@ internal import Logging
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
+internal import Locking
 
 /// Pictures of a track, encoded to VP8 on a thread of its own; the newest picture wins when the encoder is behind.
 final class VideoSendPipeline: SendPipeline {

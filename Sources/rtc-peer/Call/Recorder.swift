@@ -1,6 +1,6 @@
 import Glibc
 import PeerConnection
-import Synchronization
+import Locking
 
 /// Stores what one peer sends: its video as it comes (IVF), its sound decoded (WAV).
 final class Recorder: Sendable {
