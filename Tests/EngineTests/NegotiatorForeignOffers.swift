@@ -359,7 +359,7 @@ struct NegotiatorForeignOffers {
     func mutation(seed: UInt64) throws {
         let random = RandomSource(seed: seed)
         let texts = Self.offers.map { Self.vector($0) }
-        for _ in 0..<40 {
+        for _ in 0..<20 {
             let pair = try NegotiatorPair()
             pair.grace.addTrack(.audio)
             for _ in 0..<3 {

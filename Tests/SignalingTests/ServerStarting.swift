@@ -4,7 +4,7 @@ import NIOSSL
 import Signaling
 import Testing
 
-@Suite("Server starting and stopping", .timeLimit(.minutes(2)))
+@Suite("Server starting and stopping", .timeLimit(.minutes(15)))
 struct ServerStarting {
     private func error(_ change: (inout SignalingServerConfiguration) -> Void) async -> SignalingError? {
         var configuration = SignalingServerConfiguration()
