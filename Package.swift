@@ -53,7 +53,8 @@ let package = Package(
         // The lock of all modules; `make test-tsan` sets TSAN.
         .target(
             name: "Locking",
-            swiftSettings: settings + (Context.environment["TSAN"] == "1" ? [.define("THREAD_SANITIZER")] : [])),
+            swiftSettings: settings + (Context.environment["TSAN"] == "1" ? [.define("THREAD_SANITIZER")] : [])
+        ),
 
         // Protocols, bottom up: bytes and time in, actions out.
         module("SansIO", [], settings: lifetimes),
@@ -75,10 +76,12 @@ let package = Package(
         module(
             "PeerConnection",
             [
-                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media", "Capture", "CLinux",
+                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ]
+        ),
         // Signalling: a server with a page, and a client; it knows nothing of peer connections.
         .target(
             name: "Signaling",
@@ -88,15 +91,19 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
             ],
-            resources: [.embedInCode("Page/assets")], swiftSettings: settings),
+            resources: [.embedInCode("Page/assets")],
+            swiftSettings: settings
+        ),
 
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
                 "Locking", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
 
         // What the command line shows: status line, QR code, figures, JSON lines.
         module("TerminalUI", ["Locking"]),
@@ -106,21 +113,41 @@ let package = Package(
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
         .testTarget(
             name: "WireTests",
-            dependencies: ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
-            exclude: ["Vectors"], swiftSettings: testSettings),
+            dependencies: [
+                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock",
+                "AllocationCounter",
+            ],
+            exclude: ["Vectors"],
+            swiftSettings: testSettings
+        ),
         .testTarget(
-            name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
-            swiftSettings: testSettings),
+            name: "EngineTests",
+            dependencies: [
+                "PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl",
+                "SimulatedClock", "AllocationCounter",
+            ],
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "SignalingTests",
             dependencies: [
-                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
-            swiftSettings: testSettings),
+            swiftSettings: testSettings
+        ),
         .testTarget(name: "CLITests", dependencies: ["Locking", "TerminalUI"], swiftSettings: testSettings),
-        .testTarget(name: "PeerConnectionTests", dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"], swiftSettings: testSettings),
-        .testTarget(name: "MediaTests", dependencies: ["Locking", "Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
+        .testTarget(
+            name: "PeerConnectionTests",
+            dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"],
+            swiftSettings: testSettings
+        ),
+        .testTarget(
+            name: "MediaTests",
+            dependencies: ["Locking", "Media", "Capture", "AllocationCounter"],
+            swiftSettings: testSettings
+        ),
     ]
 )
 
@@ -129,5 +156,10 @@ if Context.environment["BENCHMARKS"] == "1" {
     package.products.append(.executable(name: "peer-bench", targets: ["peer-bench"]))
     package.targets.append(
         .executableTarget(
-            name: "peer-bench", dependencies: ["Locking", "PeerConnection", "Media"], path: "Benchmarks/PeerBench", swiftSettings: testSettings))
+            name: "peer-bench",
+            dependencies: ["Locking", "PeerConnection", "Media"],
+            path: "Benchmarks/PeerBench",
+            swiftSettings: testSettings
+        )
+    )
 }

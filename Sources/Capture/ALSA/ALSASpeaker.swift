@@ -1,7 +1,7 @@
 internal import CALSA
 internal import Glibc
-public import Media
 internal import Locking
+public import Media
 
 /// A loudspeaker, by ALSA.
 ///

@@ -1,5 +1,5 @@
-public import Media
 internal import Locking
+public import Media
 
 /// Plays a Y4M or IVF (VP8) file as a source of pictures, at its own rate.
 public final class VideoFile: VideoSource {

@@ -1,8 +1,8 @@
 // For `pollfd`, which ALSA's header brings in: the compiler takes it for ALSA's.
 internal import CALSA
 internal import Glibc
-public import Media
 internal import Locking
+public import Media
 
 /// Pictures of a camera, by V4L2.
 ///

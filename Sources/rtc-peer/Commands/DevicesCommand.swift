@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
-import PeerConnection
 import Locking
+import PeerConnection
 import TerminalUI
 
 /// `rtc-peer devices`: what there is to call with, and whether it works.
