@@ -27,6 +27,18 @@ func withServer(
     await server.stop()
 }
 
+/// A free port that no outgoing connection of another test gets, since it is below those that the kernel chooses.
+func unsharedPort() async throws -> Int {
+    while true {
+        var configuration = SignalingServerConfiguration()
+        configuration.port = .random(in: 15_000..<32_000)
+        let server = SignalingServer(configuration: configuration)
+        guard (try? await server.start()) != nil else { continue }
+        await server.stop()
+        return configuration.port
+    }
+}
+
 /// Forwards TCP connections to a port, until it is told to break them.
 final class BreakingProxy: Sendable {
     private let listener: any Channel
