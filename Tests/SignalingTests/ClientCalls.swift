@@ -149,7 +149,7 @@ struct ClientCalls {
         try await withServer {
             $0.limits.heartbeatInterval = .seconds(2)
             $0.limits.heartbeatTimeout = .seconds(8)
-            $0.limits.resumeGrace = .milliseconds(100)
+            $0.limits.resumeGrace = .seconds(3)
         } _: { _, endpoint in
             let proxy = try await BreakingProxy(to: endpoint.port)
             let grace = try Peer("room", "Grace", port: endpoint.port)
