@@ -32,7 +32,9 @@ internal import COpenSSL
 
     /// Makes a key and a certificate for it, valid around `unixSeconds`.
     package static func generate(at unixSeconds: Int64) throws(DTLSError) -> DTLSCertificate {
-        guard let key = unsafe copenssl_EVP_EC_gen("P-256") else { throw OpenSSLErrors.failure("cannot make a P-256 key") }
+        guard let key = unsafe copenssl_EVP_EC_gen("P-256") else {
+            throw OpenSSLErrors.failure("cannot make a P-256 key")
+        }
         guard let certificate = unsafe X509_new() else {
             unsafe EVP_PKEY_free(key)
             throw OpenSSLErrors.failure("cannot make a certificate")
@@ -54,7 +56,14 @@ internal import COpenSSL
             unsafe X509_time_adj_ex(X509_getm_notBefore(certificate), 0, -graceSeconds, &when) != nil,
             unsafe X509_time_adj_ex(X509_getm_notAfter(certificate), 0, validSeconds, &when) != nil,
             unsafe X509_NAME_add_entry_by_txt(
-                name, "CN", V_ASN1_UTF8STRING_, commonName, Int32(commonName.count), -1, 0) == 1,
+                name,
+                "CN",
+                utf8StringType,
+                commonName,
+                Int32(commonName.count),
+                -1,
+                0
+            ) == 1,
             unsafe X509_set_issuer_name(certificate, name) == 1,
             unsafe X509_set_pubkey(certificate, key) == 1,
             unsafe X509_sign(certificate, key, EVP_sha256()) > 0
@@ -80,7 +89,7 @@ internal import COpenSSL
 }
 
 /// `MBSTRING_UTF8`, a macro with a cast.
-private let V_ASN1_UTF8STRING_: Int32 = 0x1000
+private let utf8StringType: Int32 = 0x1000
 
 /// OpenSSL's queue of errors of this thread.
 enum OpenSSLErrors {

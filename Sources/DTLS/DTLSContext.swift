@@ -15,7 +15,9 @@ internal import COpenSSL
 
     init(certificate: OpaquePointer, key: OpaquePointer) throws(DTLSError) {
         OpenSSLErrors.clear()
-        guard let context = unsafe SSL_CTX_new(DTLS_method()) else { throw OpenSSLErrors.failure("cannot make a context") }
+        guard let context = unsafe SSL_CTX_new(DTLS_method()) else {
+            throw OpenSSLErrors.failure("cannot make a context")
+        }
         unsafe self.context = context
         guard unsafe copenssl_SSL_CTX_set_min_proto_version(context, DTLS1_2_VERSION) == 1,
             unsafe copenssl_SSL_CTX_set_max_proto_version(context, DTLS1_2_VERSION) == 1,
@@ -25,7 +27,9 @@ internal import COpenSSL
             unsafe SSL_CTX_use_PrivateKey(context, key) == 1
         else { throw OpenSSLErrors.failure("cannot set up the context") }
         unsafe SSL_CTX_set_options(
-            context, copenssl_SSL_OP_NO_QUERY_MTU | copenssl_SSL_OP_NO_TICKET | copenssl_SSL_OP_NO_RENEGOTIATION)
+            context,
+            copenssl_SSL_OP_NO_QUERY_MTU | copenssl_SSL_OP_NO_TICKET | copenssl_SSL_OP_NO_RENEGOTIATION
+        )
         // Certificates are self-signed: the fingerprint in the description decides, after the handshake.
         unsafe SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT) { _, _ in 1 }
     }
@@ -52,14 +56,20 @@ enum DatagramBIO {
     }
 
     private static func makeMethod() -> OpaquePointer? {
-        guard let method = unsafe BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK_, "datagram") else { return nil }
+        guard let method = unsafe BIO_meth_new(BIO_get_new_index() | sourceSinkType, "datagram") else {
+            return nil
+        }
         unsafe BIO_meth_set_write(method) { bio, bytes, count in
-            guard let transport = unsafe DatagramBIO.transport(of: bio), let bytes = unsafe bytes, count > 0 else { return -1 }
+            guard let transport = unsafe DatagramBIO.transport(of: bio), let bytes = unsafe bytes, count > 0 else {
+                return -1
+            }
             unsafe transport.write(UnsafeRawBufferPointer(start: bytes, count: Int(count)))
             return count
         }
         unsafe BIO_meth_set_read(method) { bio, buffer, count in
-            guard let transport = unsafe DatagramBIO.transport(of: bio), let buffer = unsafe buffer, count > 0 else { return -1 }
+            guard let transport = unsafe DatagramBIO.transport(of: bio), let buffer = unsafe buffer, count > 0 else {
+                return -1
+            }
             unsafe copenssl_BIO_clear_retry_flags(bio)
             let taken = unsafe transport.read(into: UnsafeMutableRawBufferPointer(start: buffer, count: Int(count)))
             if taken == 0 {
@@ -81,4 +91,4 @@ enum DatagramBIO {
 }
 
 /// `BIO_TYPE_SOURCE_SINK`, which is not imported.
-private let BIO_TYPE_SOURCE_SINK_: Int32 = 0x0400
+private let sourceSinkType: Int32 = 0x0400

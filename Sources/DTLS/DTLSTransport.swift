@@ -50,7 +50,9 @@ package struct DTLSStatistics: Hashable, Sendable {
     package var srtpProfile: SRTPProfileID?
 }
 
-/// One DTLS session. Confined to one event loop.
+/// One DTLS session.
+///
+/// Confined to one event loop.
 @safe package final class DTLSTransport {
     package private(set) var state = DTLSState.new
     package private(set) var statistics = DTLSStatistics()
@@ -80,7 +82,10 @@ package struct DTLSStatistics: Hashable, Sendable {
 
     /// A session that waits for `start`.
     package init(
-        certificate: DTLSCertificate, transmits: TransmitQueue, srtpProfiles: [SRTPProfileID], mtu: Int = 1200
+        certificate: DTLSCertificate,
+        transmits: TransmitQueue,
+        srtpProfiles: [SRTPProfileID],
+        mtu: Int = 1200
     ) throws(DTLSError) {
         self.certificate = certificate
         self.transmits = transmits
@@ -98,7 +103,9 @@ package struct DTLSStatistics: Hashable, Sendable {
 
     // MARK: Commands
 
-    /// The fingerprints that the peer's description announced; one that fits is enough. May come after the handshake.
+    /// The fingerprints that the peer's description announced; one that fits is enough.
+    ///
+    /// May come after the handshake.
     package func setRemoteFingerprints(_ fingerprints: [DTLSFingerprint]) {
         remoteFingerprints = fingerprints
         if isHandshakeDone && state == .connecting { verify() }
@@ -106,18 +113,21 @@ package struct DTLSStatistics: Hashable, Sendable {
 
     /// Begins the handshake.
     ///
-    /// - Parameter initialTimeout: when the first flight is sent again: about twice the round-trip time, at least 50 ms.
+    /// `initialTimeout`: when the first flight is sent again: about twice the round-trip time, at least 50 ms.
     package func start(role: DTLSRole, initialTimeout: Duration, at now: Instant) {
         guard state == .new else { return }
         self.initialTimeout = max(initialTimeout, .milliseconds(50))
         OpenSSLErrors.clear()
-        guard let session = unsafe SSL_new(certificate.context.context), let bio = unsafe DatagramBIO.make(for: self) else {
+        guard let session = unsafe SSL_new(certificate.context.context), let bio = unsafe DatagramBIO.make(for: self)
+        else {
             return fail(OpenSSLErrors.failure("cannot make a session"))
         }
         unsafe self.session = session
         unsafe SSL_set_bio(session, bio, bio)
         unsafe copenssl_SSL_set_mtu(session, mtu)
-        if !profiles.isEmpty, unsafe SSL_set_tlsext_use_srtp(session, profiles.map(\.opensslName).joined(separator: ":")) != 0 {
+        if !profiles.isEmpty,
+            unsafe SSL_set_tlsext_use_srtp(session, profiles.map(\.opensslName).joined(separator: ":")) != 0
+        {
             return fail(OpenSSLErrors.failure("cannot offer SRTP profiles"))
         }
         unsafe DTLS_set_timer_cb(session) { session, microseconds in
@@ -145,7 +155,9 @@ package struct DTLSStatistics: Hashable, Sendable {
         guard written > 0 else { throw OpenSSLErrors.failure("cannot encrypt") }
     }
 
-    /// Tells the peer that the session ends. Nothing is received after.
+    /// Tells the peer that the session ends.
+    ///
+    /// Nothing is received after.
     package func close() {
         guard state != .closed, state != .failed else { return }
         OpenSSLErrors.clear()
@@ -263,7 +275,8 @@ package struct DTLSStatistics: Hashable, Sendable {
         guard fits else { return refuse(.fingerprintMismatch(received: statistics.remoteFingerprint)) }
         let keys: SRTPKeyingMaterial?
         do { keys = unsafe try exportKeys(session) } catch { return refuse(error) }
-        let cipher = unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { unsafe String(cString: $0) } ?? ""
+        let cipher =
+            unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { unsafe String(cString: $0) } ?? ""
         let version = unsafe SSL_get_version(session).map { unsafe String(cString: $0) } ?? ""
         statistics.cipher = cipher
         statistics.version = version
@@ -286,12 +299,25 @@ package struct DTLSStatistics: Hashable, Sendable {
         let salt = profile.saltByteCount
         var material = [UInt8](repeating: 0, count: 2 * (key + salt))
         let label = "EXTRACTOR-dtls_srtp"
-        guard unsafe SSL_export_keying_material(
-            session, &material, material.count, label, label.utf8.count, nil, 0, 0) == 1
+        guard
+            unsafe SSL_export_keying_material(
+                session,
+                &material,
+                material.count,
+                label,
+                label.utf8.count,
+                nil,
+                0,
+                0
+            ) == 1
         else { throw OpenSSLErrors.failure("cannot export SRTP keys") }
         return SRTPKeyingMaterial(
-            profile: profile, clientKey: Array(material[..<key]), serverKey: Array(material[key..<(2 * key)]),
-            clientSalt: Array(material[(2 * key)..<(2 * key + salt)]), serverSalt: Array(material[(2 * key + salt)...]))
+            profile: profile,
+            clientKey: Array(material[..<key]),
+            serverKey: Array(material[key..<(2 * key)]),
+            clientSalt: Array(material[(2 * key)..<(2 * key + salt)]),
+            serverSalt: Array(material[(2 * key + salt)...])
+        )
     }
 
     private func fail(_ error: DTLSError) {

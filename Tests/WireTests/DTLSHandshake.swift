@@ -55,7 +55,9 @@ extension VirtualTime {
             pair.trustEachOther()
             var random = RandomSource(seed: 7)
             pair.link = { _, _, datagram in
-                let noise = (0..<Int.random(in: 1...200, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                let noise = (0..<Int.random(in: 1...200, using: &random)).map { _ in
+                    UInt8.random(in: 0...255, using: &random)
+                }
                 var alien = noise
                 alien[0] = 22
                 return [noise, datagram, Array(datagram.dropLast(3)), datagram, alien]
@@ -133,9 +135,17 @@ extension VirtualTime {
             let server = try #require(pair.keys.server)
             #expect(client.profile == profile)
             var outbound = try SRTPSession(
-                profile: profile, key: client.clientKey, salt: client.clientSalt, direction: .outbound)
+                profile: profile,
+                key: client.clientKey,
+                salt: client.clientSalt,
+                direction: .outbound
+            )
             var inbound = try SRTPSession(
-                profile: profile, key: server.clientKey, salt: server.clientSalt, direction: .inbound)
+                profile: profile,
+                key: server.clientKey,
+                salt: server.clientSalt,
+                direction: .inbound
+            )
             var packet: [UInt8] = [0x80, 96, 0, 1, 0, 0, 0, 1, 0, 0, 0, 42] + Array(repeating: 7, count: 100)
             let plain = packet
             packet += Array(repeating: 0, count: SRTPSession.trailerByteCount)

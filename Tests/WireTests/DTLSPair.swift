@@ -28,7 +28,9 @@ final class DTLSPair {
         client = try DTLSTransport(certificate: clientCertificate, transmits: clientQueue, srtpProfiles: clientProfiles)
         server = try DTLSTransport(certificate: serverCertificate, transmits: serverQueue, srtpProfiles: serverProfiles)
         let path = TransmitPath(
-            port: PortID(rawValue: 0), remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: 9))
+            port: PortID(rawValue: 0),
+            remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: 9)
+        )
         clientQueue.selectedPath = path
         serverQueue.selectedPath = path
         simulated_clock_set_us(now.nanoseconds / 1000)

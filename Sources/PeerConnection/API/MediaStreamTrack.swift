@@ -1,5 +1,5 @@
-public import Media
 internal import Locking
+public import Media
 
 /// Sound or pictures from one source. mediacapture-main §4.3
 ///

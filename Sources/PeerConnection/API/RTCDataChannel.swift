@@ -12,7 +12,7 @@ public struct RTCDataChannelInit: Hashable, Sendable {
     public var `protocol` = ""
     /// True if both sides make the channel by themselves with the same `id`.
     public var negotiated = false
-    /// The stream number, 0 ... 65 534; needed when `negotiated`, else chosen by the connection.
+    /// The stream number, 0 to 65 534; needed when `negotiated`, else chosen by the connection.
     public var id: UInt16?
 
     /// A reliable, ordered channel.
@@ -86,7 +86,9 @@ public final class RTCDataChannel: Sendable {
     public var readyState: RTCDataChannelState { state.withLock { $0.readyState } }
     /// Bytes of messages that were given to `send` and not yet to the network.
     public var bufferedAmount: Int { state.withLock { $0.bufferedAmount } }
-    /// The amount, in bytes, at or below which the channel counts as having room. 0 at first.
+    /// The amount, in bytes, at or below which the channel counts as having room.
+    ///
+    /// 0 at first.
     public var bufferedAmountLowThreshold: Int {
         get { state.withLock { $0.lowThreshold } }
         set { state.withLock { $0.lowThreshold = max(0, newValue) } }
@@ -98,7 +100,9 @@ public final class RTCDataChannel: Sendable {
     public var events: EventStream<Event> { broadcaster.subscribe() }
 
     /// Hands each message to `handler` instead of ``messages``, on the connection's event loop: the fastest way,
-    /// for handlers that return at once. Set it before messages can arrive; the peer is not slowed down.
+    /// for handlers that return at once.
+    ///
+    /// Set it before messages can arrive; the peer is not slowed down.
     public func setMessageHandler(_ handler: (@Sendable (RTCDataChannelMessage) -> Void)?) {
         inbox.setConsumer(handler)
     }
@@ -111,7 +115,9 @@ public final class RTCDataChannel: Sendable {
         try enqueue(Array(text.utf8), isText: true)
     }
 
-    /// Sends bytes. Errors as of ``send(_:)-(String)``.
+    /// Sends bytes.
+    ///
+    /// Errors as of ``send(_:)-(String)``.
     public func send(_ bytes: some Collection<UInt8>) throws(RTCError) {
         try enqueue(Array(bytes), isText: false)
     }
@@ -140,7 +146,9 @@ public final class RTCDataChannel: Sendable {
             }
             if isDone { continuation.resume() }
         }
-        guard readyState == .open else { throw RTCError(.invalidStateError, "the data channel \"\(label)\" was closed") }
+        guard readyState == .open else {
+            throw RTCError(.invalidStateError, "the data channel \"\(label)\" was closed")
+        }
     }
 
     /// Closes the channel once what was queued has been sent.
@@ -156,14 +164,20 @@ public final class RTCDataChannel: Sendable {
     private func enqueue(_ bytes: [UInt8], isText: Bool) throws(RTCError) {
         let limit = link.maxMessageSize
         guard bytes.count <= limit else {
-            throw RTCError(.typeError, "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes")
+            throw RTCError(
+                .typeError,
+                "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes"
+            )
         }
         let refusal = state.withLock { state -> RTCError? in
             guard state.readyState == .open else {
                 return RTCError(.invalidStateError, "the data channel \"\(label)\" is \(state.readyState.rawValue)")
             }
             guard state.bufferedAmount + bytes.count <= Self.bufferLimit else {
-                return RTCError(.operationError, "over \(Self.bufferLimit) bytes wait: await waitUntilBufferedAmountIsLow()")
+                return RTCError(
+                    .operationError,
+                    "over \(Self.bufferLimit) bytes wait: await waitUntilBufferedAmountIsLow()"
+                )
             }
             state.pendingBytes += bytes.count
             return nil
@@ -176,7 +190,9 @@ public final class RTCDataChannel: Sendable {
 
     /// The engine took `byteCount` bytes over and now holds `engineBytes`.
     func didHandOver(byteCount: Int, engineBytes: Int) {
-        update { $0.pendingBytes -= byteCount; $0.engineBytes = engineBytes }
+        update {
+            $0.pendingBytes -= byteCount; $0.engineBytes = engineBytes
+        }
     }
 
     func setEngineBytes(_ byteCount: Int) { update { $0.engineBytes = byteCount } }

@@ -1,6 +1,6 @@
+internal import Locking
 internal import NIOCore
 internal import PeerEngine
-internal import Locking
 
 /// How a transceiver is made. webrtc-pc §5.1 (`RTCRtpTransceiverInit`)
 public struct RTCRtpTransceiverInit: Hashable, Sendable {
@@ -35,8 +35,12 @@ public final class RTCRtpTransceiver: Sendable {
     private let state: Mutex<State>
 
     init(
-        kind: MediaKind, direction: RTCRtpTransceiverDirection, track: MediaStreamTrack?, streamIDs: [String],
-        id: TransceiverID? = nil, driver: PeerDriver
+        kind: MediaKind,
+        direction: RTCRtpTransceiverDirection,
+        track: MediaStreamTrack?,
+        streamIDs: [String],
+        id: TransceiverID? = nil,
+        driver: PeerDriver
     ) {
         self.kind = kind
         owner = DriverReference(driver: driver)
@@ -74,7 +78,9 @@ public final class RTCRtpTransceiver: Sendable {
 
     // MARK: From the driver
 
-    /// The negotiator's identity of this transceiver. Set and read on the event loop.
+    /// The negotiator's identity of this transceiver.
+    ///
+    /// Set and read on the event loop.
     var id: TransceiverID? {
         get { state.withLock { $0.id } }
         set { state.withLock { $0.id = newValue } }
@@ -128,7 +134,7 @@ public final class RTCRtpSender: Sendable {
         await owner.driver?.senderTrackReplaced(self)
     }
 
-    /// Limits the bits a second to encode at, 30 000 ... 50 000 000; nil takes the default.
+    /// Limits the bits a second to encode at, 30 000 to 50 000 000; nil takes the default.
     public func setMaxBitRate(_ bitsPerSecond: Int?) async throws(RTCError) {
         if let bitsPerSecond, !(30_000...50_000_000).contains(bitsPerSecond) {
             throw RTCError(.typeError, "a bit rate of \(bitsPerSecond) is not in 30000 ... 50000000")

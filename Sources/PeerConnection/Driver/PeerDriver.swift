@@ -2,6 +2,7 @@ internal import Capture
 internal import DTLS
 internal import Glibc
 internal import ICE
+internal import Locking
 internal import Logging
 internal import Media
 internal import NIOCore
@@ -10,7 +11,6 @@ internal import PeerEngine
 internal import RTP
 internal import SCTP
 internal import SansIO
-internal import Locking
 
 /// Owns the engine, the sockets and the timer of one peer connection. Isolated to its event loop.
 actor PeerDriver {

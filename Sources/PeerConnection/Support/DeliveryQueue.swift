@@ -24,7 +24,9 @@ final class DeliveryQueue: Sendable {
         runner = executor.map { Runner(executor: $0) }
     }
 
-    /// Queues a task. Called on the event loop.
+    /// Queues a task.
+    ///
+    /// Called on the event loop.
     func deliver(_ task: @escaping @Sendable () -> Void) {
         guard let runner else { return task() }
         let mustSchedule = state.withLock { state -> Bool in

@@ -4,6 +4,7 @@ import Locking
 ///
 /// Each iterator gets every event that comes after the stream was asked for. Ends when the connection is closed.
 public struct EventStream<Element: Sendable>: AsyncSequence, Sendable {
+    /// It cannot fail.
     public typealias Failure = Never
 
     let mailbox: Mailbox<Element>
