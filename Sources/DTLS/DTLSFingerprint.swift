@@ -32,6 +32,9 @@ package struct DTLSFingerprint: Hashable, Sendable {
         if let known = CertificateHash(rawValue: algorithm), known.byteCount != bytes.count { return nil }
     }
 
+    /// Whether the hash function is one that certificates are checked with.
+    package var isSupported: Bool { CertificateHash(rawValue: algorithm) != nil }
+
     /// The text after `a=fingerprint:`, with upper-case digits as RFC 8122 demands.
     package var attributeValue: String {
         let digits = Array("0123456789ABCDEF".utf8)

@@ -8,7 +8,7 @@ internal import CCRC32C
 internal import CUSRSCTP
 internal import Glibc
 internal import SansIO
-internal import Synchronization
+internal import Locking
 
 /// The process-wide usrsctp instance.
 final class SCTPStack: Sendable {

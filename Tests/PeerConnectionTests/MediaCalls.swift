@@ -1,5 +1,4 @@
 import PeerConnection
-import Synchronization
 import Testing
 
 @Suite(.serialized) struct MediaCalls {

@@ -1,5 +1,5 @@
 public import Media
-internal import Synchronization
+internal import Locking
 
 /// Sound or pictures from one source. mediacapture-main §4.3
 ///

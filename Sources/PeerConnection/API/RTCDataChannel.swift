@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// How a data channel is made. webrtc-pc §6.2 (`RTCDataChannelInit`)
 public struct RTCDataChannelInit: Hashable, Sendable {

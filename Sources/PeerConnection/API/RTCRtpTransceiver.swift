@@ -1,6 +1,6 @@
 internal import NIOCore
 internal import PeerEngine
-internal import Synchronization
+internal import Locking
 
 /// How a transceiver is made. webrtc-pc §5.1 (`RTCRtpTransceiverInit`)
 public struct RTCRtpTransceiverInit: Hashable, Sendable {
@@ -31,7 +31,7 @@ public final class RTCRtpTransceiver: Sendable {
     public let sender: RTCRtpSender
     /// The receiving side.
     public let receiver: RTCRtpReceiver
-    private let driver: PeerDriver
+    private let owner: DriverReference
     private let state: Mutex<State>
 
     init(
@@ -39,7 +39,7 @@ public final class RTCRtpTransceiver: Sendable {
         id: TransceiverID? = nil, driver: PeerDriver
     ) {
         self.kind = kind
-        self.driver = driver
+        owner = DriverReference(driver: driver)
         sender = RTCRtpSender(kind: kind, track: track, streamIDs: streamIDs, driver: driver)
         receiver = RTCRtpReceiver(kind: kind)
         state = Mutex(State(direction: direction, id: id))
@@ -63,15 +63,13 @@ public final class RTCRtpTransceiver: Sendable {
             return false
         }
         guard !isStopped else { throw RTCError(.invalidStateError, "the transceiver is stopped") }
-        let driver = driver
-        driver.eventLoop.execute { driver.assumeIsolated { $0.directionChanged(self) } }
+        owner.perform { $0.directionChanged(self) }
     }
 
     /// Ends sending and receiving for good; the next negotiation tells the peer.
     public func stop() {
         state.withLock { $0.direction = .stopped }
-        let driver = driver
-        driver.eventLoop.execute { driver.assumeIsolated { $0.stop(self) } }
+        owner.perform { $0.stop(self) }
     }
 
     // MARK: From the driver
@@ -102,12 +100,12 @@ public final class RTCRtpSender: Sendable {
 
     /// Audio or video.
     public let kind: MediaKind
-    private let driver: PeerDriver
+    private let owner: DriverReference
     private let state: Mutex<State>
 
     init(kind: MediaKind, track: MediaStreamTrack?, streamIDs: [String], driver: PeerDriver) {
         self.kind = kind
-        self.driver = driver
+        owner = DriverReference(driver: driver)
         state = Mutex(State(track: track, streamIDs: streamIDs, wasUsed: track != nil))
     }
 
@@ -127,7 +125,7 @@ public final class RTCRtpSender: Sendable {
             throw RTCError(.typeError, "a sender of \(kind.rawValue) cannot send a track of \(track.kind.rawValue)")
         }
         state.withLock { $0.track = track }
-        await driver.senderTrackReplaced(self)
+        await owner.driver?.senderTrackReplaced(self)
     }
 
     /// Limits the bits a second to encode at, 30 000 ... 50 000 000; nil takes the default.
@@ -136,14 +134,14 @@ public final class RTCRtpSender: Sendable {
             throw RTCError(.typeError, "a bit rate of \(bitsPerSecond) is not in 30000 ... 50000000")
         }
         state.withLock { $0.maxBitRate = bitsPerSecond }
-        await driver.senderTrackReplaced(self)
+        await owner.driver?.senderTrackReplaced(self)
     }
 
     /// Sends packets of zeros, un-paced: what the benchmark of the packet path uses.
     ///
     /// - Returns: packets that left.
     package func sendTestPackets(count: Int, byteCount: Int) async -> Int {
-        await driver.sendTestPackets(of: self, count: count, byteCount: byteCount)
+        await owner.driver?.sendTestPackets(of: self, count: count, byteCount: byteCount) ?? 0
     }
 
     func setTrackNow(_ track: MediaStreamTrack?, streamIDs: [String]) {

@@ -1,9 +1,10 @@
+internal import Locking
 internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SCTP
 internal import SansIO
-internal import Synchronization
+
 
 extension PeerDriver {
     /// Opens a channel that the application made. On the event loop.

@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// Runs what changes the application's view of a connection, in order, on one executor (webrtc-pc's "queue a task").
 ///

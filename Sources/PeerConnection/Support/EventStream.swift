@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Events in order, from the moment of the subscription; unbounded, since they are rare.
 ///

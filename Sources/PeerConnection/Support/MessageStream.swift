@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// A message of a data channel.
 public enum RTCDataChannelMessage: Hashable, Sendable {

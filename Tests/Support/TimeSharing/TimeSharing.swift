@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 package import Testing
 
 /// Keeps tests in virtual time apart from those that live in the real one.
