@@ -111,11 +111,17 @@ let package = Package(
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
+        .target(
+            name: "TimeSharing",
+            dependencies: ["Locking"],
+            path: "Tests/Support/TimeSharing",
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock",
-                "AllocationCounter",
+                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
+                "SimulatedClock", "AllocationCounter", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings
@@ -140,7 +146,7 @@ let package = Package(
         .testTarget(name: "CLITests", dependencies: ["Locking", "TerminalUI"], swiftSettings: testSettings),
         .testTarget(
             name: "PeerConnectionTests",
-            dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"],
+            dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing"],
             swiftSettings: testSettings
         ),
         .testTarget(
