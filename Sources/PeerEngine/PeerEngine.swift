@@ -227,9 +227,17 @@ package final class PeerEngine {
         do {
             rtp.start(
                 outbound: try SRTPSession(
-                    profile: keys.profile, key: outbound.key, salt: outbound.salt, direction: .outbound),
+                    profile: keys.profile,
+                    key: outbound.key,
+                    salt: outbound.salt,
+                    direction: .outbound
+                ),
                 inbound: try SRTPSession(
-                    profile: keys.profile, key: inbound.key, salt: inbound.salt, direction: .inbound),
+                    profile: keys.profile,
+                    key: inbound.key,
+                    salt: inbound.salt,
+                    direction: .inbound
+                ),
                 at: now
             )
         } catch {

@@ -144,7 +144,10 @@ extension VirtualTime {
             let wrong = try #require(Self.other?.fingerprint(algorithm: .sha512))
             pair.client.transport.setRemoteFingerprints([right, wrong])
             pair.run()
-            #expect(pair.client.failure == .fingerprintMismatch(received: DTLSPair.serverCertificate?.fingerprint(algorithm: .sha512)))
+            #expect(
+                pair.client.failure
+                    == .fingerprintMismatch(received: DTLSPair.serverCertificate?.fingerprint(algorithm: .sha512))
+            )
         }
 
         @Test func `setting another fingerprint once connected changes nothing`() throws {

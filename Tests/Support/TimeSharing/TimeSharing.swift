@@ -29,7 +29,9 @@ extension Trait where Self == TimeSharing {
     package static var realTime: TimeSharing { TimeSharing(kind: .real) }
 }
 
-/// Who has the process's time: many in real time, or one in virtual time. First come, first served.
+/// Who has the process's time: many in real time, or one in virtual time.
+///
+/// First come, first served.
 private final class TimeOwner: Sendable {
     static let shared = TimeOwner()
 
