@@ -200,7 +200,7 @@ struct ClientCalls {
         guard case .error(let error)? = await ada.next() else { return #expect(Bool(false)) }
         #expect(error.code == .serverStopping)
         let second = SignalingServer(configuration: configuration)
-        _ = try await second.start()
+        try await startOnFreedPort(second)
         var place: SignalingPlace?
         while let event = await ada.next() {
             guard case .joined(let new, let isResumed) = event else { continue }

@@ -95,7 +95,11 @@ struct ServerStarting {
             #expect(await idle.readToEnd().isEmpty)
             await stopped
         }
-        #expect(await error { $0.port = port } == nil)
+        var configuration = SignalingServerConfiguration()
+        configuration.port = port
+        let next = SignalingServer(configuration: configuration)
+        try await startOnFreedPort(next)
+        await next.stop()
     }
 
     @Test("TLS with a self-made certificate: page and WebSocket, and its fingerprint")

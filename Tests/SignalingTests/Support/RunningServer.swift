@@ -39,6 +39,21 @@ func unsharedPort() async throws -> Int {
     }
 }
 
+/// Starts a server on a port that another one has just left.
+///
+/// A test that starts a process holds a copy of every socket until that process runs its program: try again.
+func startOnFreedPort(_ server: SignalingServer) async throws {
+    for _ in 0..<100 {
+        do {
+            _ = try await server.start()
+            return
+        } catch let error as SignalingError where error.code == .addressInUse {
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+    _ = try await server.start()
+}
+
 /// Forwards TCP connections to a port, until it is told to break them.
 final class BreakingProxy: Sendable {
     private let listener: any Channel
