@@ -5,7 +5,7 @@ import Testing
     /// Waits for all candidates, so that the description holds them.
     private func describe(_ peer: RTCPeerConnection) async throws -> RTCSessionDescription {
         try await peer.setLocalDescription()
-        while peer.iceGatheringState != .complete { await Task.yield() }
+        await peer.waitUntilGathered()
         return try #require(peer.localDescription)
     }
 
