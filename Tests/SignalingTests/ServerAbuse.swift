@@ -91,7 +91,9 @@ struct ServerAbuse {
 
     @Test("a message in fragments with a ping between is one message")
     func fragments() async throws {
-        try await withPeers { port in
+        try await withPeers {
+            $0.limits.joinTimeout = .seconds(60)
+        } _: { port in
             let socket = try await RawWebSocket.open(to: port)
             let text = Array(ClientMessage.join(.init(room: "parts", name: "Zoë 😀")).json.text.utf8)
             try await socket.connection.send(RawWebSocket.frame(1, text[..<1], fin: false))
