@@ -99,12 +99,13 @@ let package = Package(
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
+        .target(name: "TestClocks", path: "Tests/Support/TestClocks", swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",
-            dependencies: ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
+            dependencies: ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "CCRC32C", "SDP", "RTP", "CongestionControl", "SimulatedClock", "TestClocks", "AllocationCounter"],
             exclude: ["Vectors"], swiftSettings: testSettings),
         .testTarget(
-            name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "AllocationCounter"],
+            name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "TestClocks", "AllocationCounter"],
             swiftSettings: testSettings),
         .testTarget(
             name: "SignalingTests",
@@ -114,7 +115,7 @@ let package = Package(
             ],
             swiftSettings: testSettings),
         .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
-        .testTarget(name: "PeerConnectionTests", dependencies: ["PeerConnection", "PeerEngine", "SansIO", "AllocationCounter"], swiftSettings: testSettings),
+        .testTarget(name: "PeerConnectionTests", dependencies: ["PeerConnection", "PeerEngine", "SansIO", "TestClocks", "AllocationCounter"], swiftSettings: testSettings),
         .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
     ]
 )

@@ -111,7 +111,8 @@ final class SCTPStack: Sendable {
     /// Advances usrsctp's timers, of all associations, to `now`.
     func advance(to now: Instant, for token: UInt) {
         withLock(for: token) {
-            guard let last = unsafe Self.state.lastTick, now >= last else {
+            // A jump of a day is another clock: nothing is due by it.
+            guard let last = unsafe Self.state.lastTick, now >= last, now - last < .seconds(86_400) else {
                 unsafe Self.state.lastTick = now
                 return
             }

@@ -2,10 +2,11 @@ import DTLS
 import ICE
 import PeerEngine
 import SansIO
+import TestClocks
 import Testing
 
 /// DTLS and SRTP count only on paths on which the peer has shown itself.
-@Suite(.serialized) struct PeerEnginePaths {
+@Suite(.serialized, .virtualSCTP) struct PeerEnginePaths {
     private let stranger = TransportAddress(IPAddress(v4: 0xCB00_7109), port: 9)
 
     @Test func `Two engines connect and open a data channel`() throws {

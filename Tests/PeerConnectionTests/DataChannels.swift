@@ -1,7 +1,8 @@
 import PeerConnection
+import TestClocks
 import Testing
 
-@Suite struct DataChannels {
+@Suite(.realSCTP) struct DataChannels {
     @Test(.timeLimit(.minutes(1))) func messagesGoBothWays() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("chat")

@@ -1,8 +1,9 @@
 import PeerConnection
 import Synchronization
+import TestClocks
 import Testing
 
-@Suite(.serialized) struct MediaCalls {
+@Suite(.serialized, .realSCTP) struct MediaCalls {
     @Test(.timeLimit(.minutes(2))) func pictureAndToneArriveBothWays() async throws {
         let pair = try ConnectedPair()
         for connection in [pair.first, pair.second] {
