@@ -25,7 +25,7 @@ package enum DataChannelError: Error, Hashable, Sendable, CustomStringConvertibl
     }
 }
 
-package enum DataChannelEvent: Sendable {
+package enum DataChannelEvent: Hashable, Sendable {
     case associationConnected
     case associationClosed(SCTPError?)
     case incoming(DataChannelHandle, DataChannelParameters, id: UInt16)
@@ -106,7 +106,7 @@ package final class DataChannelTable {
     private static let idleTick = Duration.milliseconds(500)
 
     private let configuration: SCTPConfiguration
-    private var association: SCTPAssociation?
+    private(set) var association: SCTPAssociation?
     private var channels: [DataChannelHandle: Channel] = [:]
     private var byID: [UInt16: Channel] = [:]
     private var events: [DataChannelEvent] = []

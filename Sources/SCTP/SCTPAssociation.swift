@@ -66,6 +66,8 @@ package struct SCTPConfiguration: Sendable {
     private static let wideSACKFrequency: UInt32 = 8
 
     private static let scratchByteCount = 64 << 10
+    /// The common header, which usrsctp adds to the path's MTU.
+    private static let headerByteCount: UInt32 = 12
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
 
@@ -313,7 +315,7 @@ package struct SCTPConfiguration: Sendable {
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
         var path = sctp_paddrparams()
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU
+        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         var local = unsafe address(port: configuration.localPort)
         var remote = unsafe address(port: remotePort)
@@ -330,7 +332,7 @@ package struct SCTPConfiguration: Sendable {
         path = sctp_paddrparams()
         unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU
+        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         return nil
     }

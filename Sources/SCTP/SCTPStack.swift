@@ -123,6 +123,9 @@ final class SCTPStack: Sendable {
         }
     }
 
+    /// Associations that were made and not freed.
+    var associationCount: Int { lock.withLock { _ in unsafe Self.state.mailboxes.count } }
+
     /// Forgets the time; for tests that make their own.
     func resetClock() { lock.withLock { _ in unsafe Self.state.lastTick = nil } }
 }
