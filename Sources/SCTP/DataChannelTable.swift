@@ -43,7 +43,7 @@ package struct DataChannelStatistics: Hashable, Sendable {
     package var bytesSent = 0
     package var messagesReceived = 0
     package var bytesReceived = 0
-    /// Messages for streams without a channel, broken DCEP, unknown PPIDs.
+    /// Malformed packets, messages for streams without a channel, broken DCEP, unknown PPIDs.
     package var dropped = 0
 }
 
@@ -224,7 +224,10 @@ package final class DataChannelTable {
     /// Takes one SCTP packet.
     package func receive(_ packet: RawSpan, at now: Instant) {
         guard let association else { return }
-        association.receive(packet)
+        guard association.receive(packet) else {
+            statistics.dropped += 1
+            return
+        }
         touch(at: now)
         readEvents()
     }

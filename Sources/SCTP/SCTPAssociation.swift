@@ -65,9 +65,9 @@ package struct SCTPConfiguration: Sendable {
     private static let wideBatchCount = 16
     private static let wideSACKFrequency: UInt32 = 8
 
-    private static let scratchByteCount = 64 << 10
     /// The common header, which usrsctp adds to the path's MTU.
     private static let headerByteCount: UInt32 = 12
+    private static let scratchByteCount = 64 << 10
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
 
@@ -102,13 +102,18 @@ package struct SCTPConfiguration: Sendable {
         }
     }
 
-    func receive(_ packet: RawSpan) {
+    /// Takes one packet.
+    ///
+    /// - Returns: whether it is well-formed; else it is ignored.
+    func receive(_ packet: RawSpan) -> Bool {
+        guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
             unsafe packet.withUnsafeBytes {
                 unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
             }
         }
+        return true
     }
 
     func advance(to now: Instant) { SCTPStack.shared.advance(to: now, for: token) }
