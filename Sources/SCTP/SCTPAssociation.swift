@@ -35,7 +35,8 @@ package struct SCTPConfiguration: Sendable {
 /// One SCTP association over DTLS. RFC 8261
 @safe final class SCTPAssociation {
     enum Event {
-        case connected
+        /// Up, with so many streams to send on.
+        case connected(streamCount: UInt16)
         case closed(SCTPError?)
         case message(stream: UInt16, ppid: UInt32, bytes: [UInt8])
         case incomingReset([UInt16])
@@ -256,9 +257,12 @@ package struct SCTPConfiguration: Sendable {
         let type = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
         switch type {
         case SCTP_ASSOC_CHANGE:
+            guard bytes.count >= 10 else { return }
             let state = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 8, as: UInt16.self))
             switch state {
-            case SCTP_COMM_UP: events.append(.connected)
+            case SCTP_COMM_UP:
+                guard bytes.count >= 16 else { return }
+                unsafe events.append(.connected(streamCount: bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self)))
             case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: unsafe events.append(.closed(.lost(Self.reason(for: bytes))))
             case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
             default: break
