@@ -12,6 +12,7 @@ final class PeerEnginePair {
         let address: TransportAddress
         let port = PortID(rawValue: 0)
         var openChannels = 0
+        var closedChannels = 0
         /// Candidates that were not yet given to the other.
         var candidates: [String] = []
 
@@ -118,6 +119,7 @@ final class PeerEnginePair {
         switch event {
         case .ice(.localCandidate(let candidate)): peer.candidates.append(candidate.attributeValue)
         case .channel(.opened): peer.openChannels += 1
+        case .channel(.closed): peer.closedChannels += 1
         default: break
         }
     }
