@@ -80,7 +80,7 @@ extension VirtualTime {
         @Test(arguments: 1...10 as ClosedRange<UInt64>)
         func randomChunksNeverTrap(seed: UInt64) throws {
             let random = RandomSource(seed: seed)
-            var left = 2_000
+            var left = 600
             while left > 0 {
                 let (pair, packets, _) = try recorded()
                 while left > 0, pair.server.isConnected {
@@ -247,6 +247,57 @@ extension VirtualTime {
             pair.run(for: .seconds(2))
             #expect(pair.serverEvents.compactMap(\.incomingID) == [0, 2])
             #expect(pair.server.statistics.dropped == 2)
+        }
+
+        /// Changes INIT and INIT ACK of the server by `change`, which gets all of the packet.
+        private func pair(changing change: @escaping (inout [UInt8]) -> Void) -> SCTPPair {
+            let pair = SCTPPair()
+            pair.onPacket = { fromClient, packet in
+                if !fromClient, packet.count >= 32, packet[12] == 1 || packet[12] == 2 { change(&packet) }
+            }
+            return pair
+        }
+
+        @Test func aPeerThatTakesFewStreamsLimitsTheIDs() throws {
+            let pair = pair { $0.replaceSubrange(26..<28, with: [0, 3]) }
+            var parameters = DataChannelParameters(label: "early")
+            parameters.negotiated = true
+            parameters.id = 3
+            let early = try pair.client.open(parameters)
+            #expect(pair.connect())
+            #expect(pair.clientEvents == [.associationConnected, .closed(early)])
+            #expect(throws: DataChannelError.idOutOfRange(3, limit: 3)) { try pair.client.open(parameters) }
+            let first = try pair.client.open(DataChannelParameters(label: "0"))
+            _ = try pair.client.open(DataChannelParameters(label: "2"))
+            #expect(throws: DataChannelError.noFreeID) { try pair.client.open(DataChannelParameters(label: "4")) }
+            try pair.send([1], on: first)
+            #expect(pair.run(for: .seconds(2)) { $0.serverEvents.contains { $0.messageBytes == [1] } })
+            #expect(pair.serverEvents.compactMap(\.incomingID) == [0, 2])
+        }
+
+        /// Without RE-CONFIG among the peer's extensions (RFC 6525 §3), a close cannot be told.
+        @Test func aPeerWithoutStreamResetsLeavesNoChannelClosing() throws {
+            let pair = pair { packet in
+                var offset = 32
+                while offset + 4 <= packet.count {
+                    let length = Int(packet[offset + 2]) << 8 | Int(packet[offset + 3])
+                    guard length >= 4, offset + length <= packet.count else { return }
+                    if packet[offset] == 0x80, packet[offset + 1] == 0x08 {
+                        for index in (offset + 4)..<(offset + length) where packet[index] == 130 {
+                            packet[index] = 0x3F
+                        }
+                    }
+                    offset += (length + 3) & ~3
+                }
+            }
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.client.close(client, at: pair.now)
+            pair.run(for: .seconds(2))
+            #expect(pair.clientEvents.last == .closed(client))
+            let next = try pair.client.open(DataChannelParameters(label: "y"))
+            pair.drain()
+            #expect(pair.clientEvents.last == .opened(next, id: 2), "the peer still has the other")
         }
     }
 }

@@ -141,13 +141,13 @@ extension VirtualTime {
         private static let longMessageByteCount = 250_000
 
         /// A lost piece of a long message gives the whole message up, and nothing of it mixes with the next.
-        @Test(arguments: [8, 9, 10] as [UInt64])
-        func longUnreliableMessagesComeWholeOrNotAtAll(seed: UInt64) throws {
+        @Test(arguments: [8, 9, 10] as [UInt64], [true, false])
+        func longUnreliableMessagesComeWholeOrNotAtAll(seed: UInt64, ordered: Bool) throws {
             let pair = SCTPPair(seed: seed)
             #expect(pair.connect())
             var parameters = DataChannelParameters(label: "l")
             parameters.maxRetransmits = 0
-            parameters.ordered = false
+            parameters.ordered = ordered
             let (client, _) = try #require(try pair.openPair(parameters))
             pair.run(for: .seconds(1))
             pair.link.loss = 0.005
