@@ -110,9 +110,8 @@ package struct SCTPConfiguration: Sendable {
         guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
-            unsafe packet.withUnsafeBytes {
-                unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
-            }
+            guard let rest = mailbox.gate.take(packet) else { return input(packet) }
+            if !rest.isEmpty { unsafe input(rest.span.bytes) }
         }
         return true
     }
@@ -184,6 +183,7 @@ package struct SCTPConfiguration: Sendable {
     func readEvents(_ body: (Event) -> Void) {
         var events: [Event] = []
         SCTPStack.shared.withLock(for: token) {
+            while let packet = mailbox.gate.release() { unsafe input(packet.span.bytes) }
             guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
             mailbox.isReadable = false
             unsafe read(socket, into: &events)
@@ -198,6 +198,12 @@ package struct SCTPConfiguration: Sendable {
     }
 
     // MARK: Inside the lock
+
+    private func input(_ packet: RawSpan) {
+        unsafe packet.withUnsafeBytes {
+            unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
+        }
+    }
 
     /// SACKs of every second packet as RFC 9260 §6.2 asks for, rarer while packets come in long batches.
     private func adjustSACKFrequency() {

@@ -9,16 +9,16 @@ enum SCTPPacketCheck {
     ///
     /// RFC 9260 §3, §3.2, §3.2.1
     static func isWellFormed(_ packet: RawSpan) -> Bool {
-        var offset = headerByteCount
+        var offset = SCTPChunks.headerByteCount
         guard packet.byteCount >= offset + fieldByteCount else { return false }
         while packet.byteCount - offset >= fieldByteCount {
             let type = packet.uint8(at: offset)
             let end = offset + Int(packet.uint16(at: offset + 2))
             guard end >= offset + fieldByteCount, end <= packet.byteCount else { return false }
-            if type == initType || type == initAckType {
+            if type == SCTPChunks.initiation || type == SCTPChunks.initiationAck {
                 // "INIT, INIT ACK, and SHUTDOWN COMPLETE chunks ... MUST NOT be bundled": usrsctp takes what follows for
                 // more parameters. RFC 9260 §4
-                guard offset == headerByteCount, packet.byteCount - end < 4 else { return false }
+                guard offset == SCTPChunks.headerByteCount, packet.byteCount - end < 4 else { return false }
                 guard areParametersWellFormed(packet, from: offset + initByteCount, to: end) else { return false }
             }
             offset = (end + 3) & ~3
@@ -38,11 +38,8 @@ enum SCTPPacketCheck {
         return offset >= end
     }
 
-    private static let headerByteCount = 12
     /// Type and length, of a chunk or a parameter.
     private static let fieldByteCount = 4
-    private static let initType: UInt8 = 1
-    private static let initAckType: UInt8 = 2
     /// An INIT up to its parameters. RFC 9260 §3.3.2
     private static let initByteCount = 20
 }

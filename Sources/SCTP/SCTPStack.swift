@@ -136,6 +136,7 @@ final class SCTPMailbox {
     private(set) var bytes: [UInt8] = []
     private(set) var lengths: [Int] = []
     var isReadable = false
+    var gate = SCTPResetGate()
     /// Called when somebody else's call left something here.
     var wakeUp: (@Sendable () -> Void)?
 
@@ -144,6 +145,7 @@ final class SCTPMailbox {
 
     func put(_ packet: UnsafeRawBufferPointer) {
         guard bytes.count + packet.count <= Self.byteLimit else { return }
+        unsafe gate.note(RawSpan(_unsafeBytes: packet))
         unsafe bytes.append(contentsOf: packet)
         lengths.append(packet.count)
     }

@@ -74,7 +74,7 @@ extension VirtualTime {
             #expect(pair.serverEvents.last == .message(incoming[2], isText: false, [3]))
         }
 
-        @Test(arguments: [5, 6] as [UInt64])
+        @Test(arguments: 1...12 as ClosedRange<UInt64>)
         func manyChannelsCloseAndOpenUnderLoss(seed: UInt64) throws {
             let pair = SCTPPair(seed: seed, link: SCTPPair.Link(loss: 0.05))
             #expect(pair.connect())
@@ -94,6 +94,47 @@ extension VirtualTime {
                     "seed \(seed), round \(round): \(pair.client.statistics) \(pair.server.statistics)"
                 )
             }
+        }
+
+        /// The reset overtakes data: usrsctp would keep it until still later data comes.
+        @Test func aResetThatOvertakesDataTakesEffectWhenTheDataIsThere() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, server) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.run(for: .seconds(1))
+            // The first of three packets of data is lost once, and the channel is closed at once.
+            var isFirst = true
+            pair.onPacket = { fromClient, packet in
+                guard fromClient, isFirst, packet[12] == 0 else { return }
+                isFirst = false
+                packet = []
+            }
+            for value in 0..<3 as Range<UInt8> {
+                try pair.send([UInt8](repeating: value, count: 1_000), on: client)
+                pair.drain()
+            }
+            pair.client.close(client, at: pair.now)
+            #expect(
+                pair.run(for: .seconds(10)) {
+                    $0.serverEvents.contains(.closed(server)) && $0.clientEvents.contains(.closed(client))
+                }
+            )
+            #expect(pair.serverEvents.compactMap { $0.messageBytes?.first } == [0, 1, 2])
+        }
+
+        @Test func aCloseWithoutLossTakesNoTimeout() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, server) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.run(for: .seconds(1))
+            try pair.send([1], on: client)
+            pair.client.close(client, at: pair.now)
+            // A delayed SACK and two round trips.
+            #expect(
+                pair.run(for: .milliseconds(80)) {
+                    $0.serverEvents.contains(.closed(server)) && $0.clientEvents.contains(.closed(client))
+                }
+            )
         }
 
         @Test func aChannelClosedBeforeTheStartNeverOpens() throws {
