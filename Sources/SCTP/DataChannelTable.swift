@@ -174,7 +174,11 @@ package final class DataChannelTable {
 
     /// Starts the association, once DTLS is up.
     ///
-    /// - Parameter isClient: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
+    /// - Parameters:
+    ///   - isClient: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
+    ///   - remotePort: the peer's SCTP port.
+    ///   - remoteMaxMessageSize: the longest message that the peer takes, in bytes.
+    ///   - now: the present.
     package func start(dtlsRole isClient: Bool, remotePort: UInt16, remoteMaxMessageSize: Int, at now: Instant) {
         guard association == nil, !isEnded else { return }
         self.isClient = isClient
@@ -190,9 +194,14 @@ package final class DataChannelTable {
 
     /// Sends a message, or queues it.
     package func send(
-        _ message: RawSpan, isText: Bool, on handle: DataChannelHandle, at now: Instant
+        _ message: RawSpan,
+        isText: Bool,
+        on handle: DataChannelHandle,
+        at now: Instant
     ) throws(DataChannelError) {
-        guard let channel = channels[handle], channel.state == .open || channel.state == .opening else { throw .notOpen }
+        guard let channel = channels[handle], channel.state == .open || channel.state == .opening else {
+            throw .notOpen
+        }
         guard message.byteCount <= remoteMaxMessageSize else { throw .messageTooLarge(limit: remoteMaxMessageSize) }
         touch(at: now)
         let isEmpty = message.byteCount == 0
@@ -209,7 +218,9 @@ package final class DataChannelTable {
             case .blocked: break
             }
         }
-        guard queuedBytes + message.byteCount <= Self.queueByteLimit else { throw .bufferFull(limit: Self.queueByteLimit) }
+        guard queuedBytes + message.byteCount <= Self.queueByteLimit else {
+            throw .bufferFull(limit: Self.queueByteLimit)
+        }
         enqueue(channel, ppid: ppid, bytes: message.array(), byteCount: message.byteCount)
         count(message)
     }
@@ -292,7 +303,7 @@ package final class DataChannelTable {
         return events[eventHead]
     }
 
-    /// Hands every outgoing packet to `body`. Also takes in what others' calls left.
+    /// Hands every outgoing packet to `body`; also takes in what others' calls left.
     package func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) {
         guard let association else { return }
         readEvents()
@@ -387,8 +398,12 @@ package final class DataChannelTable {
         guard let association, let id = channel.id else { return .blocked }
         let isControl = ppid == DCEP.ppid
         return association.send(
-            bytes, stream: id, ppid: ppid, isOrdered: isControl || channel.parameters.ordered || !channel.isConfirmed,
-            reliability: isControl ? .reliable : channel.reliability)
+            bytes,
+            stream: id,
+            ppid: ppid,
+            isOrdered: isControl || channel.parameters.ordered || !channel.isConfirmed,
+            reliability: isControl ? .reliable : channel.reliability
+        )
     }
 
     private func flushQueue() {
@@ -457,7 +472,9 @@ package final class DataChannelTable {
 
     private func receive(_ bytes: [UInt8], ppid: UInt32, stream: UInt16) {
         if ppid == DCEP.ppid { return receiveDCEP(bytes, stream: stream) }
-        guard let channel = byID[stream], channel.state == .open || channel.state == .opening || channel.state == .closing else {
+        guard let channel = byID[stream],
+            channel.state == .open || channel.state == .opening || channel.state == .closing
+        else {
             statistics.dropped += 1
             return
         }
@@ -484,7 +501,9 @@ package final class DataChannelTable {
         case .open(var parameters):
             // A peer may open only ids of its own parity that are free and that we can answer on; anything else is an
             // error of its.
-            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < streamLimit, (stream % 2 == 0) != isClient else {
+            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < streamLimit,
+                (stream % 2 == 0) != isClient
+            else {
                 statistics.dropped += 1
                 return
             }

@@ -61,8 +61,9 @@ package struct SCTPConfiguration: Sendable {
     private var batchCount = 0
     private var sackFrequency = SCTPStack.sackFrequency
 
-    /// Packets that arrived at once, above which a SACK for each eighth is enough: the peer's window is then wide. A
-    /// peer whose window is a few packets would wait for the SACK timer again and again.
+    /// Packets that arrived at once, above which a SACK for each eighth is enough: the peer's window is then wide.
+    ///
+    /// A peer whose window is a few packets would wait for the SACK timer again and again.
     private static let wideBatchCount = 16
     private static let wideSACKFrequency: UInt32 = 8
 
@@ -118,7 +119,8 @@ package struct SCTPConfiguration: Sendable {
 
     func advance(to now: Instant) { SCTPStack.shared.advance(to: now, for: token) }
 
-    func send(_ message: RawSpan, stream: UInt16, ppid: UInt32, isOrdered: Bool, reliability: Reliability) -> SendResult {
+    func send(_ message: RawSpan, stream: UInt16, ppid: UInt32, isOrdered: Bool, reliability: Reliability) -> SendResult
+    {
         var options = sctp_sendv_spa()
         options.sendv_flags = UInt32(SCTP_SEND_SNDINFO_VALID)
         options.sendv_sndinfo.snd_sid = stream
@@ -139,8 +141,16 @@ package struct SCTPConfiguration: Sendable {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             let sent = unsafe message.withUnsafeBytes { bytes in
                 unsafe usrsctp_sendv(
-                    socket, bytes.baseAddress, bytes.count, nil, 0, &options,
-                    socklen_t(MemoryLayout<sctp_sendv_spa>.size), UInt32(SCTP_SENDV_SPA), 0)
+                    socket,
+                    bytes.baseAddress,
+                    bytes.count,
+                    nil,
+                    0,
+                    &options,
+                    socklen_t(MemoryLayout<sctp_sendv_spa>.size),
+                    UInt32(SCTP_SENDV_SPA),
+                    0
+                )
             }
             if sent >= 0 { return .sent }
             return errno == EAGAIN || errno == EWOULDBLOCK ? .blocked : .failed(errno)
@@ -158,7 +168,12 @@ package struct SCTPConfiguration: Sendable {
         return SCTPStack.shared.withLock(for: token) {
             guard let socket = unsafe socket else { return false }
             return unsafe usrsctp_setsockopt(
-                socket, Int32(IPPROTO_SCTP), SCTP_RESET_STREAMS, request.bytes, socklen_t(request.bytes.count)) == 0
+                socket,
+                Int32(IPPROTO_SCTP),
+                SCTP_RESET_STREAMS,
+                request.bytes,
+                socklen_t(request.bytes.count)
+            ) == 0
         }
     }
 
@@ -228,7 +243,16 @@ package struct SCTPConfiguration: Sendable {
             var kind: UInt32 = 0
             var flags: Int32 = 0
             let count = unsafe usrsctp_recvv(
-                socket, scratch.baseAddress, scratch.count, nil, &fromLength, &info, &infoLength, &kind, &flags)
+                socket,
+                scratch.baseAddress,
+                scratch.count,
+                nil,
+                &fromLength,
+                &info,
+                &infoLength,
+                &kind,
+                &flags
+            )
             guard count > 0 else { return }
             let bytes = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
             if flags & Int32(MSG_NOTIFICATION) != 0 {
@@ -242,7 +266,9 @@ package struct SCTPConfiguration: Sendable {
                     events.append(.closed(.messageTooLarge(limit: configuration.maxMessageSize)))
                     return
                 }
-                unsafe events.append(.message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: Array(bytes)))
+                unsafe events.append(
+                    .message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: Array(bytes))
+                )
                 continue
             }
             guard partial.count < Self.partialLimit || partial[stream] != nil,
@@ -293,40 +319,62 @@ package struct SCTPConfiguration: Sendable {
     /// RFC 6458 §6.1.1, RFC 9260 §3.3.7
     private static func reason(for notification: UnsafeRawBufferPointer) -> String {
         let chunkOffset = 20
-        guard notification.count >= chunkOffset + 8, unsafe notification[chunkOffset] == 6 else { return "the peer does not answer" }
+        guard notification.count >= chunkOffset + 8, unsafe notification[chunkOffset] == 6 else {
+            return "the peer does not answer"
+        }
         func number(at offset: Int) -> Int {
             unsafe Int(UInt16(bigEndian: notification.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
         }
         let cause = number(at: chunkOffset + 4)
         let end = min(notification.count, chunkOffset + 4 + number(at: chunkOffset + 6))
-        let information = unsafe notification[min(chunkOffset + 8, end)..<end].filter { $0 >= 32 && $0 < 127 }.prefix(200)
+        let information = unsafe notification[min(chunkOffset + 8, end)..<end].filter { $0 >= 32 && $0 < 127 }.prefix(
+            200
+        )
         return "the peer aborted it, cause \(cause) \(String(decoding: information, as: UTF8.self))"
     }
 
     private func openSocket(remotePort: UInt16) -> SCTPError? {
-        guard let made = unsafe usrsctp_socket(
-            AF_CONN, Int32(SOCK_STREAM.rawValue), Int32(IPPROTO_SCTP), nil, nil, 0, nil)
+        guard
+            let made = unsafe usrsctp_socket(
+                AF_CONN,
+                Int32(SOCK_STREAM.rawValue),
+                Int32(IPPROTO_SCTP),
+                nil,
+                nil,
+                0,
+                nil
+            )
         else { return .system("socket", errno) }
         unsafe socket = made
         unsafe usrsctp_set_non_blocking(made, 1)
-        unsafe usrsctp_set_upcall(made, { _, argument, _ in
-            SCTPStack.setReadable(UInt(bitPattern: argument))
-        }, UnsafeMutableRawPointer(bitPattern: token))
+        unsafe usrsctp_set_upcall(
+            made,
+            { _, argument, _ in
+                SCTPStack.setReadable(UInt(bitPattern: argument))
+            },
+            UnsafeMutableRawPointer(bitPattern: token)
+        )
         // close() sends ABORT and frees everything at once.
         var linger = linger(l_onoff: 1, l_linger: 0)
         unsafe set(made, SOL_SOCKET, SO_LINGER, &linger)
         var on: Int32 = 1
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_NODELAY, &on)
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_RECVRCVINFO, &on)
-        var reset = sctp_assoc_value(assoc_id: UInt32(SCTP_ALL_ASSOC), assoc_value: UInt32(SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ))
+        var reset = sctp_assoc_value(
+            assoc_id: UInt32(SCTP_ALL_ASSOC),
+            assoc_value: UInt32(SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ)
+        )
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_ENABLE_STREAM_RESET, &reset)
         for type in [SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT] {
             var event = sctp_event(se_assoc_id: UInt32(SCTP_ALL_ASSOC), se_type: UInt16(type), se_on: 1)
             unsafe set(made, Int32(IPPROTO_SCTP), SCTP_EVENT, &event)
         }
         var initial = sctp_initmsg(
-            sinit_num_ostreams: configuration.streamCount, sinit_max_instreams: 65_535, sinit_max_attempts: 0,
-            sinit_max_init_timeo: 0)
+            sinit_num_ostreams: configuration.streamCount,
+            sinit_max_instreams: 65_535,
+            sinit_max_attempts: 0,
+            sinit_max_init_timeo: 0
+        )
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
         var path = sctp_paddrparams()
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
@@ -360,7 +408,12 @@ package struct SCTPConfiguration: Sendable {
         return unsafe address
     }
 
-    private func set<Value: BitwiseCopyable>(_ socket: OpaquePointer, _ level: Int32, _ option: Int32, _ value: inout Value) {
+    private func set<Value: BitwiseCopyable>(
+        _ socket: OpaquePointer,
+        _ level: Int32,
+        _ option: Int32,
+        _ value: inout Value
+    ) {
         _ = unsafe usrsctp_setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Value>.size))
     }
 }

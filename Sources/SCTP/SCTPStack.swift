@@ -102,7 +102,7 @@ final class SCTPStack: Sendable {
         }
     }
 
-    /// Marks the association readable. Called by usrsctp inside a locked call.
+    /// Marks the association readable; called by usrsctp inside a locked call.
     static func setReadable(_ token: UInt) {
         unsafe state.mailboxes[token]?.isReadable = true
         if unsafe token != state.caller { unsafe state.mailboxes[token]?.wakeUp?() }

@@ -12,7 +12,7 @@ public struct RTCDataChannelInit: Hashable, Sendable {
     public var `protocol` = ""
     /// True if both sides make the channel by themselves with the same `id`.
     public var negotiated = false
-    /// The stream number, 0 ... 65 534; needed when `negotiated`, else chosen by the connection.
+    /// The stream number, 0 to 65 534; needed when `negotiated`, else chosen by the connection.
     public var id: UInt16?
 
     /// A reliable, ordered channel.
@@ -86,7 +86,7 @@ public final class RTCDataChannel: Sendable {
     public var readyState: RTCDataChannelState { state.withLock { $0.readyState } }
     /// Bytes of messages that were given to `send` and not yet to the network.
     public var bufferedAmount: Int { state.withLock { $0.bufferedAmount } }
-    /// The amount, in bytes, at or below which the channel counts as having room. 0 at first.
+    /// The amount, in bytes, at or below which the channel counts as having room; 0 at first.
     public var bufferedAmountLowThreshold: Int {
         get { state.withLock { $0.lowThreshold } }
         set { state.withLock { $0.lowThreshold = max(0, newValue) } }
@@ -99,9 +99,9 @@ public final class RTCDataChannel: Sendable {
     public var events: EventStream<Event> { broadcaster.subscribe() }
 
     /// Hands each message to `handler` instead of ``messages``, on the connection's event loop: the fastest way,
-    /// for handlers that return at once; the peer is not slowed down. Messages that wait already come first, in order.
+    /// for handlers that return at once; the peer is not slowed down.
     ///
-    /// With nil, messages wait in ``messages`` again.
+    /// Messages that wait already come first, in order. With nil, messages wait in ``messages`` again.
     public func setMessageHandler(_ handler: (@Sendable (RTCDataChannelMessage) -> Void)?) {
         inbox.setConsumer(handler)
         if handler != nil { link.execute { [inbox] in inbox.deliverQueued() } }
@@ -115,7 +115,9 @@ public final class RTCDataChannel: Sendable {
         try enqueue(Array(text.utf8), isText: true)
     }
 
-    /// Sends bytes. Errors as of ``send(_:)-(String)``.
+    /// Sends bytes.
+    ///
+    /// Errors as of ``send(_:)-(String)``.
     public func send(_ bytes: some Collection<UInt8>) throws(RTCError) {
         try enqueue(Array(bytes), isText: false)
     }
@@ -144,7 +146,9 @@ public final class RTCDataChannel: Sendable {
             }
             if isDone { continuation.resume() }
         }
-        guard readyState == .open else { throw RTCError(.invalidStateError, "the data channel \"\(label)\" was closed") }
+        guard readyState == .open else {
+            throw RTCError(.invalidStateError, "the data channel \"\(label)\" was closed")
+        }
     }
 
     /// Closes the channel once what was queued has been sent.
@@ -164,10 +168,16 @@ public final class RTCDataChannel: Sendable {
                 return RTCError(.invalidStateError, "the data channel \"\(label)\" is \(state.readyState.rawValue)")
             }
             guard bytes.count <= limit else {
-                return RTCError(.typeError, "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes")
+                return RTCError(
+                    .typeError,
+                    "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes"
+                )
             }
             guard state.bufferedAmount + bytes.count <= Self.bufferLimit else {
-                return RTCError(.operationError, "over \(Self.bufferLimit) bytes wait: await waitUntilBufferedAmountIsLow()")
+                return RTCError(
+                    .operationError,
+                    "over \(Self.bufferLimit) bytes wait: await waitUntilBufferedAmountIsLow()"
+                )
             }
             state.pendingBytes += bytes.count
             return nil
@@ -180,7 +190,9 @@ public final class RTCDataChannel: Sendable {
 
     /// The engine took `byteCount` bytes over and now holds `engineBytes`.
     func didHandOver(byteCount: Int, engineBytes: Int) {
-        update { $0.pendingBytes -= byteCount; $0.engineBytes = engineBytes }
+        update {
+            $0.pendingBytes -= byteCount; $0.engineBytes = engineBytes
+        }
     }
 
     func setEngineBytes(_ byteCount: Int) { update { $0.engineBytes = byteCount } }

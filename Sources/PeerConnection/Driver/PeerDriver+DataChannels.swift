@@ -6,7 +6,7 @@ internal import SansIO
 internal import Synchronization
 
 extension PeerDriver {
-    /// Opens a channel that the application made. On the event loop.
+    /// Opens a channel that the application made; on the event loop.
     func open(_ channel: RTCDataChannel) {
         guard !isClosed else { return channel.didClose() }
         channelsByKey[channel.key] = channel
@@ -21,7 +21,15 @@ extension PeerDriver {
             handlesByKey[channel.key] = handle
             channelsByHandle[handle] = channel
         } catch {
-            view.deliver(.error(RTCError(.operationError, "data channel \"\(channel.label)\": \(error)", errorDetail: .dataChannelFailure)))
+            view.deliver(
+                .error(
+                    RTCError(
+                        .operationError,
+                        "data channel \"\(channel.label)\": \(error)",
+                        errorDetail: .dataChannelFailure
+                    )
+                )
+            )
             channelsByKey[channel.key] = nil
             channel.didClose()
         }
@@ -76,11 +84,15 @@ extension PeerDriver {
         }
         let now = Self.now()
         for message in messages {
-            guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else { continue }
+            guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else {
+                continue
+            }
             do {
                 unsafe try engine.channels.send(message.bytes.span.bytes, isText: message.isText, on: handle, at: now)
             } catch {
-                log.warning("data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)")
+                log.warning(
+                    "data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)"
+                )
             }
             channel.didHandOver(byteCount: message.bytes.count, engineBytes: engine.channels.bufferedAmount(of: handle))
         }

@@ -176,7 +176,9 @@ extension PeerDriver {
         }
         for send in outcome.sends { setSending(send.id, mid: send.mid, parameters: send.parameters) }
         for receive in outcome.receives { setReceiving(receive.id, mid: receive.mid, parameters: receive.parameters) }
-        if let data = outcome.data { view.maxMessageSize = min(data.remoteMaxMessageSize, DataChannelTable.sendByteLimit) }
+        if let data = outcome.data {
+            view.maxMessageSize = min(data.remoteMaxMessageSize, DataChannelTable.sendByteLimit)
+        }
         deliverDescriptions(outcome)
         if negotiator.signalingState == .stable {
             isNegotiationNeeded = false

@@ -4,6 +4,7 @@ import Synchronization
 ///
 /// Each iterator gets every event that comes after the stream was asked for. Ends when the connection is closed.
 public struct EventStream<Element: Sendable>: AsyncSequence, Sendable {
+    /// None.
     public typealias Failure = Never
 
     let mailbox: Mailbox<Element>
@@ -57,7 +58,11 @@ final class EventBroadcaster<Element: Sendable>: Sendable {
         return EventStream(mailbox: mailbox)
     }
 
-    /// - Parameter isLasting: whether later subscriptions begin with it, until another of that kind takes its place.
+    /// Gives an event to all.
+    ///
+    /// - Parameters:
+    ///   - event: what happened.
+    ///   - isLasting: whether later subscriptions begin with it, until another of that kind takes its place.
     func send(_ event: Element, isLasting: Bool = false) {
         let mailboxes = state.withLock { state in
             if isLasting { state.lasting = event }

@@ -57,7 +57,9 @@ final class Mailbox<Element: Sendable>: Sendable {
         reader?.resume(returning: nil)
     }
 
-    /// All queued elements, at least one; waits for the first. Nil once finished, or when the task is cancelled.
+    /// All queued elements, at least one; waits for the first.
+    ///
+    /// Nil once finished, or when the task is cancelled.
     func takeAll() async -> [Element]? {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

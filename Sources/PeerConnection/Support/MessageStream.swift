@@ -22,7 +22,9 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 /// above 1 MiB the connection stops reading, the peer's window closes and the peer slows down; reading opens it
 /// again. Ends when the channel is closed and all was read.
 public struct MessageStream: AsyncSequence, Sendable {
+    /// A message.
     public typealias Element = RTCDataChannelMessage
+    /// None.
     public typealias Failure = Never
 
     let inbox: MessageInbox
@@ -48,7 +50,9 @@ public struct MessageStream: AsyncSequence, Sendable {
         }
 
         /// The next message; the same as ``next()``.
-        public mutating func next(isolation actor: isolated (any Actor)?) async -> RTCDataChannelMessage? { await next() }
+        public mutating func next(isolation actor: isolated (any Actor)?) async -> RTCDataChannelMessage? {
+            await next()
+        }
     }
 
     /// Starts reading.
@@ -114,7 +118,7 @@ final class MessageInbox: Sendable {
         state.withLock { $0.consumer = consumer }
     }
 
-    /// Hands what waits to the consumer, if there is one. Called on the event loop.
+    /// Hands what waits to the consumer, if there is one; called on the event loop.
     func deliverQueued() {
         guard state.withLock({ $0.consumer != nil }) else { return }
         var waiting = mailbox.takeQueued()[...]
