@@ -7,7 +7,7 @@ SWIFT_FOLDERS := Package.swift $(wildcard Sources Tests Examples Benchmarks Fuzz
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: call build test test-browser test-asan test-tsan examples bench bench-data lint format docs clean help dependencies test-dependencies
+.PHONY: call build test test-browser test-devices test-asan test-tsan examples bench bench-data lint format docs clean help dependencies test-dependencies
 
 ## call: install what is missing, build, and start a call: open the printed address in a browser
 call: build
@@ -25,13 +25,17 @@ test: test-dependencies
 test-browser: test-dependencies build
 	@Interop/run $(ARGS)
 
+## test-devices: cameras, microphone and loudspeaker against the kernel's own drivers, in a guest kernel built once
+test-devices: test-dependencies build
+	@RTC_PEER=$(RTC_PEER) Interop/devices/run $(ARGS)
+
 ## test-asan: the unit tests under the Address Sanitizer
 test-asan: dependencies
 	@scripts/unit-tests --sanitize=address --scratch-path .build-asan $(ARGS)
 
 ## test-tsan: the unit tests under the Thread Sanitizer
 test-tsan: dependencies
-	@scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
+	@TSAN=1 scripts/unit-tests --sanitize=thread --scratch-path .build-tsan $(ARGS)
 
 ## examples: build every program in Examples/, and run those that end by themselves
 examples: dependencies

@@ -50,73 +50,110 @@ let package = Package(
 
         .target(name: "CCRC32C"),
 
+        // The lock of all modules; `make test-tsan` sets TSAN.
+        .target(
+            name: "Locking",
+            swiftSettings: settings + (Context.environment["TSAN"] == "1" ? [.define("THREAD_SANITIZER")] : [])
+        ),
+
         // Protocols, bottom up: bytes and time in, actions out.
         module("SansIO", [], settings: lifetimes),
         module("STUN", ["SansIO", "COpenSSL"], settings: lifetimes),
         module("ICE", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
-        module("SCTP", ["SansIO", "CUSRSCTP", "CCRC32C"]),
+        module("SCTP", ["Locking", "SansIO", "CUSRSCTP", "CCRC32C"]),
         module("SDP", ["SansIO"]),
         module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
 
         // Media.
-        module("Media", ["CLinux", "COpus", "CVPX", "CYUV"]),
-        module("Capture", ["Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
+        module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
+        module("Capture", ["Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
 
         // The library and the tool.
         module(
             "PeerConnection",
             [
-                "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media", "Capture", "CLinux",
+                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
-            ]),
+            ]
+        ),
         // Signalling: a server with a page, and a client; it knows nothing of peer connections.
         .target(
             name: "Signaling",
             dependencies: [
-                "COpenSSL",
+                "Locking", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
             ],
-            resources: [.embedInCode("Page/assets")], swiftSettings: settings),
+            resources: [.embedInCode("Page/assets")],
+            swiftSettings: settings
+        ),
 
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+                "Locking", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
 
         // What the command line shows: status line, QR code, figures, JSON lines.
-        module("TerminalUI", []),
+        module("TerminalUI", ["Locking"]),
 
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),
         .target(name: "AllocationCounter", path: "Tests/Support/AllocationCounter"),
-        .target(name: "TestClocks", path: "Tests/Support/TestClocks", swiftSettings: testSettings),
+        .target(
+            name: "TimeSharing",
+            dependencies: ["Locking"],
+            path: "Tests/Support/TimeSharing",
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "WireTests",
-            dependencies: ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "CCRC32C", "SDP", "RTP", "CongestionControl", "SimulatedClock", "TestClocks", "AllocationCounter"],
-            exclude: ["Vectors"], swiftSettings: testSettings),
+            dependencies: [
+                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
+                "SimulatedClock", "AllocationCounter", "TimeSharing",
+            ],
+            exclude: ["Vectors"],
+            swiftSettings: testSettings
+        ),
         .testTarget(
-            name: "EngineTests", dependencies: ["PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "SimulatedClock", "TestClocks", "AllocationCounter"],
-            swiftSettings: testSettings),
+            name: "EngineTests",
+            dependencies: [
+                "PeerEngine", "SansIO", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl",
+                "SimulatedClock", "AllocationCounter",
+            ],
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "SignalingTests",
             dependencies: [
-                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
-            swiftSettings: testSettings),
-        .testTarget(name: "CLITests", dependencies: ["TerminalUI"], swiftSettings: testSettings),
-        .testTarget(name: "PeerConnectionTests", dependencies: ["PeerConnection", "PeerEngine", "SansIO", "TestClocks", "AllocationCounter"], swiftSettings: testSettings),
-        .testTarget(name: "MediaTests", dependencies: ["Media", "Capture", "AllocationCounter"], swiftSettings: testSettings),
+            swiftSettings: testSettings
+        ),
+        .testTarget(name: "CLITests", dependencies: ["Locking", "TerminalUI"], swiftSettings: testSettings),
+        .testTarget(
+            name: "PeerConnectionTests",
+            dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing"],
+            swiftSettings: testSettings
+        ),
+        .testTarget(
+            name: "MediaTests",
+            dependencies: ["Locking", "Media", "Capture", "AllocationCounter"],
+            swiftSettings: testSettings
+        ),
     ]
 )
 
@@ -125,5 +162,10 @@ if Context.environment["BENCHMARKS"] == "1" {
     package.products.append(.executable(name: "peer-bench", targets: ["peer-bench"]))
     package.targets.append(
         .executableTarget(
-            name: "peer-bench", dependencies: ["PeerConnection", "Media"], path: "Benchmarks/PeerBench", swiftSettings: testSettings))
+            name: "peer-bench",
+            dependencies: ["Locking", "PeerConnection", "Media"],
+            path: "Benchmarks/PeerBench",
+            swiftSettings: testSettings
+        )
+    )
 }

@@ -14,6 +14,7 @@ let package = Package(
             dependencies: [
                 .product(name: "PeerConnection", package: "PeerConnection"),
                 .product(name: "Signaling", package: "PeerConnection"),
-            ]),
+            ]
+        ),
     ]
 )

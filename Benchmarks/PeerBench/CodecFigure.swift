@@ -35,6 +35,8 @@ struct CodecCost {
             }
             for _ in 0..<5 { _ = try soundDecoder.decode(try soundEncoder.encode(tone)) }
         }
-        Wire.result(["codec_cpu_cores": (Meter.cpu() - cpu) / seconds, "codec_video_kbps": Double(byteCount) * 8 / seconds / 1e3])
+        Wire.result([
+            "codec_cpu_cores": (Meter.cpu() - cpu) / seconds, "codec_video_kbps": Double(byteCount) * 8 / seconds / 1e3,
+        ])
     }
 }

@@ -1,6 +1,6 @@
 import Glibc
+import Locking
 import PeerConnection
-import Synchronization
 
 /// `dc SIZE SECONDS reliable|unreliable`: messages as fast as they go, above 4 MiB buffered pausing until 1 MiB.
 struct Throughput {
@@ -77,7 +77,9 @@ final class Counter: Sendable {
         while messages.load(ordering: .relaxed) == 0 { try? await Task.sleep(for: .microseconds(200)) }
         let start = Meter.now()
         try? await Task.sleep(for: .seconds(seconds * 0.2))
-        let (bytes0, messages0, cpu, from) = (bytes.load(ordering: .relaxed), messages.load(ordering: .relaxed), Meter.cpu(), Meter.now())
+        let (bytes0, messages0, cpu, from) = (
+            bytes.load(ordering: .relaxed), messages.load(ordering: .relaxed), Meter.cpu(), Meter.now()
+        )
         try? await Task.sleep(for: .seconds(max(0, seconds - (Meter.now() - start))))
         let wall = Meter.now() - from
         let megabytes = Double(bytes.load(ordering: .relaxed) - bytes0) / 1e6
@@ -117,7 +119,8 @@ struct PingPong {
         for await _ in done {}
         let times = state.withLock { $0.times }.dropFirst(count / 10).sorted()
         Wire.result([
-            "rtt_us_p50": Meter.percentile(times, 0.5), "rtt_us_p99": Meter.percentile(times, 0.99), "n": Double(times.count),
+            "rtt_us_p50": Meter.percentile(times, 0.5), "rtt_us_p99": Meter.percentile(times, 0.99),
+            "n": Double(times.count),
         ])
         Wire.put("done")
         _ = await Wire.get()

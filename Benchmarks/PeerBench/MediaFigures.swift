@@ -1,6 +1,6 @@
 import Glibc
+import Locking
 import PeerConnection
-import Synchronization
 
 /// `media WxH SECONDS`: VP8 at 30 frames a second and Opus, both ways.
 struct MediaCall {
@@ -84,7 +84,9 @@ struct MediaCall {
             ("tx_video_kbps", (sent(after) - sent(before)) * 8 / wall / 1e3), ("rx_width", Double(lastWidth)),
             ("rss_mb", Meter.statusMB("VmHWM:")),
         ]
-        if let first, let connectedTime { values.append(("first_frame_ms_after_connected", (first - connectedTime) * 1e3)) }
+        if let first, let connectedTime {
+            values.append(("first_frame_ms_after_connected", (first - connectedTime) * 1e3))
+        }
         Wire.result(values.map { ("\(prefix)_\($0.0)", $0.1) })
         Wire.put("done")
         _ = await Wire.get()
@@ -95,7 +97,11 @@ struct MediaCall {
         let subscriptions: Mutex<[MediaSubscription]>
         let connectedAt: Mutex<Double?>
 
-        init(received: consuming sending Mutex<Received>, subscriptions: consuming sending Mutex<[MediaSubscription]>, connectedAt: consuming sending Mutex<Double?>) {
+        init(
+            received: consuming sending Mutex<Received>,
+            subscriptions: consuming sending Mutex<[MediaSubscription]>,
+            connectedAt: consuming sending Mutex<Double?>
+        ) {
             self.received = received
             self.subscriptions = subscriptions
             self.connectedAt = connectedAt
@@ -128,14 +134,20 @@ final class RecordedFrames: VideoSource {
                 try VideoFrame(width: width, height: height, timestampNanoseconds: 0) { planes throws(MediaError) in
                     bytes.withUnsafeBufferPointer { source in
                         guard let base = source.baseAddress else { return }
-                        for row in 0..<height { (planes.y + row * planes.strideY).update(from: base + row * width, count: width) }
+                        for row in 0..<height {
+                            (planes.y + row * planes.strideY).update(from: base + row * width, count: width)
+                        }
                         let u = base + width * height
                         for row in 0..<(height / 2) {
                             (planes.u + row * planes.strideUV).update(from: u + row * width / 2, count: width / 2)
-                            (planes.v + row * planes.strideUV).update(from: u + width * height / 4 + row * width / 2, count: width / 2)
+                            (planes.v + row * planes.strideUV).update(
+                                from: u + width * height / 4 + row * width / 2,
+                                count: width / 2
+                            )
                         }
                     }
-                })
+                }
+            )
         }
         frames = made
     }
@@ -174,8 +186,13 @@ struct PacketRate {
         }
         let (start, cpu) = (Meter.now(), Meter.cpu())
         var count = 0
-        while Meter.now() - start < seconds { count += await transceiver.sender.sendTestPackets(count: 256, byteCount: 1_188) }
-        Wire.result(["tx_pps": Double(count) / (Meter.now() - start), "tx_cpu_us_per_pkt": (Meter.cpu() - cpu) / Double(count) * 1e6])
+        while Meter.now() - start < seconds {
+            count += await transceiver.sender.sendTestPackets(count: 256, byteCount: 1_188)
+        }
+        Wire.result([
+            "tx_pps": Double(count) / (Meter.now() - start),
+            "tx_cpu_us_per_pkt": (Meter.cpu() - cpu) / Double(count) * 1e6,
+        ])
         Wire.put("done")
         _ = await Wire.get()
     }

@@ -11,7 +11,9 @@ enum Wire {
     static func get() async -> (kind: String, text: String) {
         guard let line = readLine(strippingNewline: true) else { exit(3) }
         let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
-        let text = parts.count > 1 ? parts[1].split(separator: "\u{1}", omittingEmptySubsequences: false).joined(separator: "\r\n") : ""
+        let text =
+            parts.count > 1
+            ? parts[1].split(separator: "\u{1}", omittingEmptySubsequences: false).joined(separator: "\r\n") : ""
         return (String(parts[0]), text)
     }
 
@@ -35,7 +37,9 @@ enum Wire {
     static func result(_ values: KeyValuePairs<String, Double?>) { result(values.map { ($0.key, $0.value) }) }
 
     static func result(_ values: [(String, Double?)]) {
-        let text = values.compactMap { key, value in value.map { "\"\(key)\":\($0.rounded(3))" } }.joined(separator: ",")
+        let text = values.compactMap { key, value in value.map { "\"\(key)\":\($0.rounded(3))" } }.joined(
+            separator: ","
+        )
         write("RESULT {\(text)}\n", to: STDERR_FILENO)
     }
 
@@ -85,7 +89,9 @@ enum Meter {
         var line = [CChar](repeating: 0, count: 256)
         while fgets(&line, Int32(line.count), file) != nil {
             let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            if text.hasPrefix(key), let value = text.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first {
+            if text.hasPrefix(key),
+                let value = text.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
+            {
                 return (Double(value) ?? 0) / 1024
             }
         }

@@ -28,4 +28,5 @@ static inline EVP_PKEY *copenssl_EVP_EC_gen(const char *curve) { return EVP_EC_g
 static const uint64_t copenssl_SSL_OP_NO_QUERY_MTU = SSL_OP_NO_QUERY_MTU;
 static const uint64_t copenssl_SSL_OP_NO_TICKET = SSL_OP_NO_TICKET;
 static const uint64_t copenssl_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t copenssl_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
 #endif

@@ -3,7 +3,7 @@
 
 internal import CLinux
 internal import Glibc
-internal import Synchronization
+internal import Locking
 
 /// Absolute times at equal distances, so that lateness of one does not delay the next.
 struct Schedule {

@@ -1,103 +1,145 @@
 internal import COpenSSL
 
-/// A self-signed P-256 certificate with its key. RFC 8827 §6.5
+/// A private key with its self-signed certificate, by which this end is known to its peers.
+///
+/// Owns the key, the certificate and the `SSL_CTX` that all connections with this certificate share (making one costs
+/// more than a key). Immutable, and OpenSSL counts references to all three atomically: usable from every thread.
+///
+/// webrtc-pc §4.9
 @safe package final class DTLSCertificate: Sendable {
-    /// Immutable after init; OpenSSL counts references to them atomically.
-    nonisolated(unsafe) let certificate: OpaquePointer  // X509 *
-    nonisolated(unsafe) let key: OpaquePointer  // EVP_PKEY *
-    /// One OpenSSL context for all sessions with this certificate: making one costs 0.1 ms.
+    /// The kind of key.
+    package enum KeyKind: Hashable, Sendable {
+        /// ECDSA over P-256, the default: small and fast.
+        case ecdsaP256
+        /// RSA with 2048 bits, for peers that know nothing else; takes some 100 ms to make.
+        case rsa2048
+    }
+
+    /// The SHA-256 fingerprint, which goes into `a=fingerprint`.
+    package let fingerprint: DTLSFingerprint
+    /// The certificate's DER encoding.
+    package let derBytes: [UInt8]
+    /// When the certificate ceases to be valid, in seconds since 1970.
+    package let expires: Int64
+
     let context: DTLSContext
 
-    /// Its SHA-256 fingerprint.
-    package let fingerprint: DTLSFingerprint
+    /// Makes a key and a certificate with a random name and serial number.
+    ///
+    /// - Parameters:
+    ///   - unixSeconds: the time, in seconds since 1970.
+    ///   - keyKind: the kind of key.
+    ///   - lifetimeSeconds: how long the certificate is valid from now on. It is also valid for one day back, for
+    ///     peers whose clock is slow.
+    /// - Returns: the certificate.
+    /// - Throws: `.library` when OpenSSL refuses.
+    package static func generate(
+        at unixSeconds: Int64,
+        keyKind: KeyKind = .ecdsaP256,
+        lifetimeSeconds: Int64 = defaultLifetimeSeconds
+    ) throws(DTLSError) -> DTLSCertificate {
+        OpenSSLErrors.clear()
+        guard let key = unsafe makeKey(keyKind) else { throw OpenSSLErrors.drained("EVP_PKEY_keygen") }
+        defer { unsafe EVP_PKEY_free(key) }
+        guard let certificate = unsafe X509_new() else { throw OpenSSLErrors.drained("X509_new") }
+        defer { unsafe X509_free(certificate) }
+        let end = unixSeconds.addingReportingOverflow(lifetimeSeconds)
+        guard !end.overflow, unixSeconds > .min + allowedClockSkewSeconds,
+            unsafe fill(
+                certificate,
+                key: key,
+                from: unixSeconds - allowedClockSkewSeconds,
+                to: end.partialValue
+            )
+        else { throw OpenSSLErrors.drained("X509_sign") }
+        return try unsafe DTLSCertificate(certificate: certificate, key: key, expires: end.partialValue)
+    }
 
-    /// How long a new certificate is valid, and how long before now, since peers' clocks differ.
-    private static let validSeconds = 30 * 86_400
-    private static let graceSeconds = 86_400
+    /// The fingerprint by another hash function.
+    package func fingerprint(algorithm: CertificateHash) -> DTLSFingerprint? {
+        Self.fingerprint(ofDER: derBytes, by: algorithm)
+    }
 
-    private init(certificate: OpaquePointer, key: OpaquePointer) throws(DTLSError) {
-        unsafe self.certificate = certificate
-        unsafe self.key = key
-        guard let fingerprint = unsafe Self.fingerprint(of: certificate, algorithm: "sha-256") else {
-            throw OpenSSLErrors.failure("cannot hash the certificate")
+    // MARK: - Private
+
+    // Takes an X509 * and an EVP_PKEY *, to which the context takes references.
+    private init(certificate: OpaquePointer, key: OpaquePointer, expires: Int64) throws(DTLSError) {
+        derBytes = try unsafe Self.derBytes(of: certificate)
+        guard let fingerprint = Self.fingerprint(ofDER: derBytes, by: .sha256) else {
+            throw OpenSSLErrors.drained("EVP_Digest")
         }
         self.fingerprint = fingerprint
-        context = unsafe try DTLSContext(certificate: certificate, key: key)
+        self.expires = expires
+        context = try unsafe DTLSContext(certificate: certificate, key: key)
     }
 
-    deinit {
-        unsafe X509_free(certificate)
-        unsafe EVP_PKEY_free(key)
-    }
-
-    /// Makes a key and a certificate for it, valid around `unixSeconds`.
-    package static func generate(at unixSeconds: Int64) throws(DTLSError) -> DTLSCertificate {
-        guard let key = unsafe copenssl_EVP_EC_gen("P-256") else { throw OpenSSLErrors.failure("cannot make a P-256 key") }
-        guard let certificate = unsafe X509_new() else {
-            unsafe EVP_PKEY_free(key)
-            throw OpenSSLErrors.failure("cannot make a certificate")
+    private static func makeKey(_ kind: KeyKind) -> OpaquePointer? {
+        switch kind {
+        case .ecdsaP256:
+            return unsafe copenssl_EVP_EC_gen("P-256")
+        case .rsa2048:
+            guard let context = unsafe EVP_PKEY_CTX_new_id(EVP_PKEY_RSA, nil) else { return nil }
+            defer { unsafe EVP_PKEY_CTX_free(context) }
+            var key: OpaquePointer?
+            guard unsafe EVP_PKEY_keygen_init(context) == 1,
+                unsafe EVP_PKEY_CTX_set_rsa_keygen_bits(context, 2048) == 1,
+                unsafe EVP_PKEY_keygen(context, &key) == 1
+            else { return nil }
+            return unsafe key
         }
-        var isDone = false
-        defer {
-            if !isDone {
-                unsafe X509_free(certificate)
-                unsafe EVP_PKEY_free(key)
+    }
+
+    /// Fills in an X.509 v3 certificate and signs it with its own key (RFC 5280 §4.1).
+    private static func fill(_ certificate: OpaquePointer, key: OpaquePointer, from: Int64, to: Int64) -> Bool {
+        var random = [UInt8](repeating: 0, count: 16)
+        guard unsafe RAND_bytes(&random, Int32(random.count)) == 1, let serial = unsafe BN_bin2bn(random, 8, nil) else {
+            return false
+        }
+        defer { unsafe BN_free(serial) }
+        var name = random[8...].flatMap { [Self.hexDigits[Int($0 >> 4)], Self.hexDigits[Int($0 & 15)]] }
+        guard unsafe X509_set_version(certificate, 2) == 1,  // 2 means version 3
+            unsafe BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(certificate)) != nil,
+            unsafe ASN1_TIME_set(X509_getm_notBefore(certificate), time_t(from)) != nil,
+            unsafe ASN1_TIME_set(X509_getm_notAfter(certificate), time_t(to)) != nil,
+            let subject = unsafe X509_get_subject_name(certificate),
+            unsafe X509_NAME_add_entry_by_txt(subject, "CN", Self.asciiString, &name, Int32(name.count), -1, 0) == 1,
+            unsafe X509_set_issuer_name(certificate, subject) == 1,
+            unsafe X509_set_pubkey(certificate, key) == 1
+        else { return false }
+        return unsafe X509_sign(certificate, key, EVP_sha256()) > 0
+    }
+
+    // Takes an X509 *.
+    static func derBytes(of certificate: OpaquePointer) throws(DTLSError) -> [UInt8] {
+        let byteCount = unsafe i2d_X509(certificate, nil)
+        guard byteCount > 0 else { throw OpenSSLErrors.drained("i2d_X509") }
+        var bytes = [UInt8](repeating: 0, count: Int(byteCount))
+        let written = unsafe bytes.withUnsafeMutableBufferPointer { buffer in
+            // i2d moves the pointer it is given.
+            var position = buffer.baseAddress
+            return unsafe i2d_X509(certificate, &position)
+        }
+        guard written == byteCount else { throw OpenSSLErrors.drained("i2d_X509") }
+        return bytes
+    }
+
+    static func fingerprint(ofDER bytes: [UInt8], by hash: CertificateHash) -> DTLSFingerprint? {
+        let type =
+            switch hash {
+            case .sha224: unsafe EVP_sha224()
+            case .sha256: unsafe EVP_sha256()
+            case .sha384: unsafe EVP_sha384()
+            case .sha512: unsafe EVP_sha512()
             }
-        }
-        var generator = SystemRandomNumberGenerator()
-        let serial = UInt64.random(in: 1...UInt64(Int64.max), using: &generator)
-        var when = time_t(unixSeconds)
-        let name = unsafe X509_get_subject_name(certificate)
-        let commonName = Array("WebRTC \(String(UInt32.random(in: 0 ... .max, using: &generator), radix: 16))".utf8)
-        guard unsafe X509_set_version(certificate, 2) == 1,
-            unsafe ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), serial) == 1,
-            unsafe X509_time_adj_ex(X509_getm_notBefore(certificate), 0, -graceSeconds, &when) != nil,
-            unsafe X509_time_adj_ex(X509_getm_notAfter(certificate), 0, validSeconds, &when) != nil,
-            unsafe X509_NAME_add_entry_by_txt(
-                name, "CN", V_ASN1_UTF8STRING_, commonName, Int32(commonName.count), -1, 0) == 1,
-            unsafe X509_set_issuer_name(certificate, name) == 1,
-            unsafe X509_set_pubkey(certificate, key) == 1,
-            unsafe X509_sign(certificate, key, EVP_sha256()) > 0
-        else { throw OpenSSLErrors.failure("cannot fill the certificate") }
-        isDone = true
-        return unsafe try DTLSCertificate(certificate: certificate, key: key)
+        var digest = [UInt8](repeating: 0, count: hash.byteCount)
+        guard unsafe EVP_Digest(bytes, bytes.count, &digest, nil, type, nil) == 1 else { return nil }
+        return DTLSFingerprint(algorithm: hash.rawValue, bytes: digest)
     }
 
-    /// The hash of a certificate; nil for an algorithm that is not accepted.
-    static func fingerprint(of certificate: OpaquePointer, algorithm: String) -> DTLSFingerprint? {
-        let digest: OpaquePointer?
-        switch algorithm {
-        case "sha-256": unsafe digest = EVP_sha256()
-        case "sha-384": unsafe digest = EVP_sha384()
-        case "sha-512": unsafe digest = EVP_sha512()
-        default: return nil
-        }
-        var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var count: UInt32 = 0
-        guard unsafe X509_digest(certificate, digest, &bytes, &count) == 1 else { return nil }
-        return DTLSFingerprint(algorithm: algorithm, bytes: Array(bytes.prefix(Int(count))))
-    }
-}
-
-/// `MBSTRING_UTF8`, a macro with a cast.
-private let V_ASN1_UTF8STRING_: Int32 = 0x1000
-
-/// OpenSSL's queue of errors of this thread.
-enum OpenSSLErrors {
-    /// Empties the queue, so that what comes next is told from what was.
-    static func clear() { ERR_clear_error() }
-
-    /// The oldest error's text; empties the queue.
-    static func take() -> String {
-        let code = ERR_get_error()
-        ERR_clear_error()
-        guard code != 0 else { return "no details" }
-        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
-            unsafe ERR_error_string_n(code, buffer.baseAddress, buffer.count)
-            guard let text = buffer.baseAddress else { return "no details" }
-            return unsafe String(cString: text)
-        }
-    }
-
-    static func failure(_ what: String) -> DTLSError { .openSSL("\(what): \(take())") }
+    /// 30 days, as browsers do (webrtc-pc §4.9.1 leaves it to the implementation).
+    package static let defaultLifetimeSeconds: Int64 = 30 * 86_400
+    private static let allowedClockSkewSeconds: Int64 = 86_400
+    /// `MBSTRING_ASC`, which is a macro of macros.
+    private static let asciiString: Int32 = 0x1001
+    private static let hexDigits = Array("0123456789abcdef".utf8)
 }

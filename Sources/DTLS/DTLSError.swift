@@ -1,27 +1,36 @@
-/// Why a DTLS transport cannot be used.
+/// Why a certificate was not made, a handshake failed, or a message was not sent.
 package enum DTLSError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// OpenSSL failed; what it was doing and its own words.
-    case openSSL(String)
-    /// The handshake failed; OpenSSL's words or the peer's alert.
-    case handshakeFailed(String)
-    /// The peer's certificate has none of the fingerprints that its description announced.
+    /// The peer's certificate has none of the fingerprints that signalling announced, but this one.
     case fingerprintMismatch(received: DTLSFingerprint?)
-    /// The peer ended the session by a fatal alert.
-    case alert(String)
-    /// There is no session to send on.
+    /// Signalling announced only fingerprints by hash functions that are not accepted.
+    case noUsableFingerprint
+    /// The peer presented no certificate.
+    case noPeerCertificate
+    /// The peer ended the connection with a fatal alert of this number (RFC 5246 §7.2).
+    case alertReceived(UInt8)
+    /// The peer closed before the handshake was complete.
+    case closedDuringHandshake
+    /// A flight was repeated as often as OpenSSL does, without an answer.
+    case timedOut
+    /// Nothing can be sent before `.connected`, nor after the end.
     case notConnected
-    /// The message does not fit one record.
-    case messageTooLarge(limit: Int)
+    /// A record holds 16384 bytes.
+    case messageTooLarge
+    /// Anything else that OpenSSL reports, in its words.
+    case library(String)
 
     package var description: String {
         switch self {
-        case .openSSL(let text): "OpenSSL: \(text)"
-        case .handshakeFailed(let text): "the handshake failed: \(text)"
         case .fingerprintMismatch(let received):
             "the peer's certificate (\(received?.attributeValue ?? "none")) is not the one its description announced"
-        case .alert(let text): "the peer ended the session: \(text)"
-        case .notConnected: "the DTLS session is not connected"
-        case .messageTooLarge(let limit): "a DTLS record takes at most \(limit) bytes here"
+        case .noUsableFingerprint: "the peer's description has no fingerprint by an accepted hash function"
+        case .noPeerCertificate: "the peer presented no certificate"
+        case .alertReceived(let number): "the peer ended the session with alert \(number)"
+        case .closedDuringHandshake: "the peer closed the session during the handshake"
+        case .timedOut: "the peer does not answer"
+        case .notConnected: "the session is not connected"
+        case .messageTooLarge: "a record holds at most \(DTLSTransport.maximumMessageByteCount) bytes"
+        case .library(let text): "OpenSSL: \(text)"
         }
     }
 }

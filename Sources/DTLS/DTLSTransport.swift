@@ -1,318 +1,345 @@
-// DTLS: the encrypted datagram session between two peers, by OpenSSL (RFC 6347, RFC 5764, RFC 8842).
-//
-// DTLS 1.2 through a BIO of our own that makes one datagram of each write. The peer is known by the fingerprint in
-// its session description alone; it is compared before one byte or key is handed out. Which path the datagrams take
-// is ICE's affair: they go into the `TransmitQueue` without a path.
-
 internal import COpenSSL
 package import SansIO
 
-/// Who sends the ClientHello. RFC 8842 §5
-package enum DTLSRole: Hashable, Sendable { case client, server }
+/// Which end speaks first.
+package enum DTLSRole: Hashable, Sendable {
+    case client
+    case server
+}
 
-/// The state of a transport, as of webrtc-pc §5.5 (`RTCDtlsTransportState`).
-package enum DTLSState: String, Hashable, Sendable { case new, connecting, connected, closed, failed }
+/// The state that applications see.
+///
+/// webrtc-pc §5.5.1
+package enum DTLSState: Hashable, Sendable {
+    case new
+    case connecting
+    case connected
+    case closed
+    case failed
+}
 
-/// What a finished handshake yields.
-package struct DTLSConnected: Sendable {
-    /// Keys for SRTP, nil if the peers share no profile.
+/// What a completed handshake brought.
+package struct DTLSConnected: Hashable, Sendable {
+    package var role: DTLSRole
+    /// Nil if the peers have no SRTP profile in common: data channels work all the same.
     package var keyingMaterial: SRTPKeyingMaterial?
-    /// OpenSSL's name of the cipher suite.
-    package var cipher: String
-    /// `DTLSv1.2`.
-    package var version: String
+    /// OpenSSL's name of the cipher suite, as `ECDHE-ECDSA-AES128-GCM-SHA256`.
+    package var cipherName: String
+    /// The version on the wire, 0xFEFD for DTLS 1.2.
+    package var version: UInt16
+
+    package var srtpProfile: SRTPProfileID? { keyingMaterial?.profile }
 }
 
-/// Master keys and salts of both directions. RFC 5764 §4.2
-package struct SRTPKeyingMaterial: Sendable {
-    package var profile: SRTPProfileID
-    package var clientKey: [UInt8]
-    package var serverKey: [UInt8]
-    package var clientSalt: [UInt8]
-    package var serverSalt: [UInt8]
-}
-
-package enum DTLSEvent: Sendable {
+/// What happened to a connection.
+package enum DTLSEvent: Hashable, Sendable {
+    /// The handshake is complete and the peer's fingerprint is verified.
     case connected(DTLSConnected)
+    /// The connection cannot be or go on; an alert was sent if OpenSSL had one to send.
     case failed(DTLSError)
-    /// The peer sent close_notify.
+    /// The peer closed (close_notify), and was answered.
     case closed
 }
 
+/// What a connection counted.
 package struct DTLSStatistics: Hashable, Sendable {
     package var datagramsReceived = 0
-    /// Datagrams that came before `start` and did not fit the store, or after the end.
+    package var datagramsSent = 0
+    package var bytesReceived = 0
+    package var bytesSent = 0
+    /// Flights that were repeated since no answer came in time.
+    package var flightsRetransmitted = 0
+    package var messagesReceived = 0
+    package var messagesSent = 0
+    /// Datagrams not given to OpenSSL: too many before their time, of the wrong role, or after the end.
     package var datagramsDropped = 0
-    package var retransmissions = 0
-    package var remoteFingerprint: DTLSFingerprint?
-    package var cipher: String?
-    package var version: String?
+    /// Application datagrams in which OpenSSL found nothing new: replayed, forged or damaged.
+    package var datagramsDiscarded = 0
+    /// The number of the last alert in each direction (RFC 5246 §7.2).
+    package var sentAlert: UInt8?
+    package var receivedAlert: UInt8?
+    package var cipherName: String?
+    package var version: UInt16?
     package var srtpProfile: SRTPProfileID?
+    /// The peer's certificate, DER.
+    package var remoteCertificate: [UInt8]?
+    package var remoteFingerprint: DTLSFingerprint?
+
+    /// The version as people write it: `DTLSv1.2`.
+    package var versionName: String? { version.map { $0 == 0xFEFD ? "DTLSv1.2" : "0x" + String($0, radix: 16) } }
 }
 
-/// One DTLS session. Confined to one event loop.
+/// One DTLS connection over the datagrams of an ICE transport.
+///
+/// Owns OpenSSL's `SSL`, whose callbacks hold this object unretained; hence a class. Nothing is delivered and no keys
+/// are handed out before the peer's certificate was found to have an announced fingerprint, which may become known
+/// after the handshake. Confined to the engine's event loop.
+///
+/// RFC 6347, RFC 5764, RFC 8122
 @safe package final class DTLSTransport {
-    package private(set) var state = DTLSState.new
-    package private(set) var statistics = DTLSStatistics()
-    package let mtu: Int
+    /// Where the connection is; OpenSSL has work from `.handshaking` to `.connected`.
+    enum Phase: Equatable {
+        case new
+        case handshaking(DTLSRole)
+        /// The handshake is complete, and signalling has not announced a fingerprint yet.
+        case unverified(DTLSRole)
+        case connected(DTLSRole)
+        case closed
+        case failed
+    }
 
+    var phase = Phase.new
+    var events: [DTLSEvent] = []
+    /// Datagrams that came before their time, in order; bounded.
+    var held: [[UInt8]] = []
+    var heldByteCount = 0
+    var remoteFingerprints: [DTLSFingerprint] = []
+    /// The error behind a certificate that this end refused.
+    var refusal: DTLSError?
+    var counters = DTLSStatistics()
+    var deadline: Instant?
+    var initialTimeoutMicroseconds: UInt32 = 1_000_000
+
+    // SSL *
+    let ssl: OpaquePointer
+    let bio: DatagramBIO
     private let certificate: DTLSCertificate
-    private let transmits: TransmitQueue
-    private let profiles: [SRTPProfileID]
-    private var session: OpaquePointer?  // SSL *
-    private var remoteFingerprints: [DTLSFingerprint] = []
-    private var isHandshakeDone = false
-    private var initialTimeout = Duration.milliseconds(50)
-    private var events: [DTLSEvent] = []
-    private var deadline: Instant?
-    /// Datagrams before `start`: the peer may be quicker than its description.
-    private var early: [[UInt8]] = []
-    /// The datagram that is being received; valid only inside `receive`.
-    private var input = unsafe UnsafeRawBufferPointer(start: nil, count: 0)
-    private let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: maximumRecordByteCount, alignment: 16)
+    private let scratch: UnsafeMutableRawBufferPointer
 
-    /// Most datagrams that are kept before `start`.
-    package static let earlyLimit = 8
-    /// A DTLS record's most plain bytes (RFC 6347 §4.1).
-    package static let maximumRecordByteCount = 16_384
-    /// A retransmission timer doubles up to this (RFC 6347 §4.2.4.1 says 60 s, which is no help in a call).
-    private static let maximumTimeout: UInt32 = 3_000_000
-
-    /// A session that waits for `start`.
+    /// Makes a connection in state `new`.
+    ///
+    /// - Parameters:
+    ///   - certificate: this end's certificate.
+    ///   - transmits: where datagrams go, along the selected path.
+    ///   - srtpProfiles: the profiles to negotiate, best first; empty for none.
+    ///   - mtu: most bytes of a handshake datagram. Application data is never split.
+    /// - Throws: `.library` when OpenSSL refuses.
     package init(
-        certificate: DTLSCertificate, transmits: TransmitQueue, srtpProfiles: [SRTPProfileID], mtu: Int = 1200
+        certificate: DTLSCertificate,
+        transmits: TransmitQueue,
+        srtpProfiles: [SRTPProfileID] = SRTPProfileID.preferred,
+        mtu: Int = 1200
     ) throws(DTLSError) {
+        OpenSSLErrors.clear()
+        let bio = DatagramBIO(transmits: transmits, mtu: mtu)
+        guard let ssl = unsafe SSL_new(certificate.context.pointer) else { throw OpenSSLErrors.drained("SSL_new") }
+        do throws(DTLSError) {
+            let handle = unsafe try bio.makeBIO()
+            // The SSL takes the one reference for both directions.
+            unsafe SSL_set_bio(ssl, handle, handle)
+            guard unsafe copenssl_SSL_set_mtu(ssl, mtu) > 0 else { throw OpenSSLErrors.drained("SSL_set_mtu") }
+            if !srtpProfiles.isEmpty {
+                let names = srtpProfiles.map(\.opensslName).joined(separator: ":")
+                // Unlike its neighbours this function returns 0 for success.
+                guard unsafe SSL_set_tlsext_use_srtp(ssl, names) == 0 else {
+                    throw OpenSSLErrors.drained("SSL_set_tlsext_use_srtp")
+                }
+            }
+        } catch {
+            unsafe SSL_free(ssl)
+            throw error
+        }
+        unsafe self.ssl = ssl
+        self.bio = bio
         self.certificate = certificate
-        self.transmits = transmits
-        self.mtu = mtu
-        profiles = srtpProfiles
+        unsafe scratch = .allocate(byteCount: Self.maximumMessageByteCount, alignment: 16)
+        // Unretained: `deinit` frees the SSL, and with it the last caller of the callbacks.
+        unsafe SSL_set_ex_data(ssl, Self.exDataIndex, Unmanaged.passUnretained(self).toOpaque())
+        unsafe DTLS_set_timer_cb(ssl) { ssl, previous in
+            unsafe DTLSTransport.from(ssl: ssl)?.nextTimeout(after: previous) ?? 1_000_000
+        }
     }
 
     deinit {
-        unsafe SSL_free(session)
+        unsafe SSL_free(ssl)
         unsafe scratch.deallocate()
     }
 
-    /// Uses libcrypto once, since its first use costs about 1.4 ms.
-    package static func warmUp() { _ = OPENSSL_init_ssl(0, nil) }
+    // MARK: - Commands
 
-    // MARK: Commands
-
-    /// The fingerprints that the peer's description announced; one that fits is enough. May come after the handshake.
-    package func setRemoteFingerprints(_ fingerprints: [DTLSFingerprint]) {
-        remoteFingerprints = fingerprints
-        if isHandshakeDone && state == .connecting { verify() }
-    }
-
-    /// Begins the handshake.
+    /// Announces what signalling says of the peer's certificate; one of the fingerprints by the best hash function
+    /// among them must match.
     ///
-    /// - Parameter initialTimeout: when the first flight is sent again: about twice the round-trip time, at least 50 ms.
+    /// May come at any time before the connection ends. Once connected it changes nothing.
+    ///
+    /// RFC 8122 §5
+    package func setRemoteFingerprints(_ fingerprints: [DTLSFingerprint]) {
+        remoteFingerprints = Array(fingerprints.prefix(Self.maximumFingerprintCount))
+        if case .unverified(let role) = phase { verify(role: role) }
+    }
+
+    /// Begins the handshake if the state is `new`.
+    ///
+    /// - Parameters:
+    ///   - role: the client sends its hello at once; the server takes what the peer sent already.
+    ///   - initialTimeout: before the first flight is repeated, from ICE's round-trip time; at least 50 ms are taken.
+    ///   - now: the time.
     package func start(role: DTLSRole, initialTimeout: Duration, at now: Instant) {
-        guard state == .new else { return }
-        self.initialTimeout = max(initialTimeout, .milliseconds(50))
-        OpenSSLErrors.clear()
-        guard let session = unsafe SSL_new(certificate.context.context), let bio = unsafe DatagramBIO.make(for: self) else {
-            return fail(OpenSSLErrors.failure("cannot make a session"))
+        guard phase == .new else { return }
+        phase = .handshaking(role)
+        let timeout = min(max(initialTimeout, Self.minimumTimeout), Self.maximumTimeout)
+        initialTimeoutMicroseconds = UInt32(truncatingIfNeeded: timeout.wholeNanoseconds / 1000)
+        switch role {
+        case .client:
+            unsafe SSL_set_connect_state(ssl)
+            counters.datagramsDropped += held.count  // A hello from a peer that also believes to be client.
+            forgetHeld()
+            continueHandshake(role: role)
+        case .server:
+            unsafe SSL_set_accept_state(ssl)
+            let early = held
+            forgetHeld()
+            for datagram in early { unsafe process(datagram.span.bytes) { _ in } }
         }
-        unsafe self.session = session
-        unsafe SSL_set_bio(session, bio, bio)
-        unsafe copenssl_SSL_set_mtu(session, mtu)
-        if !profiles.isEmpty, unsafe SSL_set_tlsext_use_srtp(session, profiles.map(\.opensslName).joined(separator: ":")) != 0 {
-            return fail(OpenSSLErrors.failure("cannot offer SRTP profiles"))
-        }
-        unsafe DTLS_set_timer_cb(session) { session, microseconds in
-            guard let transport = unsafe DatagramBIO.transport(of: SSL_get_rbio(session)) else { return 1_000_000 }
-            return transport.nextTimeout(after: microseconds)
-        }
-        if role == .client { unsafe SSL_set_connect_state(session) } else { unsafe SSL_set_accept_state(session) }
-        state = .connecting
-        if role == .client { handshake() }
-        let waiting = early
-        early = []
-        for datagram in waiting { unsafe receive(datagram.span.bytes, at: now) { _ in } }
         updateDeadline(at: now)
     }
 
-    /// Sends one message as one record in one datagram.
-    package func send(_ message: UnsafeRawBufferPointer) throws(DTLSError) {
-        guard state == .connected, let session = unsafe session else { throw .notConnected }
-        guard message.count <= Self.maximumRecordByteCount else {
-            throw .messageTooLarge(limit: Self.maximumRecordByteCount)
-        }
-        guard message.count > 0 else { return }
+    /// Sends one message as one record, which is one datagram.
+    ///
+    /// - Parameter applicationData: 1 ... 16384 bytes; the datagram is `recordOverhead` longer.
+    /// - Throws: `.notConnected`, `.messageTooLarge`, `.library`.
+    package func send(_ applicationData: UnsafeRawBufferPointer) throws(DTLSError) {
+        guard case .connected = phase else { throw .notConnected }
+        guard applicationData.count <= Self.maximumMessageByteCount else { throw .messageTooLarge }
+        guard unsafe !applicationData.isEmpty else { return }
         OpenSSLErrors.clear()
-        let written = unsafe SSL_write(session, message.baseAddress, Int32(message.count))
-        guard written > 0 else { throw OpenSSLErrors.failure("cannot encrypt") }
+        let written = unsafe SSL_write(ssl, applicationData.baseAddress, Int32(applicationData.count))
+        guard Int(written) == applicationData.count else { throw OpenSSLErrors.drained("SSL_write") }
+        counters.messagesSent += 1
     }
 
-    /// Tells the peer that the session ends. Nothing is received after.
+    /// Sends one message as one record, which is one datagram.
+    ///
+    /// - Parameter applicationData: 1 ... 16384 bytes.
+    /// - Throws: `.notConnected`, `.messageTooLarge`, `.library`.
+    package func send(_ applicationData: RawSpan) throws(DTLSError) {
+        try unsafe applicationData.withUnsafeBytes { bytes throws(DTLSError) in try unsafe send(bytes) }
+    }
+
+    /// Ends the connection, with a close_notify if there is one.
     package func close() {
-        guard state != .closed, state != .failed else { return }
-        OpenSSLErrors.clear()
-        if let session = unsafe session, isHandshakeDone { _ = unsafe SSL_shutdown(session) }
-        state = .closed
+        switch phase {
+        case .unverified, .connected: sendCloseNotify()
+        case .new, .handshaking: break
+        case .closed, .failed: return
+        }
+        phase = .closed
         deadline = nil
+        forgetHeld()
     }
 
-    // MARK: Inputs
+    // MARK: - Inputs
 
-    /// Takes one datagram and hands the application data in it to `applicationData`.
+    /// Takes a datagram whose first byte is in 20...63 (RFC 7983).
+    ///
+    /// Before `start` it is kept, in bounds, since the peer's hello may overtake signalling; so is application data
+    /// that precedes the peer's fingerprint.
+    ///
+    /// - Parameters:
+    ///   - datagram: borrowed for the call.
+    ///   - now: the time.
+    ///   - applicationData: gets each decrypted message; may call `send` and `close`. The span is valid for its call.
     package func receive(_ datagram: RawSpan, at now: Instant, applicationData: (RawSpan) -> Void) {
-        statistics.datagramsReceived += 1
-        switch state {
+        counters.datagramsReceived += 1
+        counters.bytesReceived += datagram.byteCount
+        guard !datagram.isEmpty else { return }
+        switch phase {
         case .new:
-            guard early.count < Self.earlyLimit, datagram.byteCount <= 4096 else {
-                statistics.datagramsDropped += 1
-                return
-            }
-            early.append(datagram.array())
-        case .closed, .failed: statistics.datagramsDropped += 1
-        case .connecting, .connected:
-            unsafe datagram.withUnsafeBytes { bytes in
-                unsafe input = bytes
-                process(applicationData)
-                unsafe input = UnsafeRawBufferPointer(start: nil, count: 0)
-            }
-            if state == .connecting || deadline != nil { updateDeadline(at: now) }
+            hold(datagram)
+        case .unverified where datagram.uint8(at: 0) == Self.applicationDataType:
+            hold(datagram)
+        case .handshaking(.client) where Self.beginsWithClientHello(datagram):
+            counters.datagramsDropped += 1  // OpenSSL would take it for an error and give up.
+        case .connected:
+            deliverHeld(applicationData)
+            process(datagram, applicationData)
+        case .handshaking, .unverified:
+            process(datagram, applicationData)
+            updateDeadline(at: now)
+        case .closed, .failed:
+            counters.datagramsDropped += 1
         }
     }
 
-    /// Sends the last flight again if it is due.
+    /// Delivers application data that came before the peer's fingerprint did.
+    ///
+    /// `receive` does the same; call this after `.connected` to have it at once.
+    package func deliverHeld(_ applicationData: (RawSpan) -> Void) {
+        guard case .connected = phase, !held.isEmpty else { return }
+        let datagrams = held
+        forgetHeld()
+        for datagram in datagrams { unsafe process(datagram.span.bytes, applicationData) }
+    }
+
+    /// Repeats the last flight if it is due.
     package func handleTimeout(at now: Instant) {
-        guard let due = deadline, due <= now, let session = unsafe session, state == .connecting else { return }
+        guard let due = deadline, due <= now, isActive else { return }
         OpenSSLErrors.clear()
-        let result = unsafe copenssl_DTLSv1_handle_timeout(session)
-        if result > 0 { statistics.retransmissions += 1 }
-        if result < 0 { return fail(.handshakeFailed("the peer does not answer: \(OpenSSLErrors.take())")) }
+        switch unsafe copenssl_DTLSv1_handle_timeout(ssl) {
+        case 1...: counters.flightsRetransmitted += 1
+        case 0: break  // The system's clock lags behind ours.
+        default: fail(errorFromQueue("DTLSv1_handle_timeout"))
+        }
         updateDeadline(at: now)
     }
 
-    // MARK: Outputs
+    // MARK: - Outputs
 
-    package func nextEvent() -> DTLSEvent? { events.isEmpty ? nil : events.removeFirst() }
-
-    package var nextDeadline: Deadline? { deadline.map { Deadline($0, "DTLS retransmission") } }
-
-    // MARK: From the BIO
-
-    func write(_ datagram: UnsafeRawBufferPointer) {
-        transmits.append(unsafe datagram.bytes)
+    package var nextDeadline: Deadline? {
+        deadline.map { Deadline($0, "DTLS retransmission") }
     }
 
-    func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        let count = unsafe min(buffer.count, input.count)
-        guard count > 0 else { return 0 }
-        unsafe buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: input[..<count]))
-        // What does not fit a record's buffer is lost, as with recv().
-        unsafe input = UnsafeRawBufferPointer(start: nil, count: 0)
-        return count
+    package func nextEvent() -> DTLSEvent? {
+        events.isEmpty ? nil : events.removeFirst()
     }
 
-    func nextTimeout(after microseconds: UInt32) -> UInt32 {
-        if microseconds == 0 { return UInt32(clamping: initialTimeout.wholeNanoseconds / 1_000) }
-        return min(microseconds &* 2, Self.maximumTimeout)
-    }
-
-    // MARK: Private
-
-    private func process(_ applicationData: (RawSpan) -> Void) {
-        if !isHandshakeDone { handshake() }
-        guard isHandshakeDone, state == .connected, let session = unsafe session else { return }
-        while true {
-            OpenSSLErrors.clear()
-            let count = unsafe SSL_read(session, scratch.baseAddress, Int32(scratch.count))
-            guard count > 0 else { return handleResult(count) }
-            unsafe applicationData(UnsafeRawBufferPointer(rebasing: scratch[..<Int(count)]).bytes)
+    package var state: DTLSState {
+        switch phase {
+        case .new: .new
+        case .handshaking, .unverified: .connecting
+        case .connected: .connected
+        case .closed: .closed
+        case .failed: .failed
         }
     }
 
-    private func handshake() {
-        guard let session = unsafe session else { return }
-        OpenSSLErrors.clear()
-        let result = unsafe SSL_do_handshake(session)
-        guard result == 1 else { return handleResult(result) }
-        isHandshakeDone = true
-        if !remoteFingerprints.isEmpty { verify() }
+    package var statistics: DTLSStatistics {
+        var result = counters
+        result.datagramsSent = bio.sentCount
+        result.bytesSent = bio.sentByteCount
+        return result
     }
 
-    private func handleResult(_ result: Int32) {
-        guard let session = unsafe session else { return }
-        switch unsafe SSL_get_error(session, result) {
-        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: break
-        case SSL_ERROR_ZERO_RETURN:
-            state = .closed
-            deadline = nil
-            events.append(.closed)
-        default:
-            let text = OpenSSLErrors.take()
-            fail(isHandshakeDone ? .alert(text) : .handshakeFailed(text))
-        }
+    // MARK: - Constants
+
+    /// Makes libcrypto ready, which costs its first user some milliseconds.
+    package static func warmUp() {
+        // The certificate is of no use to anyone; making it touches what a handshake touches.
+        guard let certificate = try? DTLSCertificate.generate(at: 0) else { return }
+        _ = try? DTLSTransport(certificate: certificate, transmits: TransmitQueue(initialCapacity: 64))
     }
 
-    /// RFC 8842 §4: the certificate must have one of the announced fingerprints.
-    private func verify() {
-        guard let session = unsafe session else { return }
-        guard let remote = unsafe SSL_get1_peer_certificate(session) else {
-            return refuse(.fingerprintMismatch(received: nil))
-        }
-        defer { unsafe X509_free(remote) }
-        statistics.remoteFingerprint = unsafe DTLSCertificate.fingerprint(of: remote, algorithm: "sha-256")
-        let fits = remoteFingerprints.contains { announced in
-            unsafe DTLSCertificate.fingerprint(of: remote, algorithm: announced.algorithm) == announced
-        }
-        guard fits else { return refuse(.fingerprintMismatch(received: statistics.remoteFingerprint)) }
-        let keys: SRTPKeyingMaterial?
-        do { keys = unsafe try exportKeys(session) } catch { return refuse(error) }
-        let cipher = unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(session)).map { unsafe String(cString: $0) } ?? ""
-        let version = unsafe SSL_get_version(session).map { unsafe String(cString: $0) } ?? ""
-        statistics.cipher = cipher
-        statistics.version = version
-        statistics.srtpProfile = keys?.profile
-        state = .connected
-        deadline = nil
-        events.append(.connected(DTLSConnected(keyingMaterial: keys, cipher: cipher, version: version)))
-    }
+    /// Bytes around a message: 13 of header, 8 of nonce and 16 of tag with AES-GCM, the longest of our suites.
+    package static let recordOverhead = 37
+    /// The most that a record holds (RFC 5246 §6.2.1).
+    package static let maximumMessageByteCount = 16_384
+    /// Datagrams and bytes that are kept while it is too early for them.
+    package static let maximumHeldDatagramCount = 16
+    package static let maximumHeldByteCount = 32_768
+    /// Fingerprints that a peer's description may announce.
+    package static let maximumFingerprintCount = 16
+    /// "Implementations SHOULD use an initial timer value of 1 second" (RFC 6347 §4.2.4.1), for lack of a better
+    /// estimate; ICE has measured the path.
+    package static let minimumTimeout = Duration.milliseconds(50)
+    /// Deviates from RFC 6347 §4.2.4.1, which doubles up to 60 s: ICE gives the path up after 30 s.
+    package static let maximumTimeout = Duration.milliseconds(6400)
 
-    private func refuse(_ error: DTLSError) {
-        if let session = unsafe session { _ = unsafe SSL_shutdown(session) }
-        fail(error)
-    }
+    static let applicationDataType: UInt8 = 23
+    /// What `SSL_get_app_data` uses.
+    static let exDataIndex: Int32 = 0
 
-    private func exportKeys(_ session: OpaquePointer) throws(DTLSError) -> SRTPKeyingMaterial? {
-        guard let selected = unsafe SSL_get_selected_srtp_profile(session),
-            let profile = unsafe SRTPProfileID(rawValue: UInt16(truncatingIfNeeded: selected.pointee.id))
-        else { return nil }
-        let key = profile.keyByteCount
-        let salt = profile.saltByteCount
-        var material = [UInt8](repeating: 0, count: 2 * (key + salt))
-        let label = "EXTRACTOR-dtls_srtp"
-        guard unsafe SSL_export_keying_material(
-            session, &material, material.count, label, label.utf8.count, nil, 0, 0) == 1
-        else { throw OpenSSLErrors.failure("cannot export SRTP keys") }
-        return SRTPKeyingMaterial(
-            profile: profile, clientKey: Array(material[..<key]), serverKey: Array(material[key..<(2 * key)]),
-            clientSalt: Array(material[(2 * key)..<(2 * key + salt)]), serverSalt: Array(material[(2 * key + salt)...]))
-    }
-
-    private func fail(_ error: DTLSError) {
-        guard state != .failed else { return }
-        state = .failed
-        deadline = nil
-        events.append(.failed(error))
-    }
-
-    private func updateDeadline(at now: Instant) {
-        guard let session = unsafe session, state == .connecting else {
-            deadline = nil
-            return
-        }
-        var left = timeval()
-        guard unsafe copenssl_DTLSv1_get_timeout(session, &left) == 1 else {
-            deadline = nil
-            return
-        }
-        // OpenSSL reads its own clock: never ask to be called again at once.
-        let remaining = max(Int64(left.tv_sec) * 1_000_000_000 + Int64(left.tv_usec) * 1_000, 1_000_000)
-        deadline = now + .nanoseconds(remaining)
+    /// Calls `body` with the buffer into which OpenSSL decrypts.
+    func withScratch<Result>(_ body: (UnsafeMutableRawBufferPointer) -> Result) -> Result {
+        unsafe body(scratch)
     }
 }

@@ -49,7 +49,8 @@ extension ICEAgent {
         )
         pair.counters.requestsSent += 1
         pair.counters.consentRequestsSent += 1
-        transmit(bindingRequest(id, base: pair.base, remote: remote, nominates: false), along: pair.path)
+        // As in libwebrtc a nominated pair's checks say so again, for a peer that has lost its choice.
+        transmit(bindingRequest(id, base: pair.base, remote: remote, nominates: pair.isNominated), along: pair.path)
         return false
     }
 

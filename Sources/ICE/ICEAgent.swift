@@ -73,8 +73,10 @@ package final class ICEAgent {
 
     package func nextEvent() -> ICEEvent? {
         guard nextEventIndex < events.count else {
-            events.removeAll(keepingCapacity: true)
-            nextEventIndex = 0
+            if nextEventIndex > 0 {
+                events.removeAll(keepingCapacity: true)
+                nextEventIndex = 0
+            }
             return nil
         }
         defer { nextEventIndex += 1 }

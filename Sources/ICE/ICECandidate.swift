@@ -73,12 +73,16 @@ package struct ICECandidate: Hashable, Sendable {
     ///
     /// RFC 8839 §5.1
     package init(attributeValue: some StringProtocol, resolved: IPAddress? = nil) throws(ICEError) {
-        guard attributeValue.utf8.count <= Self.maximumLineByteCount else { throw .malformed(field: .line) }
-        let end = attributeValue.lastIndex { !$0.isWhitespace }.map { attributeValue.index(after: $0) }
-        let line = attributeValue[..<(end ?? attributeValue.startIndex)]
-        guard line.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { throw .malformed(field: .line) }
-        var fields = line.split(separator: " ")[...]
-        guard var first = fields.popFirst().map({ Substring($0) }) else { throw .malformed(field: .line) }
+        try self.init(line: Substring(attributeValue), resolved: resolved)
+    }
+
+    private init(line: Substring, resolved: IPAddress?) throws(ICEError) {
+        var line = line.utf8
+        guard line.count <= Self.maximumLineByteCount else { throw .malformed(field: .line) }
+        while let last = line.last, last == UInt8(ascii: "\r") || last == UInt8(ascii: "\n") { line.removeLast() }
+        guard line.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else { throw .malformed(field: .line) }
+        var fields = line.split(separator: UInt8(ascii: " ")).map { Substring($0) }[...]
+        guard var first = fields.popFirst() else { throw .malformed(field: .line) }
         if first.hasPrefix("a=") { first = first.dropFirst(2) }
         guard first.hasPrefix("candidate:") else { throw .malformed(field: .line) }
         first = first.dropFirst("candidate:".count)
@@ -108,7 +112,7 @@ package struct ICECandidate: Hashable, Sendable {
         var relatedPort: UInt16?
         while let name = fields.popFirst(), let value = fields.popFirst() {
             switch name {
-            case "raddr": relatedHost = Substring(value)
+            case "raddr": relatedHost = value
             case "rport":
                 guard let port = UInt16(value) else { throw .malformed(field: .relatedAddress) }
                 relatedPort = port

@@ -2,7 +2,7 @@
 public struct AudioFrame: Hashable, Sendable {
     /// Samples, `sampleCount × channelCount` of them, channels interleaved.
     public var samples: [Int16]
-    /// Samples a second and channel, 8 000 ... 192 000.
+    /// Samples a second and channel, 8 000 to 192 000.
     public var sampleRate: Int
     /// Channels, 1 or 2.
     public var channelCount: Int
@@ -23,8 +23,11 @@ public struct AudioFrame: Hashable, Sendable {
     /// The same length of silence.
     public func silenced() -> AudioFrame {
         AudioFrame(
-            samples: Array(repeating: 0, count: samples.count), sampleRate: sampleRate, channelCount: channelCount,
-            timestampNanoseconds: timestampNanoseconds)
+            samples: Array(repeating: 0, count: samples.count),
+            sampleRate: sampleRate,
+            channelCount: channelCount,
+            timestampNanoseconds: timestampNanoseconds
+        )
     }
 
     /// The block with another number of channels: mono is doubled, stereo averaged.

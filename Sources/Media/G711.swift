@@ -87,7 +87,9 @@ public struct Resampler: Sendable {
             for channel in 0..<channelCount {
                 let before = index == 0 ? last[channel] : samples[(index - 1) * channelCount + channel]
                 let after = samples[index * channelCount + channel]
-                result.append(Int16(clamping: Int((Double(before) + (Double(after) - Double(before)) * fraction).rounded())))
+                result.append(
+                    Int16(clamping: Int((Double(before) + (Double(after) - Double(before)) * fraction).rounded()))
+                )
             }
             position += step
         }

@@ -3,14 +3,16 @@
 // Pictures are I420, immutable and shared by reference; sound is 16-bit PCM. Encoders and decoders own one C context
 // each and belong to one thread at a time. Devices and files are in Capture, networks elsewhere.
 
-internal import Synchronization
+internal import Locking
 
 /// A picture in I420 (planar YUV 4:2:0, BT.601 limited range): immutable, shared by reference, safe to hand to any
-/// thread. Its memory returns to the pool it came from with the last reference.
+/// thread.
+///
+/// Its memory returns to the pool it came from with the last reference.
 @safe public final class VideoFrame: Sendable {
-    /// Width in pixels, 1 ... 16 384.
+    /// Width in pixels, 1 to 16 384.
     public let width: Int
-    /// Height in pixels, 1 ... 16 384.
+    /// Height in pixels, 1 to 16 384.
     public let height: Int
     /// Capture time in nanoseconds of the monotonic clock.
     public let timestampNanoseconds: Int64
@@ -43,11 +45,18 @@ internal import Synchronization
     ///   - fill: writes the three planes, `stride × rows` bytes each.
     /// - Throws: `MediaError.invalidArgument` for sizes out of range.
     public init(
-        width: Int, height: Int, timestampNanoseconds: Int64, pool: VideoFramePool? = nil,
+        width: Int,
+        height: Int,
+        timestampNanoseconds: Int64,
+        pool: VideoFramePool? = nil,
         fill: (_ planes: borrowing Planes) throws(MediaError) -> Void
     ) throws(MediaError) {
         guard (1...Self.dimensionLimit).contains(width), (1...Self.dimensionLimit).contains(height) else {
-            throw MediaError(.invalidArgument, "video frame", "\(width)x\(height) is not in 1 ... \(Self.dimensionLimit)")
+            throw MediaError(
+                .invalidArgument,
+                "video frame",
+                "\(width)x\(height) is not in 1 ... \(Self.dimensionLimit)"
+            )
         }
         self.width = width
         self.height = height
@@ -126,7 +135,9 @@ internal import Synchronization
     }
 }
 
-/// Memory of frames that are gone, kept for the next ones of the same size. Usable from any thread.
+/// Memory of frames that are gone, kept for the next ones of the same size.
+///
+/// Usable from any thread.
 public final class VideoFramePool: Sendable {
     @safe private struct State {
         var byteCount = 0
@@ -142,7 +153,7 @@ public final class VideoFramePool: Sendable {
     public init() {}
 
     deinit {
-        state.withLock { state in for unsafe buffer in unsafe state.free { unsafe buffer.deallocate() } }
+        state.withLock { state in unsafe state.free.forEach { unsafe $0.deallocate() } }
     }
 
     func take(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
@@ -163,11 +174,15 @@ public final class VideoFramePool: Sendable {
             guard let start = unsafe UnsafeMutableRawPointer(bitPattern: address) else { return }
             let buffer = unsafe UnsafeMutableRawBufferPointer(start: start, count: byteCount)
             if state.byteCount != byteCount {
-                for unsafe old in unsafe state.free { unsafe old.deallocate() }
+                unsafe state.free.forEach { unsafe $0.deallocate() }
                 unsafe state.free = []
                 state.byteCount = byteCount
             }
-            if unsafe state.free.count < Self.limit { unsafe state.free.append(buffer) } else { unsafe buffer.deallocate() }
+            if unsafe state.free.count < Self.limit {
+                unsafe state.free.append(buffer)
+            } else {
+                unsafe buffer.deallocate()
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Synchronization
+internal import Locking
 
 /// A thread of its own with a bounded queue of jobs, for codecs and files: Swift's pool is not for blocking work.
 public final class WorkerThread<Job: Sendable>: Sendable {
@@ -59,14 +59,19 @@ public final class WorkerThread<Job: Sendable>: Sendable {
         unsafe pthread_attr_init(&attributes)
         unsafe pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         let context = unsafe Unmanaged.passRetained(start).toOpaque()
-        let status = unsafe pthread_create(&thread, &attributes, { argument in
-            // Passed as retained in init, taken over here once.
-            guard let argument = unsafe argument else { return nil }
-            let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-            unsafe clinux_set_thread_name(start.name)
-            start.run()
-            return nil
-        }, context)
+        let status = unsafe pthread_create(
+            &thread,
+            &attributes,
+            { argument in
+                // Passed as retained in init, taken over here once.
+                guard let argument = unsafe argument else { return nil }
+                let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                unsafe clinux_set_thread_name(start.name)
+                start.run()
+                return nil
+            },
+            context
+        )
         unsafe pthread_attr_destroy(&attributes)
         if status != 0 { unsafe Unmanaged<Start>.fromOpaque(context).release() }
     }

@@ -79,11 +79,7 @@ package final class PeerEngine {
         self.random = random
         let cname = random.alphanumerics(16)
         ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
-        dtls = try DTLSTransport(
-            certificate: configuration.certificate,
-            transmits: transmits,
-            srtpProfiles: [.aeadAes128Gcm, .aeadAes256Gcm, .aes128CmSha1_80]
-        )
+        dtls = try DTLSTransport(certificate: configuration.certificate, transmits: transmits)
         rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
         // Always offered and answered with a=rtcp-rsize.
         rtp.allowsReducedSizeRTCP = true
@@ -110,7 +106,7 @@ package final class PeerEngine {
             rtp.receive(datagram, at: now)
         case .dtls:
             guard isFromPeer(remote, on: port) else { return }
-            dtls.receive(datagram, at: now) { packet in channels.receive(packet, at: now) }
+            dtls.receive(datagram, at: now) { packet in receiveSCTP(packet, at: now) }
         case .stun: ice.receive(datagram, from: remote, on: port, at: now)
         case .channelData: dropped.channelData += 1
         case .unknown: dropped.unknown += 1
@@ -214,7 +210,9 @@ package final class PeerEngine {
     private func pumpDTLS(at now: Instant) {
         while let event = dtls.nextEvent() {
             switch event {
-            case .connected(let connected): srtpKeys = connected.keyingMaterial
+            case .connected(let connected):
+                srtpKeys = connected.keyingMaterial
+                dtls.deliverHeld { packet in receiveSCTP(packet, at: now) }
             case .failed(let error):
                 // Without DTLS there is no SCTP: the channels end. webrtc-pc §6.1.1
                 channels.shutdown(at: now)
@@ -228,21 +226,22 @@ package final class PeerEngine {
 
     /// SRTP begins with the first m-section of media: its sessions cost time and memory that data does not need.
     private func startSRTPIfPossible(at now: Instant) {
-        guard hasMedia, let keys = srtpKeys else { return }
+        guard hasMedia, let keys = srtpKeys, let dtlsRole else { return }
         srtpKeys = nil
-        let isClient = dtlsRole == .client
+        let outbound = keys.outbound(role: dtlsRole)
+        let inbound = keys.inbound(role: dtlsRole)
         do {
             rtp.start(
                 outbound: try SRTPSession(
                     profile: keys.profile,
-                    key: isClient ? keys.clientKey : keys.serverKey,
-                    salt: isClient ? keys.clientSalt : keys.serverSalt,
+                    key: outbound.key,
+                    salt: outbound.salt,
                     direction: .outbound
                 ),
                 inbound: try SRTPSession(
                     profile: keys.profile,
-                    key: isClient ? keys.serverKey : keys.clientKey,
-                    salt: isClient ? keys.serverSalt : keys.clientSalt,
+                    key: inbound.key,
+                    salt: inbound.salt,
                     direction: .inbound
                 ),
                 at: now
@@ -261,6 +260,12 @@ package final class PeerEngine {
             remoteMaxMessageSize: plan.remoteMaxMessageSize,
             at: now
         )
+    }
+
+    /// The peer's first packet may come in one burst with what completes the handshake.
+    private func receiveSCTP(_ packet: RawSpan, at now: Instant) {
+        startSCTPIfPossible(at: now)
+        channels.receive(packet, at: now)
     }
 
     private func pumpChannels() {

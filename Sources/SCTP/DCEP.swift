@@ -59,12 +59,15 @@ enum DCEP {
         switch reader.readUInt8() {
         case 0x02: return .acknowledgement
         case 0x03:
-            guard let type = reader.readUInt8(), let priority = reader.readUInt16(), let reliability = reader.readUInt32(),
+            guard let type = reader.readUInt8(), let priority = reader.readUInt16(),
+                let reliability = reader.readUInt32(),
                 let labelCount = reader.readUInt16(), let nameCount = reader.readUInt16(),
                 let label = reader.readBytes(Int(labelCount)), let name = reader.readBytes(Int(nameCount))
             else { return nil }
             var parameters = DataChannelParameters(
-                label: String(decoding: label, as: UTF8.self), protocol: String(decoding: name, as: UTF8.self))
+                label: String(decoding: label, as: UTF8.self),
+                protocol: String(decoding: name, as: UTF8.self)
+            )
             parameters.priority = priority
             parameters.ordered = type & 0x80 == 0
             switch type & 0x7F {

@@ -303,7 +303,9 @@ package final class DataChannelTable {
         return events[eventHead]
     }
 
-    /// Hands every outgoing packet to `body`; also takes in what others' calls left.
+    /// Hands every outgoing packet to `body`.
+    ///
+    /// Also takes in what others' calls left.
     package func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) {
         guard let association else { return }
         readEvents()

@@ -7,8 +7,8 @@
 internal import CCRC32C
 internal import CUSRSCTP
 internal import Glibc
+internal import Locking
 internal import SansIO
-internal import Synchronization
 
 /// The process-wide usrsctp instance.
 final class SCTPStack: Sendable {
@@ -102,7 +102,9 @@ final class SCTPStack: Sendable {
         }
     }
 
-    /// Marks the association readable; called by usrsctp inside a locked call.
+    /// Marks the association readable.
+    ///
+    /// Called by usrsctp inside a locked call.
     static func setReadable(_ token: UInt) {
         unsafe state.mailboxes[token]?.isReadable = true
         if unsafe token != state.caller { unsafe state.mailboxes[token]?.wakeUp?() }

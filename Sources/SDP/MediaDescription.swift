@@ -27,7 +27,12 @@ package struct SDPCodec: Hashable, Sendable {
     package var feedback: [String]
 
     package init(
-        payloadType: UInt8, name: String, clockRate: Int, channels: Int = 1, fmtp: String? = nil, feedback: [String] = []
+        payloadType: UInt8,
+        name: String,
+        clockRate: Int,
+        channels: Int = 1,
+        fmtp: String? = nil,
+        feedback: [String] = []
     ) {
         self.payloadType = payloadType
         self.name = name

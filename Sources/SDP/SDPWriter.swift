@@ -44,7 +44,8 @@ extension MediaDescription {
         if isRTCPReducedSize { lines.append("a=rtcp-rsize") }
         for codec in codecs {
             lines.append(
-                "a=rtpmap:\(codec.payloadType) \(codec.name)/\(codec.clockRate)\(codec.channels > 1 ? "/\(codec.channels)" : "")")
+                "a=rtpmap:\(codec.payloadType) \(codec.name)/\(codec.clockRate)\(codec.channels > 1 ? "/\(codec.channels)" : "")"
+            )
             for feedback in codec.feedback { lines.append("a=rtcp-fb:\(codec.payloadType) \(feedback)") }
             if let fmtp = codec.fmtp { lines.append("a=fmtp:\(codec.payloadType) \(fmtp)") }
         }

@@ -1,4 +1,6 @@
-/// Builds a message of big-endian integers and bytes in a growing array. For control messages, not per packet.
+/// Builds a message of big-endian integers and bytes in a growing array.
+///
+/// For control messages, not per packet.
 package struct ByteWriter: Sendable {
     package private(set) var bytes: [UInt8]
 

@@ -8,7 +8,9 @@ package final class RandomSource: RandomNumberGenerator {
     /// The system's cryptographically secure generator.
     package init() {}
 
-    /// A reproducible sequence. For tests only.
+    /// A reproducible sequence.
+    ///
+    /// For tests only.
     package init(seed: UInt64) {
         var mixer = seed
         func next() -> UInt64 {  // splitmix64
@@ -50,7 +52,8 @@ package final class RandomSource: RandomNumberGenerator {
         let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789".utf8)
         return String(
             decoding: (0..<count).map { _ in alphabet[Int.random(in: 0..<alphabet.count, using: &generator)] },
-            as: UTF8.self)
+            as: UTF8.self
+        )
     }
 
     private var generator: RandomSource {

@@ -5,9 +5,11 @@ package struct SequenceNumber: Hashable, Sendable {
     @inlinable
     package init(_ rawValue: UInt16) { self.rawValue = rawValue }
 
-    /// The signed distance from `other` to this number, in -32768 ... 32767.
+    /// The signed distance from `other` to this number, in -32768 to 32767.
     @inlinable
-    package func distance(from other: SequenceNumber) -> Int { Int(Int16(truncatingIfNeeded: Int(rawValue) - Int(other.rawValue))) }
+    package func distance(from other: SequenceNumber) -> Int {
+        Int(Int16(truncatingIfNeeded: Int(rawValue) - Int(other.rawValue)))
+    }
 
     @inlinable
     package func isNewer(than other: SequenceNumber) -> Bool { distance(from: other) > 0 }
@@ -27,7 +29,9 @@ package struct Unwrapper: Sendable {
         self.bitCount = Int64(bitCount)
     }
 
-    /// The unwrapped value nearest to the last one. The first is taken as it is.
+    /// The unwrapped value nearest to the last one.
+    ///
+    /// The first is taken as it is.
     package mutating func unwrap(_ value: UInt32) -> Int64 {
         let result = peek(value)
         last = result

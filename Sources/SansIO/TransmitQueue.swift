@@ -49,11 +49,13 @@
 
     /// Lets `write` write one datagram of at most `capacity` bytes in place.
     ///
-    /// - Parameter write: fills the buffer and returns the datagram's length; 0 or less abandons it.
+    /// `write`: fills the buffer and returns the datagram's length; 0 or less abandons it.
     /// - Returns: whether a datagram was appended.
     @discardableResult
     package func append(
-        to path: TransmitPath? = nil, capacity: Int, _ write: (UnsafeMutableRawBufferPointer) -> Int
+        to path: TransmitPath? = nil,
+        capacity: Int,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int
     ) -> Bool {
         guard let path = path ?? selectedPath, used + capacity <= Self.byteLimit else {
             droppedCount += 1
@@ -77,7 +79,8 @@
     ///   - body: gets the path, the train's bytes and the length of each datagram but the last; returns false to
     ///     keep this train and the rest for the next time.
     package func drainTrains(
-        maximumCount: Int = 64, maximumByteCount: Int = 65_000,
+        maximumCount: Int = 64,
+        maximumByteCount: Int = 65_000,
         _ body: (_ path: TransmitPath, _ bytes: UnsafeRawBufferPointer, _ segmentByteCount: Int) -> Bool
     ) {
         while head < entries.count {
@@ -118,7 +121,9 @@
     private func reserve(_ byteCount: Int) {
         guard unsafe used + byteCount > slab.count else { return }
         let larger = unsafe UnsafeMutableRawBufferPointer.allocate(
-            byteCount: max(slab.count * 2, used + byteCount), alignment: 16)
+            byteCount: max(slab.count * 2, used + byteCount),
+            alignment: 16
+        )
         unsafe larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: slab[0..<used]))
         unsafe slab.deallocate()
         unsafe slab = larger

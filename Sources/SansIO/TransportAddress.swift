@@ -1,6 +1,8 @@
 import Glibc
 
-/// An IPv4 or IPv6 address. IPv6 link-local addresses carry the interface's scope.
+/// An IPv4 or IPv6 address.
+///
+/// IPv6 link-local addresses carry the interface's scope.
 package struct IPAddress: Hashable, Sendable {
     /// The 16 bytes of an IPv6 address, or an IPv4 address in the last four bytes of `low`.
     package let high: UInt64
@@ -95,7 +97,9 @@ package struct TransportAddress: Hashable, Sendable, CustomStringConvertible {
     package var description: String { ip.isIPv4 ? "\(ip):\(port)" : "[\(ip)]:\(port)" }
 }
 
-/// Names one of the driver's sockets. The engine never sees a socket, only this.
+/// Names one of the driver's sockets.
+///
+/// The engine never sees a socket, only this.
 package struct PortID: Hashable, Sendable {
     package let rawValue: Int
 

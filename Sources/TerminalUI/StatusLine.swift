@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// One line that is always the last of the terminal and always current, with ordinary lines scrolling above it.
 ///

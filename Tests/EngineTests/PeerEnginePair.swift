@@ -1,17 +1,19 @@
 import DTLS
 import ICE
 import PeerEngine
+import RTP
 import SCTP
+import SDP
 import SansIO
-import SimulatedClock
 
 /// Two engines with one socket each, joined without delay, in virtual time.
+///
+/// They agree on audio: usrsctp has one clock for the process, which real connections beside them need.
 final class PeerEnginePair {
     final class Peer {
         let engine: PeerEngine
         let address: TransportAddress
         let port = PortID(rawValue: 0)
-        var openChannels = 0
         var closedChannels = 0
         /// Candidates that were not yet given to the other.
         var candidates: [String] = []
@@ -25,7 +27,7 @@ final class PeerEnginePair {
 
     let offerer: Peer
     let answerer: Peer
-    var now = Instant(nanoseconds: 1_700_000_000_000_000_000)
+    var now = Instant(nanoseconds: 1_000_000_000_000)
     /// Sees each datagram before its delivery; false drops it.
     var passes: (_ toAnswerer: Bool, _ datagram: [UInt8]) -> Bool = { _, _ in true }
 
@@ -33,12 +35,9 @@ final class PeerEnginePair {
         let random = RandomSource(seed: seed)
         offerer = try Peer(address: TransportAddress(IPAddress(v4: 0xC000_0201), port: 5000), random: random)
         answerer = try Peer(address: TransportAddress(IPAddress(v4: 0xC000_0202), port: 6000), random: random)
-        simulated_clock_set_us(now.nanoseconds / 1000)
     }
 
-    deinit { simulated_clock_set_us(-1) }
-
-    /// The offerer's data channel, the offer, and the answer; candidates are exchanged by `signalCandidates`.
+    /// The offer and the answer; candidates are exchanged by `signalCandidates`.
     func negotiate() throws {
         try offer()
         try answer()
@@ -46,7 +45,13 @@ final class PeerEnginePair {
 
     /// The offer reaches the answerer and is answered; the offerer does not know of it.
     func offer() throws {
-        _ = try offerer.engine.openChannel(DataChannelParameters(label: "test"))
+        _ = offerer.engine.negotiator.addTransceiver(
+            kind: .audio,
+            direction: .recvonly,
+            trackID: "",
+            streamIDs: [],
+            wasAddedByTrack: false
+        )
         let offer = offerer.engine.createOffer(iceRestart: false)
         _ = try offerer.engine.setLocalDescription(.offer, text: offer, at: now)
         gather(offerer)
@@ -59,6 +64,20 @@ final class PeerEnginePair {
     /// The answer reaches the offerer.
     func answer() throws {
         _ = try offerer.engine.setRemoteDescription(.answer, text: answerText, at: now)
+    }
+
+    /// A further offer and answer, with the candidates of new generations.
+    func renegotiate(from first: Peer, to second: Peer, iceRestart: Bool) throws {
+        let offer = first.engine.createOffer(iceRestart: iceRestart)
+        _ = try first.engine.setLocalDescription(.offer, text: offer, at: now)
+        gather(first)
+        _ = try second.engine.setRemoteDescription(.offer, text: offer, at: now)
+        let answer = try second.engine.createAnswer()
+        _ = try second.engine.setLocalDescription(.answer, text: answer, at: now)
+        gather(second)
+        _ = try first.engine.setRemoteDescription(.answer, text: answer, at: now)
+        exchange()
+        signalCandidates()
     }
 
     func gather(_ peer: Peer) {
@@ -83,7 +102,6 @@ final class PeerEnginePair {
                 return false
             }
             now = max(now, next)
-            simulated_clock_set_us(now.nanoseconds / 1000)
             for peer in [offerer, answerer] { peer.engine.handleTimeout(at: now) }
         }
     }
@@ -118,7 +136,6 @@ final class PeerEnginePair {
     private func note(_ event: PeerEvent, of peer: Peer) {
         switch event {
         case .ice(.localCandidate(let candidate)): peer.candidates.append(candidate.attributeValue)
-        case .channel(.opened): peer.openChannels += 1
         case .channel(.closed): peer.closedChannels += 1
         default: break
         }

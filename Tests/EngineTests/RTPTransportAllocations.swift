@@ -5,7 +5,11 @@ import SRTP
 import SansIO
 import Testing
 
-@Suite("RTP transport: allocations", .enabled(if: allocation_counter_counts(), "a sanitizer has its own malloc"), .serialized)
+@Suite(
+    "RTP transport: allocations",
+    .enabled(if: allocation_counter_counts(), "a sanitizer has its own malloc"),
+    .serialized
+)
 struct RTPTransportAllocations {
     private let payload = [UInt8](repeating: 0x42, count: 1_000)
 

@@ -28,6 +28,9 @@ import Testing
         #expect(CameraMode.best(of: webcam, for: CameraWish()) == mode(.yuyv, 640, 360, 30, 24, 15))
         let rich = webcam + [mode(.nv12, 640, 360, 30), mode(.i420, 640, 360, 30)]
         #expect(CameraMode.best(of: rich, for: CameraWish())?.format == .i420)
+        var wish = CameraWish()
+        wish.formats = [.mjpeg, .yv12]
+        #expect(CameraMode.best(of: rich, for: wish) == mode(.mjpeg, 640, 360, 30))
         #expect(CameraMode.best(of: rich.reversed(), for: CameraWish())?.format == .i420)
     }
 

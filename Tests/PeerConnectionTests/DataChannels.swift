@@ -1,8 +1,8 @@
 import PeerConnection
-import TestClocks
 import Testing
+import TimeSharing
 
-@Suite(.realSCTP) struct DataChannels {
+@Suite(.realTime) struct DataChannels {
     @Test(.timeLimit(.minutes(1))) func messagesGoBothWays() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("chat")

@@ -12,8 +12,10 @@ struct Footprint: Sendable {
 
     static func now() -> Footprint {
         Footprint(
-            heapByteCount: Int(allocation_counter_heap_bytes()), descriptorCount: entryCount(of: "/proc/self/fd"),
-            threadCount: entryCount(of: "/proc/self/task"))
+            heapByteCount: Int(allocation_counter_heap_bytes()),
+            descriptorCount: entryCount(of: "/proc/self/fd"),
+            threadCount: entryCount(of: "/proc/self/task")
+        )
     }
 
     private static func entryCount(of directory: String) -> Int {

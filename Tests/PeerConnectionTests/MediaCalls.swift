@@ -1,9 +1,8 @@
 import PeerConnection
-import Synchronization
-import TestClocks
 import Testing
+import TimeSharing
 
-@Suite(.serialized, .realSCTP) struct MediaCalls {
+@Suite(.serialized, .realTime) struct MediaCalls {
     @Test(.timeLimit(.minutes(2))) func pictureAndToneArriveBothWays() async throws {
         let pair = try ConnectedPair()
         for connection in [pair.first, pair.second] {

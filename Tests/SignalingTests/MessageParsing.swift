@@ -145,4 +145,16 @@ struct MessageParsing {
         #expect(RoomName.cleaned(" \n\u{0}") == "Guest")
         #expect(RoomName.cleaned(String(repeating: "x", count: 1_000)).count == 64)
     }
+
+    @Test("the examples of docs/SIGNALING.md are what is written, to the letter")
+    func documentation() throws {
+        let here = "\(#filePath)".split(separator: "/").dropLast(3).joined(separator: "/")
+        let lines = DocumentText.lines("/\(here)/docs/SIGNALING.md").filter { $0.hasPrefix("{\"type\":") }
+        #expect(lines.count >= 16)
+        for line in lines {
+            // Which side a message is of shows in what it names.
+            if let message = try? ClientMessage(parsing: line.utf8), message.json.text == line { continue }
+            #expect(try ServerMessage(parsing: line.utf8).json.text == line)
+        }
+    }
 }

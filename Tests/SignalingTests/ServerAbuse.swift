@@ -3,7 +3,7 @@ import Signaling
 import Testing
 
 /// After each abuse two well-behaved peers of the same server still reach each other.
-@Suite("Server abuse", .timeLimit(.minutes(2)))
+@Suite("Server abuse", .timeLimit(.minutes(15)))
 struct ServerAbuse {
     private func withPeers(
         _ change: (inout SignalingServerConfiguration) -> Void = { _ in },
@@ -244,18 +244,48 @@ struct ServerAbuse {
         }
     }
 
+    /// The peers of `withPeers` as clients, which keep short time limits by themselves.
+    private func withClients(
+        _ change: (inout SignalingServerConfiguration) -> Void,
+        _ abuse: (SignalingServer.Endpoint) async throws -> Void
+    ) async throws {
+        try await withServer(change) { _, endpoint in
+            let ada = try SignalingClient(url: endpoint.url, room: "good", name: "Ada")
+            var events = ada.events.makeAsyncIterator()
+            guard case .joined(let place, _)? = await events.next(isolation: #isolation) else {
+                return #expect(Bool(false))
+            }
+            try await abuse(endpoint)
+            let grace = try SignalingClient(url: endpoint.url, room: "good", name: "Grace")
+            var answers = grace.events.makeAsyncIterator()
+            guard case .joined(let second, _)? = await answers.next(isolation: #isolation) else {
+                return #expect(Bool(false))
+            }
+            #expect(second.peers.map(\.id) == [place.id], "Ada was there all the time")
+            await ada.leave()
+            await grace.leave()
+        }
+    }
+
     @Test("idle connections, half a request, a WebSocket that never joins: closed after the time for it")
     func idleness() async throws {
-        try await withPeers {
-            $0.limits.joinTimeout = .milliseconds(1_500)
-        } _: { port in
+        try await withClients {
+            $0.limits.joinTimeout = .seconds(3)
+        } _: { endpoint in
+            let port = endpoint.port
             let idle = try await RawConnection.connect(to: port)
-            let half = try await RawConnection.connect(to: port)
-            try await half.send("GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-            let body = try await RawConnection.connect(to: port)
-            try await body.send("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
-            let kept = try await RawConnection.connect(to: port)
-            try await kept.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            let half = try await RawConnection.connect(
+                to: port,
+                sending: "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".utf8
+            )
+            let body = try await RawConnection.connect(
+                to: port,
+                sending: "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx".utf8
+            )
+            let kept = try await RawConnection.connect(
+                to: port,
+                sending: "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".utf8
+            )
             let silent = try await RawWebSocket.open(to: port)
             #expect(await idle.readToEnd().isEmpty)
             #expect(await half.readToEnd().isEmpty)
@@ -286,19 +316,30 @@ struct ServerAbuse {
 
     @Test("a dead connection is dropped, and the others are told")
     func deadConnection() async throws {
-        try await withServer {
-            $0.limits.heartbeatInterval = .milliseconds(100)
-            $0.limits.heartbeatTimeout = .milliseconds(2_000)
-            $0.limits.resumeGrace = .milliseconds(100)
-        } _: { _, endpoint in
-            let proxy = try await BreakingProxy(to: endpoint.port)
-            let (watcher, _) = try await RawWebSocket.join("dead", on: endpoint.port)
-            let (dead, joined) = try await RawWebSocket.join("dead", on: proxy.port)
-            _ = await watcher.hear()
-            await proxy.setSilent(true)
-            #expect(await watcher.hear() == .peerLeft(joined.place.id, .lost, sequence: 2))
-            await dead.connection.close()
-            await proxy.stop()
+        try await withClients {
+            $0.limits.heartbeatInterval = .seconds(2)
+            $0.limits.heartbeatTimeout = .seconds(6)
+            $0.limits.resumeGrace = .seconds(4)
+        } _: { endpoint in
+            let watcher = try SignalingClient(url: endpoint.url, room: "dead", name: "Watcher")
+            var events = watcher.events.makeAsyncIterator()
+            guard case .joined? = await events.next(isolation: #isolation) else { return #expect(Bool(false)) }
+            // It joins and never answers a ping, as one whose cable was pulled.
+            let join = ClientMessage.join(.init(room: "dead", name: "Dead")).json.text
+            let dead = try await RawConnection.connect(
+                to: endpoint.port,
+                sending: Array(RawWebSocket.upgradeRequest(port: endpoint.port).utf8) + RawWebSocket.frame(1, join.utf8)
+            )
+            guard case .peerJoined(let peer)? = await events.next(isolation: #isolation) else {
+                return #expect(Bool(false))
+            }
+            while let event = await events.next(isolation: #isolation) {
+                guard case .peerLeft(peer.id, let reason) = event else { continue }
+                #expect(reason == .lost)
+                break
+            }
+            #expect(String(decoding: await dead.readToEnd(), as: UTF8.self).contains("timed-out"))
+            await watcher.leave()
         }
     }
 

@@ -1,7 +1,7 @@
 import Signaling
 import Testing
 
-@Suite("Server's page", .timeLimit(.minutes(2)))
+@Suite("Server's page", .timeLimit(.minutes(15)))
 struct ServerPage {
     /// A response's status line, its header fields by lower-case name, and its body.
     private struct Response {

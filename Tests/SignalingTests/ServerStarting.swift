@@ -4,7 +4,7 @@ import NIOSSL
 import Signaling
 import Testing
 
-@Suite("Server starting and stopping", .timeLimit(.minutes(2)))
+@Suite("Server starting and stopping", .timeLimit(.minutes(15)))
 struct ServerStarting {
     private func error(_ change: (inout SignalingServerConfiguration) -> Void) async -> SignalingError? {
         var configuration = SignalingServerConfiguration()
@@ -76,9 +76,10 @@ struct ServerStarting {
 
     @Test("a server that stops says goodbye to everybody, and its port is free")
     func stopping() async throws {
-        var port = 0
-        try await withServer { server, endpoint in
-            port = endpoint.port
+        let port = try await unsharedPort()
+        try await withServer {
+            $0.port = port
+        } _: { server, _ in
             let (first, _) = try await RawWebSocket.join(on: port)
             let idle = try await RawConnection.connect(to: port)
             let unjoined = try await RawWebSocket.open(to: port)

@@ -1,91 +1,151 @@
 import DTLS
 import SansIO
 import SimulatedClock
+import Testing
 
-/// Two DTLS transports joined by a link under the test's control, in virtual time.
+/// Two DTLS ends, the datagrams between them, and the time both live in.
+///
+/// Sets the process-wide simulated clock: suites that use it belong under `VirtualTime`.
 final class DTLSPair {
-    let clientQueue = TransmitQueue()
-    let serverQueue = TransmitQueue()
-    let client: DTLSTransport
-    let server: DTLSTransport
-    let clientCertificate: DTLSCertificate
-    let serverCertificate: DTLSCertificate
-    var now = Instant(nanoseconds: 1_700_000_000_000_000_000)
-    var clientEvents: [DTLSEvent] = []
-    var serverEvents: [DTLSEvent] = []
-    var clientReceived: [[UInt8]] = []
-    var serverReceived: [[UInt8]] = []
-    /// Changes what goes over the link: gets the direction and a datagram's number in it, returns what arrives.
-    var link: (_ fromClient: Bool, _ number: Int, _ datagram: [UInt8]) -> [[UInt8]] = { _, _, datagram in [datagram] }
-    private var sent = (client: 0, server: 0)
+    /// One end with what it put out.
+    final class End {
+        let role: DTLSRole
+        let transport: DTLSTransport
+        let transmits = TransmitQueue(initialCapacity: 4096)
+        var events: [DTLSEvent] = []
+        var messages: [[UInt8]] = []
+        var sentCount = 0
+
+        init(role: DTLSRole, certificate: DTLSCertificate, profiles: [SRTPProfileID], mtu: Int) throws {
+            self.role = role
+            transport = try DTLSTransport(
+                certificate: certificate,
+                transmits: transmits,
+                srtpProfiles: profiles,
+                mtu: mtu
+            )
+            transmits.selectedPath = TransmitPath(
+                port: PortID(rawValue: 0),
+                remote: TransportAddress(.init(v4: 0x7F00_0001), port: 9)
+            )
+        }
+
+        var connected: DTLSConnected? {
+            for case .connected(let connected) in events { return connected }
+            return nil
+        }
+
+        var failure: DTLSError? {
+            for case .failed(let error) in events { return error }
+            return nil
+        }
+
+        func receive(_ datagram: [UInt8], at now: Instant) {
+            transport.receive(datagram.span.bytes, at: now) { messages.append($0.array()) }
+        }
+
+        func send(_ message: [UInt8]) throws(DTLSError) {
+            try transport.send(message.span.bytes)
+        }
+
+        func takeDatagrams() -> [[UInt8]] {
+            var datagrams: [[UInt8]] = []
+            transmits.drain { _, bytes in datagrams.append(Array(bytes)) }
+            return datagrams
+        }
+
+        func drainEvents() {
+            while let event = transport.nextEvent() { events.append(event) }
+        }
+    }
+
+    static let clientCertificate = try? DTLSCertificate.generate(at: 1_700_000_000)
+    static let serverCertificate = try? DTLSCertificate.generate(at: 1_700_000_000)
+
+    let client: End
+    let server: End
+    var now = Instant(nanoseconds: 1_000_000_000_000)
+    /// What arrives for a burst that `sender` sent; the number counts that end's bursts from 0.
+    var network: (_ sender: DTLSRole, _ burst: Int, _ datagrams: [[UInt8]]) -> [[UInt8]] = { _, _, datagrams in
+        datagrams
+    }
+    /// Bursts that each end has sent.
+    private var bursts: [DTLSRole: Int] = [.client: 0, .server: 0]
 
     init(
-        clientProfiles: [SRTPProfileID] = [.aeadAes128Gcm, .aes128CmSha1_80],
-        serverProfiles: [SRTPProfileID] = [.aeadAes128Gcm, .aes128CmSha1_80]
+        clientProfiles: [SRTPProfileID] = SRTPProfileID.preferred,
+        serverProfiles: [SRTPProfileID] = SRTPProfileID.preferred,
+        clientCertificate: DTLSCertificate? = nil,
+        serverCertificate: DTLSCertificate? = nil,
+        mtu: Int = 1200,
+        exchangesFingerprints: Bool = true
     ) throws {
-        clientCertificate = try DTLSCertificate.generate(at: 1_700_000_000)
-        serverCertificate = try DTLSCertificate.generate(at: 1_700_000_000)
-        client = try DTLSTransport(certificate: clientCertificate, transmits: clientQueue, srtpProfiles: clientProfiles)
-        server = try DTLSTransport(certificate: serverCertificate, transmits: serverQueue, srtpProfiles: serverProfiles)
-        let path = TransmitPath(
-            port: PortID(rawValue: 0), remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: 9))
-        clientQueue.selectedPath = path
-        serverQueue.selectedPath = path
+        let clientCertificate = try #require(clientCertificate ?? Self.clientCertificate)
+        let serverCertificate = try #require(serverCertificate ?? Self.serverCertificate)
+        client = try End(role: .client, certificate: clientCertificate, profiles: clientProfiles, mtu: mtu)
+        server = try End(role: .server, certificate: serverCertificate, profiles: serverProfiles, mtu: mtu)
+        if exchangesFingerprints {
+            client.transport.setRemoteFingerprints([serverCertificate.fingerprint])
+            server.transport.setRemoteFingerprints([clientCertificate.fingerprint])
+        }
         simulated_clock_set_us(now.nanoseconds / 1000)
     }
 
-    deinit { simulated_clock_set_us(-1) }
-
-    func trustEachOther() {
-        client.setRemoteFingerprints([serverCertificate.fingerprint])
-        server.setRemoteFingerprints([clientCertificate.fingerprint])
+    deinit {
+        simulated_clock_set_us(-1)
     }
 
     func start() {
-        server.start(role: .server, initialTimeout: .milliseconds(50), at: now)
-        client.start(role: .client, initialTimeout: .milliseconds(50), at: now)
+        server.transport.start(role: .server, initialTimeout: .milliseconds(50), at: now)
+        client.transport.start(role: .client, initialTimeout: .milliseconds(50), at: now)
     }
 
-    /// Delivers all that is under way, and advances time to the next deadline while `condition` holds.
-    func run(while condition: () -> Bool = { true }, for duration: Duration = .seconds(20)) {
-        let end = now + duration
-        while condition(), now <= end {
-            if exchange() { continue }
-            let next = [client.nextDeadline?.instant, server.nextDeadline?.instant].compactMap { $0 }.min()
-            guard let next else { return }
-            now = max(next, now)
-            simulated_clock_set_us(now.nanoseconds / 1000)
-            client.handleTimeout(at: now)
-            server.handleTimeout(at: now)
+    /// Carries datagrams to and fro until both ends are silent, without time passing.
+    func exchange() {
+        var rounds = 0
+        while rounds < 200 {
+            rounds += 1
+            var moved = false
+            for (from, to) in [(client, server), (server, client)] {
+                let datagrams = from.takeDatagrams()
+                if datagrams.isEmpty { continue }
+                moved = true
+                let burst = bursts[from.role, default: 0]
+                bursts[from.role] = burst + 1
+                for datagram in network(from.role, burst, datagrams) { to.receive(datagram, at: now) }
+            }
+            if !moved { break }
+        }
+        client.drainEvents()
+        server.drainEvents()
+    }
+
+    /// Lets the time pass up to the next deadline.
+    ///
+    /// - Returns: false if neither end has one.
+    func advance() -> Bool {
+        guard let next = Deadline.earlier(client.transport.nextDeadline, server.transport.nextDeadline) else {
+            return false
+        }
+        #expect(next.instant > now, "a deadline lies in the future")
+        now = next.instant
+        simulated_clock_set_us(now.nanoseconds / 1000)
+        client.transport.handleTimeout(at: now)
+        server.transport.handleTimeout(at: now)
+        return true
+    }
+
+    /// Starts both ends and runs them until they are connected or nothing happens any more.
+    func run(maximumTimeouts: Int = 60) {
+        start()
+        exchange()
+        var count = 0
+        while client.transport.state == .connecting || server.transport.state == .connecting, count < maximumTimeouts {
+            guard advance() else { break }
+            exchange()
+            count += 1
         }
     }
 
-    private func exchange() -> Bool {
-        var moved = false
-        var toServer: [[UInt8]] = []
-        var toClient: [[UInt8]] = []
-        clientQueue.drain { _, bytes in
-            toServer += link(true, sent.client, Array(bytes))
-            sent.client += 1
-            moved = true
-        }
-        serverQueue.drain { _, bytes in
-            toClient += link(false, sent.server, Array(bytes))
-            sent.server += 1
-            moved = true
-        }
-        for datagram in toServer { server.receive(datagram.span.bytes, at: now) { serverReceived.append($0.array()) } }
-        for datagram in toClient { client.receive(datagram.span.bytes, at: now) { clientReceived.append($0.array()) } }
-        while let event = client.nextEvent() { clientEvents.append(event) }
-        while let event = server.nextEvent() { serverEvents.append(event) }
-        return moved
-    }
-
-    var keys: (client: SRTPKeyingMaterial?, server: SRTPKeyingMaterial?) {
-        func material(_ events: [DTLSEvent]) -> SRTPKeyingMaterial? {
-            for case .connected(let connected) in events { return connected.keyingMaterial }
-            return nil
-        }
-        return (material(clientEvents), material(serverEvents))
-    }
+    var areConnected: Bool { client.transport.state == .connected && server.transport.state == .connected }
 }

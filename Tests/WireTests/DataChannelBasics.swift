@@ -1,10 +1,9 @@
 import SCTP
 import SansIO
-import TestClocks
 import Testing
 
 extension VirtualTime {
-    @Suite(.virtualSCTP) struct DataChannelBasics {
+    @Suite struct DataChannelBasics {
         @Test func anInBandChannelOpensAndCarriesMessagesBothWays() throws {
             let pair = SCTPPair()
             #expect(pair.connect())

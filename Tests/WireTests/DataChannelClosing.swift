@@ -1,10 +1,9 @@
 import SCTP
 import SansIO
-import TestClocks
 import Testing
 
 extension VirtualTime {
-    @Suite(.virtualSCTP) struct DataChannelClosing {
+    @Suite struct DataChannelClosing {
         @Test func whatIsQueuedArrivesBeforeTheChannelCloses() throws {
             let pair = SCTPPair()
             #expect(pair.connect())

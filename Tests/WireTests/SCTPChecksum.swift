@@ -1,6 +1,5 @@
 import CCRC32C
 import SCTP
-import TestClocks
 import Testing
 
 @Suite struct SCTPChecksum {
@@ -48,7 +47,7 @@ import Testing
 }
 
 extension VirtualTime {
-    @Suite(.virtualSCTP) struct SCTPPackets {
+    @Suite struct SCTPPackets {
         @Test func everyPacketCarriesARightChecksumAndKeepsToTheMTU() throws {
             let pair = SCTPPair()
             var packets: [[UInt8]] = []

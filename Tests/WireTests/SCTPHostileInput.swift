@@ -1,12 +1,11 @@
 import SansIO
-import TestClocks
 import Testing
 
 @testable import SCTP
 
 extension VirtualTime {
     /// DTLS has authenticated the peer, yet the peer may be anything.
-    @Suite(.virtualSCTP) struct SCTPHostileInput {
+    @Suite struct SCTPHostileInput {
         private let random = RandomSource(seed: 77)
 
         /// A pair with a channel, and the packets that went over the link.

@@ -1,11 +1,10 @@
 import SCTP
 import SansIO
 import Synchronization
-import TestClocks
 import Testing
 
 extension VirtualTime {
-    @Suite(.virtualSCTP) struct SCTPTimers {
+    @Suite struct SCTPTimers {
         @Test func anIdleAssociationSendsNothingAndWakesTwiceASecond() throws {
             let pair = SCTPPair()
             #expect(pair.connect())

@@ -1,10 +1,9 @@
 import SCTP
 import SansIO
-import TestClocks
 import Testing
 
 extension VirtualTime {
-    @Suite(.virtualSCTP) struct SCTPTransfer {
+    @Suite struct SCTPTransfer {
         /// FNV-1a: two transfers are compared by more than their lengths.
         static func hash(_ bytes: [UInt8], into value: inout UInt64) {
             bytes.withUnsafeBytes {

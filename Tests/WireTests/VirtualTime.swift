@@ -1,4 +1,5 @@
 import Testing
+import TimeSharing
 
 /// Suites that set the process-wide simulated clock run one after another.
-@Suite(.serialized) enum VirtualTime {}
+@Suite(.serialized, .virtualTime) enum VirtualTime {}

@@ -26,7 +26,8 @@ for await event in client.events {
         try? await guests[id]?.addIceCandidate(
             candidate.map {
                 RTCIceCandidate(candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex)
-            })
+            }
+        )
     case .message(.bye, let id), .peerLeft(let id, _):
         guests.removeValue(forKey: id)?.close()
         print("\(id) left")

@@ -1,7 +1,7 @@
 internal import CALSA
 internal import Glibc
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// Sound of a microphone, by ALSA, in blocks of 10 ms at 48 kHz or, if the card has another, at its own rate.
 ///

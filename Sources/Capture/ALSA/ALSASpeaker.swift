@@ -1,7 +1,7 @@
 internal import CALSA
 internal import Glibc
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// A loudspeaker, by ALSA.
 ///
@@ -132,7 +132,7 @@ public final class ALSASpeaker: FailingDevice {
             }
             var room = available - (device.bufferSamples - queue)
             // Not every plug-in waits until there is room.
-            if room < block { thread.pause(milliseconds: 2) }
+            if room < block { thread.pause(milliseconds: max(1, (block - room) * 1_000 / device.sampleRate)) }
             while room >= block || pendingOffset * device.channelCount < pending.count {
                 if pendingOffset * device.channelCount >= pending.count {
                     pending = shared.mixer.withLock { $0.mix(block) }

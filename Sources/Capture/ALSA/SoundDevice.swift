@@ -1,5 +1,6 @@
 internal import CALSA
 internal import Glibc
+public import Media
 
 /// A microphone or loudspeaker by its ALSA name.
 public struct SoundDevice: Hashable, Sendable {
@@ -35,6 +36,27 @@ public struct SoundDevice: Hashable, Sendable {
             devices.append(SoundDevice(name: name, description: lines.joined(separator: ", ")))
         }
         return devices.sorted { rank($0.name) < rank($1.name) }
+    }
+
+    /// Why this user may not use the machine's cards; nil if there are none, or one may be used.
+    ///
+    /// ALSA itself does not tell a card that it may not open from one that is not there.
+    public static func refusal(_ direction: Direction) -> MediaError? {
+        guard let directory = unsafe opendir("/dev/snd") else { return nil }
+        defer { unsafe closedir(directory) }
+        var refused: MediaError?
+        for _ in 0..<hintLimit {
+            guard let entry = unsafe readdir(directory) else { break }
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            // As pcmC0D0c: card 0, device 0, capture.
+            guard name.hasPrefix("pcmC"), name.hasSuffix(direction == .capture ? "c" : "p") else { continue }
+            let path = "/dev/snd/" + name
+            guard unsafe access(path, R_OK | W_OK) != 0, errno == EACCES else { return nil }
+            refused = PCMDevice.error(-EACCES, path, direction, "")
+        }
+        return refused
     }
 
     private static func text(_ hint: UnsafeMutableRawPointer, _ key: String) -> String? {

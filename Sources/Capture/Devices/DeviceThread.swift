@@ -2,8 +2,8 @@
 internal import CALSA
 internal import CLinux
 internal import Glibc
+internal import Locking
 internal import Media
-internal import Synchronization
 
 /// The thread of one open device.
 ///

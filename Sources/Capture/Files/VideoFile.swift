@@ -1,5 +1,5 @@
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// Plays a Y4M or IVF (VP8) file as a source of pictures, at its own rate.
 public final class VideoFile: VideoSource {

@@ -1,5 +1,5 @@
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// Writes VP8 frames to an IVF file as they are, without encoding them again.
 public final class IVFWriter: Sendable {
@@ -20,16 +20,24 @@ public final class IVFWriter: Sendable {
         state = Mutex(State(file: try FileBytes(path, mode: "w")))
     }
 
-    /// Adds a frame. The first must be a key frame, whose size goes into the header; others before it are skipped.
+    /// Adds a frame.
     ///
-    /// - Parameter timestampNanoseconds: the picture's time; stored in milliseconds.
+    /// The first must be a key frame, whose size goes into the header; others before it are skipped.
+    ///
+    /// `timestampNanoseconds`: the picture's time; stored in milliseconds.
     public func write(_ payload: [UInt8], isKeyFrame: Bool, timestampNanoseconds: Int64) throws(MediaError) {
         try state.withLock { state throws(MediaError) in
             guard let file = state.file else { return }
             if state.firstTime == nil {
                 guard isKeyFrame, payload.count >= 10 else { return }
                 state.firstTime = timestampNanoseconds
-                try file.write(Self.header(width: payload.littleEndian16(at: 6) & 0x3FFF, height: payload.littleEndian16(at: 8) & 0x3FFF, frameCount: 0))
+                try file.write(
+                    Self.header(
+                        width: payload.littleEndian16(at: 6) & 0x3FFF,
+                        height: payload.littleEndian16(at: 8) & 0x3FFF,
+                        frameCount: 0
+                    )
+                )
             }
             var head: [UInt8] = []
             head.appendLittleEndian(payload.count, bytes: 4)
@@ -91,7 +99,9 @@ public final class WAVWriter: AudioSink {
     /// The longest gap that is filled, in seconds.
     private static let longestGap = 60
 
-    /// Creates the file; an existing one is replaced. The first block sets rate and channels.
+    /// Creates the file; an existing one is replaced.
+    ///
+    /// The first block sets rate and channels.
     public init(path: String) throws(MediaError) {
         self.path = path
         state = Mutex(State(file: try FileBytes(path, mode: "w")))

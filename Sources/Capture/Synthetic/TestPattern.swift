@@ -1,5 +1,5 @@
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// A moving test picture: four colour bars (red, green, blue, yellow), a ball that runs along their lower edge, and
 /// in the bottom quarter a binary counter of the frames, 16 blocks, most significant first, white for 1.
@@ -16,7 +16,9 @@ public final class TestPattern: VideoSource {
     private let pool = VideoFramePool()
 
     /// The bars' Y, U and V (BT.601, limited range), from the left.
-    public static let bars: [(y: UInt8, u: UInt8, v: UInt8)] = [(82, 90, 240), (145, 54, 34), (41, 240, 110), (210, 16, 146)]
+    public static let bars: [(y: UInt8, u: UInt8, v: UInt8)] = [
+        (82, 90, 240), (145, 54, 34), (41, 240, 110), (210, 16, 146),
+    ]
     /// Bits of the counter.
     public static let counterBits = 16
 
@@ -28,8 +30,10 @@ public final class TestPattern: VideoSource {
             (1...120).contains(framesPerSecond)
         else {
             throw MediaError(
-                .invalidArgument, "test pattern",
-                "\(width)x\(height)@\(framesPerSecond): width and height must be even and in 32 ... 4096, the rate in 1 ... 120")
+                .invalidArgument,
+                "test pattern",
+                "\(width)x\(height)@\(framesPerSecond): width and height must be even and in 32 ... 4096, the rate in 1 ... 120"
+            )
         }
         self.width = width
         self.height = height
@@ -38,7 +42,8 @@ public final class TestPattern: VideoSource {
 
     /// Starts with frame 0.
     public func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
-        let new = ScheduledThread(name: "test pattern", intervalNanoseconds: 1_000_000_000 / Int64(framesPerSecond)) { [weak self] index, time in
+        let new = ScheduledThread(name: "test pattern", intervalNanoseconds: 1_000_000_000 / Int64(framesPerSecond)) {
+            [weak self] index, time in
             guard let self, let frame = try? self.frame(index, timestampNanoseconds: time) else { return false }
             deliver(frame)
             return true
@@ -59,7 +64,8 @@ public final class TestPattern: VideoSource {
 
     /// Picture number `index`.
     public func frame(_ index: Int, timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame {
-        try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool) { planes throws(MediaError) in
+        try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool) {
+            planes throws(MediaError) in
             let top = height * 3 / 4
             for row in 0..<height {
                 let line = unsafe planes.y + row * planes.strideY
@@ -70,7 +76,10 @@ public final class TestPattern: VideoSource {
                 for bit in 0..<Self.counterBits where row >= top {
                     let from = bit * width / Self.counterBits
                     let isOne = index >> (Self.counterBits - 1 - bit) & 1 == 1
-                    unsafe (line + from).update(repeating: isOne ? 235 : 16, count: (bit + 1) * width / Self.counterBits - from)
+                    unsafe (line + from).update(
+                        repeating: isOne ? 235 : 16,
+                        count: (bit + 1) * width / Self.counterBits - from
+                    )
                 }
             }
             for row in 0..<(height / 2) {
@@ -87,7 +96,9 @@ public final class TestPattern: VideoSource {
         }
     }
 
-    /// A white ball that crosses the picture in three seconds and bounces. It stays below the bars' sample line.
+    /// A white ball that crosses the picture in three seconds and bounces.
+    ///
+    /// It stays below the bars' sample line.
     private func drawBall(_ index: Int, planes: borrowing VideoFrame.Planes, below top: Int) {
         let radius = max(3, height / 24)
         let span = width - 2 * radius

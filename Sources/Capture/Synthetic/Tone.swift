@@ -1,12 +1,12 @@
 internal import Glibc
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// A sine tone at 48 kHz, mono, in blocks of 20 ms.
 public final class Tone: AudioSource {
     /// Hertz.
     public let frequency: Double
-    /// Peak, 0 ... 32 767.
+    /// Peak, 0 to 32 767.
     public let amplitude: Double
     /// `tone`.
     public let label = "tone"
@@ -48,12 +48,20 @@ public final class Tone: AudioSource {
         let samples = (0..<960).map { offset in
             Int16(amplitude * sin(2 * Double.pi * frequency * Double(index * 960 + offset) / 48_000))
         }
-        return AudioFrame(samples: samples, sampleRate: 48_000, channelCount: 1, timestampNanoseconds: timestampNanoseconds)
+        return AudioFrame(
+            samples: samples,
+            sampleRate: 48_000,
+            channelCount: 1,
+            timestampNanoseconds: timestampNanoseconds
+        )
     }
 
     /// The loudest frequency of `samples` (one channel) in Hz within a range, to half the step.
     public static func dominantFrequency(
-        _ samples: [Int16], sampleRate: Int, range: ClosedRange<Double> = 100...4_000, step: Double = 5
+        _ samples: [Int16],
+        sampleRate: Int,
+        range: ClosedRange<Double> = 100...4_000,
+        step: Double = 5
     ) -> Double {
         var best = (frequency: 0.0, power: -1.0)
         for frequency in stride(from: range.lowerBound, through: range.upperBound, by: step) {

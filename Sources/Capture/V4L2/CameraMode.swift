@@ -107,7 +107,8 @@ public struct CameraMode: Hashable, Sendable {
     /// What is missing counts most (pixels, then pictures a second), then what is too much and must be computed, then
     /// the cost of the format.
     public static func best(of modes: [CameraMode], for wish: CameraWish) -> CameraMode? {
-        modes.min { $0.penalty(for: wish) < $1.penalty(for: wish) }
+        let modes = modes.filter { wish.formats.contains($0.format) }
+        return modes.min { $0.penalty(for: wish) < $1.penalty(for: wish) }
     }
 
     /// 0 for a perfect match; every doubling of a deviation costs as many points as its kind is bad.
@@ -138,6 +139,8 @@ public struct CameraWish: Hashable, Sendable {
     public var height: Int
     /// Pictures a second.
     public var framesPerSecond: Int
+    /// The formats that may be used.
+    public var formats = Set(CameraPixelFormat.allCases)
 
     /// A wish; values out of range are clamped to the range from 16 to 8192, and from 1 to 240.
     public init(width: Int = 640, height: Int = 360, framesPerSecond: Int = 30) {

@@ -1,8 +1,8 @@
 // For `pollfd`, which ALSA's header brings in: the compiler takes it for ALSA's.
 internal import CALSA
 internal import Glibc
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// Pictures of a camera, by V4L2.
 ///
@@ -132,8 +132,9 @@ public final class V4L2Camera: VideoSource, FailingDevice {
             switch try stream.next(pool: pool) {
             case .frame(let frame, let sequence):
                 lastPicture = ScheduledThread.now()
+                // Broken ones came, and are counted already.
+                let missed = lastSequence.map { Int(sequence &- $0 &- 1) - damagedInARow } ?? 0
                 damagedInARow = 0
-                let missed = lastSequence.map { Int(sequence &- $0 &- 1) } ?? 0
                 lastSequence = sequence
                 counts.statistics.withLock { counts in
                     counts.framesDelivered += 1

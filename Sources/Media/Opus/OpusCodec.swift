@@ -1,6 +1,8 @@
 internal import COpus
 
-/// Encodes sound to Opus in real time, by libopus. Belongs to one thread at a time.
+/// Encodes sound to Opus in real time, by libopus.
+///
+/// Belongs to one thread at a time.
 @safe public final class OpusEncoder {
     private let encoder: OpaquePointer  // OpusEncoder *
     /// Channels, 1 or 2.
@@ -12,7 +14,7 @@ internal import COpus
 
     /// An encoder for blocks of 20 ms at 48 kHz.
     ///
-    /// - Parameter complexity: 0 ... 10; 9 costs twice the CPU of 5.
+    /// `complexity`: 0 ... 10; 9 costs twice the CPU of 5.
     public init(channelCount: Int = 1, bitRate: Int = 32_000, complexity: Int = 5) throws(MediaError) {
         var status: Int32 = 0
         guard channelCount == 1 || channelCount == 2,
@@ -27,20 +29,32 @@ internal import COpus
 
     deinit { unsafe opus_encoder_destroy(encoder) }
 
-    /// Changes the bits a second, 6 000 ... 510 000.
+    /// Changes the bits a second, 6 000 to 510 000.
     public func setBitRate(_ bitsPerSecond: Int) {
-        _ = unsafe copus_opus_encoder_ctl_set(encoder, OPUS_SET_BITRATE_REQUEST, Int32(min(max(bitsPerSecond, 6_000), 510_000)))
+        _ = unsafe copus_opus_encoder_ctl_set(
+            encoder,
+            OPUS_SET_BITRATE_REQUEST,
+            Int32(min(max(bitsPerSecond, 6_000), 510_000))
+        )
     }
 
     /// Tells how many packets get lost, in per cent: more is spent on redundancy.
     public func setExpectedLoss(percent: Int) {
-        _ = unsafe copus_opus_encoder_ctl_set(encoder, OPUS_SET_PACKET_LOSS_PERC_REQUEST, Int32(min(max(percent, 0), 100)))
+        _ = unsafe copus_opus_encoder_ctl_set(
+            encoder,
+            OPUS_SET_PACKET_LOSS_PERC_REQUEST,
+            Int32(min(max(percent, 0), 100))
+        )
     }
 
     /// Encodes 20 ms: `samplesPerBlock × channelCount` samples at 48 kHz.
     public func encode(_ samples: [Int16]) throws(MediaError) -> [UInt8] {
         guard samples.count == Self.samplesPerBlock * channelCount else {
-            throw MediaError(.invalidArgument, "Opus encoder", "\(samples.count) samples instead of \(Self.samplesPerBlock * channelCount)")
+            throw MediaError(
+                .invalidArgument,
+                "Opus encoder",
+                "\(samples.count) samples instead of \(Self.samplesPerBlock * channelCount)"
+            )
         }
         let count = unsafe opus_encode(encoder, samples, Int32(Self.samplesPerBlock), &packet, Int32(packet.count))
         guard count > 0 else { throw MediaError(.codec, "Opus encoder", "error \(count)") }
@@ -48,7 +62,9 @@ internal import COpus
     }
 }
 
-/// Decodes Opus, by libopus. Packets may be hostile. Belongs to one thread at a time.
+/// Decodes Opus, by libopus.
+///
+/// Packets may be hostile. Belongs to one thread at a time.
 @safe public final class OpusDecoder {
     private let decoder: OpaquePointer  // OpusDecoder *
     /// Channels of the sound that comes out, 1 or 2.
@@ -75,7 +91,9 @@ internal import COpus
     ///
     /// - Throws: `MediaError.malformed` for a broken packet.
     public func decode(_ packet: [UInt8]) throws(MediaError) -> [Int16] {
-        guard !packet.isEmpty, packet.count <= 65_535 else { throw MediaError(.malformed, "Opus decoder", "a packet of \(packet.count) bytes") }
+        guard !packet.isEmpty, packet.count <= 65_535 else {
+            throw MediaError(.malformed, "Opus decoder", "a packet of \(packet.count) bytes")
+        }
         let count = unsafe opus_decode(decoder, packet, Int32(packet.count), &samples, Int32(Self.maximumSamples), 0)
         guard count > 0 else { throw MediaError(.malformed, "Opus decoder", "error \(count)") }
         return Array(samples[..<(Int(count) * channelCount)])
@@ -83,10 +101,11 @@ internal import COpus
 
     /// Makes up for a lost block: from the redundancy in the next packet if it is there, else by guessing.
     ///
-    /// - Parameter next: the packet after the loss; nil guesses.
+    /// `next`: the packet after the loss; nil guesses.
     public func conceal(next: [UInt8]?, sampleCount: Int = OpusEncoder.samplesPerBlock) throws(MediaError) -> [Int16] {
         let length = Int32(min(max(sampleCount, 120), Self.maximumSamples))
-        let count = unsafe next.map { unsafe opus_decode(decoder, $0, Int32($0.count), &samples, length, 1) }
+        let count =
+            unsafe next.map { unsafe opus_decode(decoder, $0, Int32($0.count), &samples, length, 1) }
             ?? opus_decode(decoder, nil, 0, &samples, length, 0)
         guard count > 0 else { throw MediaError(.malformed, "Opus decoder", "error \(count)") }
         return Array(samples[..<(Int(count) * channelCount)])

@@ -8,7 +8,9 @@ public struct EncodedPicture: Sendable {
     public var isKeyFrame: Bool
 }
 
-/// Encodes pictures to VP8 in real time, by libvpx. Belongs to one thread at a time.
+/// Encodes pictures to VP8 in real time, by libvpx.
+///
+/// Belongs to one thread at a time.
 @safe public final class VP8Encoder {
     private var context = unsafe vpx_codec_ctx_t()
     private var configuration = unsafe vpx_codec_enc_cfg_t()
@@ -17,7 +19,7 @@ public struct EncodedPicture: Sendable {
     private var mustMakeKeyFrame = false
     private let framesPerSecond: Int
 
-    /// Bits a second that are asked for, 30 000 ... 50 000 000.
+    /// Bits a second that are asked for, 30 000 to 50 000 000.
     public private(set) var bitRate: Int
     /// Width of the last picture in pixels.
     public private(set) var width = 0
@@ -48,7 +50,9 @@ public struct EncodedPicture: Sendable {
     /// - Returns: nil if the rate control dropped the picture.
     /// - Throws: `MediaError.codec` with libvpx's words.
     public func encode(_ frame: VideoFrame) throws(MediaError) -> EncodedPicture? {
-        if !isOpen || frame.width != width || frame.height != height { try open(width: frame.width, height: frame.height) }
+        if !isOpen || frame.width != width || frame.height != height {
+            try open(width: frame.width, height: frame.height)
+        }
         // libvpx wants rising times, in microseconds here.
         let timestamp = max(frame.timestampNanoseconds / 1_000, lastTimestamp + 1)
         lastTimestamp = timestamp
@@ -60,16 +64,25 @@ public struct EncodedPicture: Sendable {
             unsafe image.planes = (planes.y, planes.u, planes.v, nil)
             unsafe image.stride = (Int32(planes.strideY), Int32(planes.strideUV), Int32(planes.strideUV), 0)
             return unsafe vpx_codec_encode(
-                &context, &image, timestamp, UInt(1_000_000 / framesPerSecond), flags, UInt(VPX_DL_REALTIME))
+                &context,
+                &image,
+                timestamp,
+                UInt(1_000_000 / framesPerSecond),
+                flags,
+                UInt(VPX_DL_REALTIME)
+            )
         }
         try check(status, "cannot encode")
         var iterator: vpx_codec_iter_t?
         var picture: EncodedPicture?
         while let packet = unsafe vpx_codec_get_cx_data(&context, &iterator) {
-            guard unsafe packet.pointee.kind == VPX_CODEC_CX_FRAME_PKT, let bytes = unsafe packet.pointee.data.frame.buf else { continue }
+            guard unsafe packet.pointee.kind == VPX_CODEC_CX_FRAME_PKT, let bytes = unsafe packet.pointee.data.frame.buf
+            else { continue }
             let buffer = unsafe UnsafeRawBufferPointer(start: bytes, count: packet.pointee.data.frame.sz)
             picture = unsafe EncodedPicture(
-                payload: Array(buffer), isKeyFrame: packet.pointee.data.frame.flags & UInt32(VPX_FRAME_IS_KEY) != 0)
+                payload: Array(buffer),
+                isKeyFrame: packet.pointee.data.frame.flags & UInt32(VPX_FRAME_IS_KEY) != 0
+            )
         }
         return picture
     }
@@ -96,7 +109,10 @@ public struct EncodedPicture: Sendable {
         unsafe configuration.rc_dropframe_thresh = 0
         unsafe configuration.kf_mode = VPX_KF_AUTO
         unsafe configuration.kf_max_dist = 3_000
-        try check(unsafe cvpx_vpx_codec_enc_init(&context, vpx_codec_vp8_cx(), &configuration, 0), "cannot start at \(width)x\(height)")
+        try check(
+            unsafe cvpx_vpx_codec_enc_init(&context, vpx_codec_vp8_cx(), &configuration, 0),
+            "cannot start at \(width)x\(height)"
+        )
         isOpen = true
         self.width = width
         self.height = height

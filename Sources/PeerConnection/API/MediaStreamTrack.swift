@@ -1,5 +1,5 @@
+internal import Locking
 public import Media
-internal import Synchronization
 
 /// Sound or pictures from one source. mediacapture-main §4.3
 ///

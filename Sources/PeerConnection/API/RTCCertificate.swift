@@ -1,6 +1,6 @@
 internal import DTLS
 internal import Glibc
-internal import Synchronization
+internal import Locking
 
 /// A self-signed P-256 certificate that names a connection in the DTLS handshake. webrtc-pc §4.9
 ///

@@ -26,11 +26,11 @@ public struct RTCConfiguration: Sendable {
     public var localAddresses: [String]?
     /// Whether loopback addresses make candidates; nil does so only on a machine that has no others.
     public var includesLoopback: Bool?
-    /// Local UDP ports to bind, 1 ... 65535; nil lets the system choose.
+    /// Local UDP ports to bind, 1 to 65535; nil lets the system choose.
     public var portRange: ClosedRange<UInt16>?
     /// The certificate of the DTLS handshake; nil makes one for the whole process.
     public var certificate: RTCCertificate?
-    /// The largest data channel message that is accepted, 1 024 ... 1 GiB bytes (RFC 8841).
+    /// The largest data channel message that is accepted, 1 024 to 1 GiB bytes (RFC 8841).
     public var maxMessageSize = 262_144
     /// The event loop on which the connection lives; nil takes one of NIO's shared group.
     public var eventLoop: (any EventLoop)?

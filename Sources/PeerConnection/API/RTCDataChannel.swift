@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// How a data channel is made. webrtc-pc §6.2 (`RTCDataChannelInit`)
 public struct RTCDataChannelInit: Hashable, Sendable {
@@ -86,7 +86,9 @@ public final class RTCDataChannel: Sendable {
     public var readyState: RTCDataChannelState { state.withLock { $0.readyState } }
     /// Bytes of messages that were given to `send` and not yet to the network.
     public var bufferedAmount: Int { state.withLock { $0.bufferedAmount } }
-    /// The amount, in bytes, at or below which the channel counts as having room; 0 at first.
+    /// The amount, in bytes, at or below which the channel counts as having room.
+    ///
+    /// 0 at first.
     public var bufferedAmountLowThreshold: Int {
         get { state.withLock { $0.lowThreshold } }
         set { state.withLock { $0.lowThreshold = max(0, newValue) } }

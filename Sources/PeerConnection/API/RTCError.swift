@@ -5,7 +5,9 @@
 ///
 /// webrtc-pc §11
 public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
-    /// The name of a W3C exception. An open set: compare with the constants here.
+    /// The name of a W3C exception.
+    ///
+    /// An open set: compare with the constants here.
     public struct Name: RawRepresentable, Hashable, Sendable {
         /// The name as W3C spells it.
         public let rawValue: String
@@ -61,7 +63,7 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
         self.errorDetail = errorDetail
     }
 
-    /// `InvalidStateError: …`
+    /// `InvalidStateError: …`.
     public var description: String { "\(name.rawValue): \(message)" }
 
     static let closed = RTCError(.invalidStateError, "the connection is closed")

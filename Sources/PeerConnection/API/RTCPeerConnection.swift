@@ -23,7 +23,9 @@ public final class RTCPeerConnection: Sendable {
         view = ConnectionView(executor: configuration.executor)
         driver = try PeerDriver(
             configuration: configuration,
-            eventLoop: configuration.eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(), view: view)
+            eventLoop: configuration.eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(),
+            view: view
+        )
     }
 
     deinit {
@@ -87,7 +89,9 @@ public final class RTCPeerConnection: Sendable {
         try await perform { driver throws(RTCError) in try driver.createAnswer() }
     }
 
-    /// Makes a description the local one; nil makes the offer or answer that fits the state. Gathering starts.
+    /// Makes a description the local one; nil makes the offer or answer that fits the state.
+    ///
+    /// Gathering starts.
     ///
     /// - Throws: `InvalidStateError` if the type does not fit the state, `InvalidModificationError` as
     ///   `OperationError` if the text was altered in what this side cannot do.
@@ -95,7 +99,9 @@ public final class RTCPeerConnection: Sendable {
         try await perform { driver throws(RTCError) in try driver.setLocalDescription(description) }
     }
 
-    /// Makes a description the remote one. An offer that comes while a local offer is open takes that one back
+    /// Makes a description the remote one.
+    ///
+    /// An offer that comes while a local offer is open takes that one back
     /// (perfect negotiation, webrtc-pc §10.7).
     ///
     /// - Throws: `InvalidStateError` if the type does not fit the state; `OperationError` with `sdpSyntaxError` and the
@@ -113,7 +119,9 @@ public final class RTCPeerConnection: Sendable {
     }
 
     /// Returns when this generation's candidates are all in ``localDescription``, for signalling without trickle; at
-    /// once if the connection is closed. Call it after ``setLocalDescription(_:)``.
+    /// once if the connection is closed.
+    ///
+    /// Call it after ``setLocalDescription(_:)``.
     public func waitUntilGathered() async {
         let events = events
         var isGathered: Bool { iceGatheringState == .complete || view.current.isClosed }
@@ -142,7 +150,10 @@ public final class RTCPeerConnection: Sendable {
         }
         if let reusable {
             reusable.sender.setTrackNow(track, streamIDs: streamIDs)
-            try reusable.setDirection(reusable.direction == .recvonly ? .sendrecv : reusable.direction == .inactive ? .sendonly : reusable.direction)
+            try reusable.setDirection(
+                reusable.direction == .recvonly
+                    ? .sendrecv : reusable.direction == .inactive ? .sendonly : reusable.direction
+            )
             enqueue { $0.trackChanged(reusable) }
             return reusable.sender
         }
@@ -167,7 +178,8 @@ public final class RTCPeerConnection: Sendable {
     /// A new transceiver without a track: receives, and can be given a track to send later.
     @discardableResult
     public func addTransceiver(
-        _ kind: MediaKind, options: RTCRtpTransceiverInit = .init()
+        _ kind: MediaKind,
+        options: RTCRtpTransceiverInit = .init()
     ) throws(RTCError) -> RTCRtpTransceiver {
         try addTransceiver(kind: kind, track: nil, options: options, addedByTrack: false)
     }
@@ -175,7 +187,8 @@ public final class RTCPeerConnection: Sendable {
     /// A new transceiver that sends a track.
     @discardableResult
     public func addTransceiver(
-        _ track: MediaStreamTrack, options: RTCRtpTransceiverInit = .init()
+        _ track: MediaStreamTrack,
+        options: RTCRtpTransceiverInit = .init()
     ) throws(RTCError) -> RTCRtpTransceiver {
         try addTransceiver(track, options: options, addedByTrack: false)
     }
@@ -184,7 +197,8 @@ public final class RTCPeerConnection: Sendable {
     ///
     /// - Throws: `InvalidStateError` when closed, `TypeError` for options that exclude each other or are out of range.
     public func createDataChannel(
-        _ label: String, options: RTCDataChannelInit = .init()
+        _ label: String,
+        options: RTCDataChannelInit = .init()
     ) throws(RTCError) -> RTCDataChannel {
         guard !view.current.isClosed else { throw .closed }
         guard label.utf8.count <= 65_535, options.protocol.utf8.count <= 65_535 else {
@@ -213,7 +227,9 @@ public final class RTCPeerConnection: Sendable {
 
     // MARK: End
 
-    /// Ends the connection at once: the peer is told, tracks and channels end. Idempotent. webrtc-pc §4.4.2 (close)
+    /// Ends the connection at once: the peer is told, tracks and channels end.
+    ///
+    /// Idempotent. webrtc-pc §4.4.2 (close)
     public func close() {
         view.markClosed()
         enqueue { $0.close() }
@@ -227,17 +243,27 @@ public final class RTCPeerConnection: Sendable {
     // MARK: Private
 
     private func addTransceiver(
-        _ track: MediaStreamTrack, options: RTCRtpTransceiverInit, addedByTrack: Bool
+        _ track: MediaStreamTrack,
+        options: RTCRtpTransceiverInit,
+        addedByTrack: Bool
     ) throws(RTCError) -> RTCRtpTransceiver {
         try addTransceiver(kind: track.kind, track: track, options: options, addedByTrack: addedByTrack)
     }
 
     private func addTransceiver(
-        kind: MediaKind, track: MediaStreamTrack?, options: RTCRtpTransceiverInit, addedByTrack: Bool
+        kind: MediaKind,
+        track: MediaStreamTrack?,
+        options: RTCRtpTransceiverInit,
+        addedByTrack: Bool
     ) throws(RTCError) -> RTCRtpTransceiver {
         guard !view.current.isClosed else { throw .closed }
         let transceiver = RTCRtpTransceiver(
-            kind: kind, direction: options.direction, track: track, streamIDs: options.streamIDs, driver: driver)
+            kind: kind,
+            direction: options.direction,
+            track: track,
+            streamIDs: options.streamIDs,
+            driver: driver
+        )
         view.changeNow { $0.transceivers.append(transceiver) }
         enqueue { $0.add(transceiver, addedByTrack: addedByTrack) }
         return transceiver
@@ -256,7 +282,8 @@ public final class RTCPeerConnection: Sendable {
         guard !view.current.isClosed else { throw .closed }
         let driver = driver
         let view = view
-        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Value, RTCError>, Never>) in
+        let result = await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<Value, RTCError>, Never>) in
             driver.eventLoop.execute {
                 driver.assumeIsolated { driver in
                     let result: Result<Value, RTCError>

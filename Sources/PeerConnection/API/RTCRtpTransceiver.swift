@@ -1,6 +1,6 @@
+internal import Locking
 internal import NIOCore
 internal import PeerEngine
-internal import Synchronization
 
 /// How a transceiver is made. webrtc-pc §5.1 (`RTCRtpTransceiverInit`)
 public struct RTCRtpTransceiverInit: Hashable, Sendable {
@@ -31,15 +31,19 @@ public final class RTCRtpTransceiver: Sendable {
     public let sender: RTCRtpSender
     /// The receiving side.
     public let receiver: RTCRtpReceiver
-    private let driver: PeerDriver
+    private let owner: DriverReference
     private let state: Mutex<State>
 
     init(
-        kind: MediaKind, direction: RTCRtpTransceiverDirection, track: MediaStreamTrack?, streamIDs: [String],
-        id: TransceiverID? = nil, driver: PeerDriver
+        kind: MediaKind,
+        direction: RTCRtpTransceiverDirection,
+        track: MediaStreamTrack?,
+        streamIDs: [String],
+        id: TransceiverID? = nil,
+        driver: PeerDriver
     ) {
         self.kind = kind
-        self.driver = driver
+        owner = DriverReference(driver: driver)
         sender = RTCRtpSender(kind: kind, track: track, streamIDs: streamIDs, driver: driver)
         receiver = RTCRtpReceiver(kind: kind)
         state = Mutex(State(direction: direction, id: id))
@@ -63,20 +67,20 @@ public final class RTCRtpTransceiver: Sendable {
             return false
         }
         guard !isStopped else { throw RTCError(.invalidStateError, "the transceiver is stopped") }
-        let driver = driver
-        driver.eventLoop.execute { driver.assumeIsolated { $0.directionChanged(self) } }
+        owner.perform { $0.directionChanged(self) }
     }
 
     /// Ends sending and receiving for good; the next negotiation tells the peer.
     public func stop() {
         state.withLock { $0.direction = .stopped }
-        let driver = driver
-        driver.eventLoop.execute { driver.assumeIsolated { $0.stop(self) } }
+        owner.perform { $0.stop(self) }
     }
 
     // MARK: From the driver
 
-    /// The negotiator's identity of this transceiver. Set and read on the event loop.
+    /// The negotiator's identity of this transceiver.
+    ///
+    /// Set and read on the event loop.
     var id: TransceiverID? {
         get { state.withLock { $0.id } }
         set { state.withLock { $0.id = newValue } }
@@ -102,12 +106,12 @@ public final class RTCRtpSender: Sendable {
 
     /// Audio or video.
     public let kind: MediaKind
-    private let driver: PeerDriver
+    private let owner: DriverReference
     private let state: Mutex<State>
 
     init(kind: MediaKind, track: MediaStreamTrack?, streamIDs: [String], driver: PeerDriver) {
         self.kind = kind
-        self.driver = driver
+        owner = DriverReference(driver: driver)
         state = Mutex(State(track: track, streamIDs: streamIDs, wasUsed: track != nil))
     }
 
@@ -127,23 +131,23 @@ public final class RTCRtpSender: Sendable {
             throw RTCError(.typeError, "a sender of \(kind.rawValue) cannot send a track of \(track.kind.rawValue)")
         }
         state.withLock { $0.track = track }
-        await driver.senderTrackReplaced(self)
+        await owner.driver?.senderTrackReplaced(self)
     }
 
-    /// Limits the bits a second to encode at, 30 000 ... 50 000 000; nil takes the default.
+    /// Limits the bits a second to encode at, 30 000 to 50 000 000; nil takes the default.
     public func setMaxBitRate(_ bitsPerSecond: Int?) async throws(RTCError) {
         if let bitsPerSecond, !(30_000...50_000_000).contains(bitsPerSecond) {
             throw RTCError(.typeError, "a bit rate of \(bitsPerSecond) is not in 30000 ... 50000000")
         }
         state.withLock { $0.maxBitRate = bitsPerSecond }
-        await driver.senderTrackReplaced(self)
+        await owner.driver?.senderTrackReplaced(self)
     }
 
     /// Sends packets of zeros, un-paced: what the benchmark of the packet path uses.
     ///
     /// - Returns: packets that left.
     package func sendTestPackets(count: Int, byteCount: Int) async -> Int {
-        await driver.sendTestPackets(of: self, count: count, byteCount: byteCount)
+        await owner.driver?.sendTestPackets(of: self, count: count, byteCount: byteCount) ?? 0
     }
 
     func setTrackNow(_ track: MediaStreamTrack?, streamIDs: [String]) {

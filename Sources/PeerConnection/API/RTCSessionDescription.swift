@@ -35,10 +35,15 @@ public struct RTCIceCandidate: Hashable, Sendable {
     /// The ufrag of the ICE generation it belongs to.
     public var usernameFragment: String?
 
-    /// A candidate with its parts. One of `sdpMid` and `sdpMLineIndex` is needed, as the W3C text says, unless
+    /// A candidate with its parts.
+    ///
+    /// One of `sdpMid` and `sdpMLineIndex` is needed, as the W3C text says, unless
     /// `candidate` is empty.
     public init(
-        candidate: String, sdpMid: String? = nil, sdpMLineIndex: Int? = nil, usernameFragment: String? = nil
+        candidate: String,
+        sdpMid: String? = nil,
+        sdpMLineIndex: Int? = nil,
+        usernameFragment: String? = nil
     ) {
         self.candidate = candidate
         self.sdpMid = sdpMid

@@ -1,4 +1,6 @@
-/// What a connection has counted, as of webrtc-stats, in typed form. Counters run from the connection's start.
+/// What a connection has counted, as of webrtc-stats, in typed form.
+///
+/// Counters run from the connection's start.
 public struct RTCStatsReport: Sendable {
     /// One received RTP stream. webrtc-stats §8.3
     public struct InboundRTP: Sendable {
@@ -60,7 +62,7 @@ public struct RTCStatsReport: Sendable {
         public var targetBitrate = 0
         /// Round-trip time by RTCP in seconds, nil before the first report.
         public var roundTripTime: Double?
-        /// The share of packets that the peer reports lost, 0 ... 1.
+        /// The share of packets that the peer reports lost, 0 to 1.
         public var fractionLost = 0.0
         /// Packets that the peer reports lost.
         public var remotePacketsLost = 0

@@ -15,7 +15,7 @@ enum NetworkInterfaces {
     /// Addresses of interfaces that are up: never unspecified, multicast or IPv4 link-local ones; loopback as asked;
     /// IPv6 link-local ones are left out, since their scope means nothing to a peer (RFC 8835 §3.1).
     ///
-    /// - Parameter includesLoopback: nil includes loopback when there is nothing else.
+    /// `includesLoopback`: nil includes loopback when there is nothing else.
     static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&list) == 0 else { return [] }

@@ -1,12 +1,14 @@
+internal import Locking
 internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SCTP
 internal import SansIO
-internal import Synchronization
 
 extension PeerDriver {
-    /// Opens a channel that the application made; on the event loop.
+    /// Opens a channel that the application made.
+    ///
+    /// On the event loop.
     func open(_ channel: RTCDataChannel) {
         guard !isClosed else { return channel.didClose() }
         channelsByKey[channel.key] = channel

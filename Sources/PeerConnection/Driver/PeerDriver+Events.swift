@@ -120,9 +120,10 @@ extension PeerDriver {
             if pair.isSelected { report.selectedCandidatePair = entry }
         }
         report.transport = transportCounts
-        report.transport.dtlsVersion = engine.dtls.statistics.version
-        report.transport.dtlsCipher = engine.dtls.statistics.cipher
-        report.transport.srtpCipher = engine.dtls.statistics.srtpProfile?.registeredName
+        let dtls = engine.dtls.statistics
+        report.transport.dtlsVersion = dtls.versionName
+        report.transport.dtlsCipher = dtls.cipherName
+        report.transport.srtpCipher = dtls.srtpProfile?.registeredName
         report.transport.packetsDiscarded = engine.dropped.unknown + engine.dropped.channelData
         report.dataChannelsOpened = engine.channels.statistics.opened
         return report

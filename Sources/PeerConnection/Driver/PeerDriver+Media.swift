@@ -41,7 +41,9 @@ extension PeerDriver {
 
     /// The sender has another track or limit.
     func senderTrackReplaced(_ sender: RTCRtpSender) {
-        guard !isClosed, let (id, transceiver) = transceivers.first(where: { $0.value.sender === sender }) else { return }
+        guard !isClosed, let (id, transceiver) = transceivers.first(where: { $0.value.sender === sender }) else {
+            return
+        }
         sendPipelines[id]?.setTrack(transceiver.sender.track)
     }
 
@@ -67,7 +69,12 @@ extension PeerDriver {
         for _ in 0..<count {
             let isSent = unsafe payload.withUnsafeBytes { bytes in
                 unsafe engine.rtp.sendPacket(
-                    payload: bytes, mid: mid, marker: true, timestamp: UInt32(truncatingIfNeeded: now.nanoseconds / 11_111), at: now)
+                    payload: bytes,
+                    mid: mid,
+                    marker: true,
+                    timestamp: UInt32(truncatingIfNeeded: now.nanoseconds / 11_111),
+                    at: now
+                )
             }
             if isSent { sent += 1 }
         }

@@ -236,9 +236,11 @@ extension PeerDriver {
 
     // MARK: Names
 
+    /// The candidates of a description that have an mDNS name in the address's place.
     private func hostnameCandidates(_ sdp: String) -> [String] {
-        sdp.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("a=candidate:") && $0.contains(".local ") }
-            .prefix(16).map { String($0.dropFirst(2)) }
+        sdp.utf8.split(separator: UInt8(ascii: "\n")).lazy
+            .filter { $0.starts(with: "a=candidate:".utf8) }.map { String($0.dropFirst(2)) ?? "" }
+            .filter { $0.contains(".local ") }.prefix(16).map { $0 }
     }
 
     /// Looks an mDNS name up; a name that cannot be found costs its candidate only: the peer's checks still come.

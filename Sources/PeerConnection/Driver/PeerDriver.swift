@@ -2,6 +2,7 @@ internal import Capture
 internal import DTLS
 internal import Glibc
 internal import ICE
+internal import Locking
 internal import Logging
 internal import Media
 internal import NIOCore
@@ -10,7 +11,6 @@ internal import PeerEngine
 internal import RTP
 internal import SCTP
 internal import SansIO
-internal import Synchronization
 
 /// Owns the engine, the sockets and the timer of one peer connection. Isolated to its event loop.
 actor PeerDriver {
@@ -225,6 +225,9 @@ actor PeerDriver {
         channelsByHandle = [:]
         handlesByKey = [:]
         for port in ports { port.close() }
+        ports = []
+        portTable = []
+        transceivers = [:]
         view.didClose()
         if openPortCount <= 0 { resumeClosedWaiters() }
     }
@@ -247,5 +250,16 @@ private struct TimerHandler: NIOScheduledCallbackHandler, Sendable {
 
     func handleScheduledCallback(eventLoop: some EventLoop) {
         driver.assumeIsolated { $0.timerFired() }
+    }
+}
+
+/// How a transceiver knows its driver, which owns it.
+struct DriverReference: Sendable {
+    weak var driver: PeerDriver?
+
+    /// Runs a command on the event loop, if the connection still is.
+    func perform(_ command: @escaping @Sendable (isolated PeerDriver) -> Void) {
+        guard let driver else { return }
+        driver.eventLoop.execute { driver.assumeIsolated { command($0) } }
     }
 }

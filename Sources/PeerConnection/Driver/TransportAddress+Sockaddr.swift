@@ -13,14 +13,19 @@ extension TransportAddress {
         let port = unsafe UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
         switch family {
         case AF_INET:
-            self.init(IPAddress(v4: unsafe UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))), port: port)
+            self.init(
+                IPAddress(v4: unsafe UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))),
+                port: port
+            )
         case AF_INET6 where bytes.count >= 28:
             self.init(
                 IPAddress(
                     v6High: unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
                     v6Low: unsafe UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
-                    scopeID: unsafe bytes.loadUnaligned(fromByteOffset: 24, as: UInt32.self)),
-                port: port)
+                    scopeID: unsafe bytes.loadUnaligned(fromByteOffset: 24, as: UInt32.self)
+                ),
+                port: port
+            )
         default: return nil
         }
     }
@@ -33,9 +38,11 @@ extension TransportAddress {
 
     /// The engine's form of a NIO address; nil for Unix sockets.
     init?(_ address: SocketAddress) {
-        guard let own = unsafe address.withSockAddr({ pointer, count in
-            unsafe TransportAddress(sockaddr: UnsafeRawBufferPointer(start: pointer, count: count))
-        }) else { return nil }
+        guard
+            let own = unsafe address.withSockAddr({ pointer, count in
+                unsafe TransportAddress(sockaddr: UnsafeRawBufferPointer(start: pointer, count: count))
+            })
+        else { return nil }
         self = own
     }
 
@@ -46,7 +53,11 @@ extension TransportAddress {
             unsafe bytes.storeBytes(of: UInt16(ip.isIPv4 ? AF_INET : AF_INET6), toByteOffset: 0, as: UInt16.self)
             unsafe bytes.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
             if ip.isIPv4 {
-                unsafe bytes.storeBytes(of: UInt32(truncatingIfNeeded: ip.low).bigEndian, toByteOffset: 4, as: UInt32.self)
+                unsafe bytes.storeBytes(
+                    of: UInt32(truncatingIfNeeded: ip.low).bigEndian,
+                    toByteOffset: 4,
+                    as: UInt32.self
+                )
             } else {
                 unsafe bytes.storeBytes(of: ip.high.bigEndian, toByteOffset: 8, as: UInt64.self)
                 unsafe bytes.storeBytes(of: ip.low.bigEndian, toByteOffset: 16, as: UInt64.self)

@@ -36,8 +36,12 @@ final class UDPPort {
     ///
     /// - Throws: `NetworkError` with the system's words when the address or port cannot be bound.
     static func bind(
-        _ ip: IPAddress, portRange: ClosedRange<UInt16>?, id: PortID, eventLoop: any EventLoop,
-        handler: @escaping @Sendable () -> any ChannelHandler, onBound: @escaping @Sendable (Result<UDPPort, RTCError>) -> Void
+        _ ip: IPAddress,
+        portRange: ClosedRange<UInt16>?,
+        id: PortID,
+        eventLoop: any EventLoop,
+        handler: @escaping @Sendable () -> any ChannelHandler,
+        onBound: @escaping @Sendable (Result<UDPPort, RTCError>) -> Void
     ) {
         let descriptor: CInt
         let local: TransportAddress
@@ -92,7 +96,9 @@ final class UDPPort {
     func close() { channel.close(mode: .all, promise: nil) }
 
     private func sendSingly(
-        _ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, to remote: TransportAddress
+        _ bytes: UnsafeRawBufferPointer,
+        segmentByteCount: Int,
+        to remote: TransportAddress
     ) -> SendResult {
         var offset = 0
         while offset < bytes.count {
@@ -114,10 +120,15 @@ final class UDPPort {
     }
 
     private static func makeSocket(
-        _ ip: IPAddress, portRange: ClosedRange<UInt16>?
+        _ ip: IPAddress,
+        portRange: ClosedRange<UInt16>?
     ) -> Result<(CInt, TransportAddress), RTCError> {
         let family = ip.isIPv4 ? AF_INET : AF_INET6
-        let descriptor = socket(family, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let descriptor = socket(
+            family,
+            Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+            0
+        )
         guard descriptor >= 0 else { return .failure(systemError("cannot open a UDP socket")) }
         if !ip.isIPv4 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
         set(descriptor, SOL_SOCKET, SO_RCVBUF, bufferByteCount)
@@ -140,7 +151,9 @@ final class UDPPort {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(descriptor, $0, &length) }
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &length)
+            }
         }
         guard status == 0 else { return nil }
         // The port lies at the same place in both families.

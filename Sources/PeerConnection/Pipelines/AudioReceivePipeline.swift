@@ -1,7 +1,7 @@
+internal import Locking
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
 
 /// Received blocks of sound, decoded on a thread of its own, on to the track.
 final class AudioReceivePipeline: ReceivePipeline {
@@ -64,12 +64,18 @@ private final class AudioDecoding {
                 blocks.append(block(samples, rate: 48_000, channels: 2, frame))
             }
         }
-        if let samples = try? opus.decode(frame.payload) { blocks.append(block(samples, rate: 48_000, channels: 2, frame)) }
+        if let samples = try? opus.decode(frame.payload) {
+            blocks.append(block(samples, rate: 48_000, channels: 2, frame))
+        }
         return blocks
     }
 
     private func block(_ samples: [Int16], rate: Int, channels: Int, _ frame: ReceivedFrame) -> AudioFrame {
         AudioFrame(
-            samples: samples, sampleRate: rate, channelCount: channels, timestampNanoseconds: frame.receiveTime.nanoseconds)
+            samples: samples,
+            sampleRate: rate,
+            channelCount: channels,
+            timestampNanoseconds: frame.receiveTime.nanoseconds
+        )
     }
 }

@@ -1,8 +1,8 @@
+internal import Locking
 internal import Logging
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
 
 /// Sound of a track, cut into blocks of 20 ms and encoded on a thread of its own.
 final class AudioSendPipeline: SendPipeline {
@@ -119,9 +119,13 @@ private final class AudioEncoding {
             if let payload = payload(block) {
                 blocks.append(
                     EncodedFrame(
-                        payload: payload, rtpTimestamp: timestamp,
-                        captureTime: Instant(nanoseconds: frame.timestampNanoseconds), audioLevel: level(block),
-                        startsTalkspurt: timestamp == 0))
+                        payload: payload,
+                        rtpTimestamp: timestamp,
+                        captureTime: Instant(nanoseconds: frame.timestampNanoseconds),
+                        audioLevel: level(block),
+                        startsTalkspurt: timestamp == 0
+                    )
+                )
             }
             timestamp &+= UInt32(blockSamples)
         }
@@ -140,7 +144,7 @@ private final class AudioEncoding {
         }
     }
 
-    /// Decibels below full scale, 0 ... 127. RFC 6464 §3
+    /// Decibels below full scale, 0 to 127. RFC 6464 §3
     private func level(_ block: [Int16]) -> UInt8 {
         var sum: Int64 = 0
         for sample in block { sum += Int64(sample) * Int64(sample) }

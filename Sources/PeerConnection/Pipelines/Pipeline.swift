@@ -1,6 +1,8 @@
 internal import RTP
 
-/// A track on its way out: frames, encoder thread, engine. Methods are called on the event loop.
+/// A track on its way out: frames, encoder thread, engine.
+///
+/// Methods are called on the event loop.
 protocol SendPipeline: AnyObject, Sendable {
     var mid: String { get }
     func setTrack(_ track: MediaStreamTrack?)
@@ -12,7 +14,9 @@ protocol SendPipeline: AnyObject, Sendable {
     func stop()
 }
 
-/// Received frames on their way to a track: engine, decoder thread, track. Methods are called on the event loop.
+/// Received frames on their way to a track: engine, decoder thread, track.
+///
+/// Methods are called on the event loop.
 protocol ReceivePipeline: AnyObject, Sendable {
     func receive(_ frame: ReceivedFrame)
     func fill(_ entry: inout RTCStatsReport.InboundRTP)

@@ -1,7 +1,7 @@
+internal import Locking
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
 
 /// Received VP8 frames, decoded on a thread of its own, on to the track.
 final class VideoReceivePipeline: ReceivePipeline {
@@ -23,7 +23,7 @@ final class VideoReceivePipeline: ReceivePipeline {
     /// Frames that may wait for the decoder: a second's.
     private static let queueLimit = 30
 
-    /// - Parameter requestKeyFrame: called on the decoder's thread when it cannot go on without one.
+    /// `requestKeyFrame`: called on the decoder's thread when it cannot go on without one.
     init(receiver: RTCRtpReceiver, requestKeyFrame: @escaping @Sendable () -> Void) {
         self.receiver = receiver
         let shared = Shared()
@@ -87,7 +87,11 @@ private final class VideoDecoding {
 extension RTCEncodedFrame {
     init(_ frame: ReceivedFrame) {
         self.init(
-            codecName: frame.codec.name, payload: frame.payload, rtpTimestamp: frame.rtpTimestamp,
-            isKeyFrame: frame.isKeyFrame, receiveTimeNanoseconds: frame.receiveTime.nanoseconds)
+            codecName: frame.codec.name,
+            payload: frame.payload,
+            rtpTimestamp: frame.rtpTimestamp,
+            isKeyFrame: frame.isKeyFrame,
+            receiveTimeNanoseconds: frame.receiveTime.nanoseconds
+        )
     }
 }

@@ -1,8 +1,8 @@
+internal import Locking
 internal import Logging
 internal import Media
 internal import RTP
 internal import SansIO
-internal import Synchronization
 
 /// Pictures of a track, encoded to VP8 on a thread of its own; the newest picture wins when the encoder is behind.
 final class VideoSendPipeline: SendPipeline {
@@ -25,7 +25,7 @@ final class VideoSendPipeline: SendPipeline {
     private let worker: WorkerThread<VideoFrame>
     private let log = Logger(label: "PeerConnection.video")
 
-    /// - Parameter send: takes each encoded picture, on the encoder's thread.
+    /// `send`: takes each encoded picture, on the encoder's thread.
     init(mid: String, send: @escaping @Sendable (EncodedFrame) -> Void) {
         self.mid = mid
         let job = EncodingJob(send: send)
@@ -58,7 +58,10 @@ final class VideoSendPipeline: SendPipeline {
                         payload: picture.payload,
                         // 90 kHz from nanoseconds (RFC 7741 §4.1).
                         rtpTimestamp: UInt32(truncatingIfNeeded: frame.timestampNanoseconds / 100_000 * 9),
-                        isKeyFrame: picture.isKeyFrame, captureTime: Instant(nanoseconds: frame.timestampNanoseconds)))
+                        isKeyFrame: picture.isKeyFrame,
+                        captureTime: Instant(nanoseconds: frame.timestampNanoseconds)
+                    )
+                )
             } catch {
                 pipeline.tell(error)
             }

@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// What the application sees of a connection: a snapshot, readable anywhere, changed only in delivered tasks.
 final class ConnectionView: Sendable {

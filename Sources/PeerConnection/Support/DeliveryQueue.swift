@@ -1,4 +1,4 @@
-internal import Synchronization
+internal import Locking
 
 /// Runs what changes the application's view of a connection, in order, on one executor (webrtc-pc's "queue a task").
 ///
@@ -24,7 +24,9 @@ final class DeliveryQueue: Sendable {
         runner = executor.map { Runner(executor: $0) }
     }
 
-    /// Queues a task. Called on the event loop.
+    /// Queues a task.
+    ///
+    /// Called on the event loop.
     func deliver(_ task: @escaping @Sendable () -> Void) {
         guard let runner else { return task() }
         let mustSchedule = state.withLock { state -> Bool in

@@ -1,10 +1,10 @@
-import Synchronization
+import Locking
 
 /// Events in order, from the moment of the subscription; unbounded, since they are rare.
 ///
 /// Each iterator gets every event that comes after the stream was asked for. Ends when the connection is closed.
 public struct EventStream<Element: Sendable>: AsyncSequence, Sendable {
-    /// None.
+    /// It cannot fail.
     public typealias Failure = Never
 
     let mailbox: Mailbox<Element>

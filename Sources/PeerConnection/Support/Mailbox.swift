@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// An unbounded locked queue between any number of writers and one reader, which takes all there is at once.
 ///

@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// A message of a data channel.
 public enum RTCDataChannelMessage: Hashable, Sendable {
@@ -24,7 +24,7 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 public struct MessageStream: AsyncSequence, Sendable {
     /// A message.
     public typealias Element = RTCDataChannelMessage
-    /// None.
+    /// It cannot fail.
     public typealias Failure = Never
 
     let inbox: MessageInbox

@@ -3,8 +3,10 @@ internal import SDP
 
 /// What two descriptions of one m-section have in common.
 enum CodecMatching {
-    /// Codecs of `offered` that `capabilities` has too, with the offer's payload types and order and the feedback that
-    /// both know; each with its rtx. Empty if there is no media codec in common. RFC 8829 §5.3.1
+    /// Codecs of `offered` that `capabilities` has too.
+    ///
+    /// With the offer's payload types and order and the feedback that both know; each with its rtx. Empty if there is no
+    /// media codec in common. RFC 8829 §5.3.1
     static func answer(_ offered: [SDPCodec], capabilities: [SDPCodec]) -> [SDPCodec] {
         var media: [SDPCodec] = []
         for codec in offered where !isRepair(codec) {
@@ -47,20 +49,29 @@ enum CodecMatching {
             guard let known = RTPCodec(name: codec.name, clockRate: codec.clockRate) else { return nil }
             let feedback = codec.feedback
             return RTPCodecParameters(
-                payloadType: codec.payloadType, codec: known,
+                payloadType: codec.payloadType,
+                codec: known,
                 rtxPayloadType: codecs.first { apt($0) == codec.payloadType }?.payloadType,
                 feedback: RTPFeedback(
-                    nack: feedback.contains("nack"), nackPLI: feedback.contains("nack pli"),
-                    ccmFIR: feedback.contains("ccm fir"), googREMB: feedback.contains("goog-remb"),
-                    transportCC: feedback.contains("transport-cc")),
-                fmtp: codec.parameters, channels: codec.channels)
+                    nack: feedback.contains("nack"),
+                    nackPLI: feedback.contains("nack pli"),
+                    ccmFIR: feedback.contains("ccm fir"),
+                    googREMB: feedback.contains("goog-remb"),
+                    transportCC: feedback.contains("transport-cc")
+                ),
+                fmtp: codec.parameters,
+                channels: codec.channels
+            )
         }
     }
 
     static func extensions(_ maps: [SDPExtensionMap]) -> RTPHeaderExtensionIDs {
         func id(_ uri: String) -> UInt8? { maps.first { $0.uri == uri }?.id }
         return RTPHeaderExtensionIDs(
-            mid: id(HeaderExtensionURI.mid), transportCC: id(HeaderExtensionURI.transportCC),
-            absSendTime: id(HeaderExtensionURI.absSendTime), audioLevel: id(HeaderExtensionURI.audioLevel))
+            mid: id(HeaderExtensionURI.mid),
+            transportCC: id(HeaderExtensionURI.transportCC),
+            absSendTime: id(HeaderExtensionURI.absSendTime),
+            audioLevel: id(HeaderExtensionURI.audioLevel)
+        )
     }
 }

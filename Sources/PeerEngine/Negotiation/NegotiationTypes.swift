@@ -50,7 +50,7 @@ package struct TransceiverState: Sendable {
     package internal(set) var streamIDs: [String]
     let ssrc: UInt32
     let rtxSSRC: UInt32
-    let wasAddedByTrack: Bool
+    var wasAddedByTrack: Bool
     var wasMadeByRemote = false
     /// What the last description said of this side's wishes, to tell whether a new one is needed.
     var describedDirection: SDPDirection?
@@ -106,28 +106,45 @@ package struct NegotiatorConfiguration: Sendable {
     package var cname: String
     package var maxMessageSize: Int
     package var audioCodecs: [SDPCodec] = [
-        SDPCodec(payloadType: 111, name: "opus", clockRate: 48_000, channels: 2, fmtp: "minptime=10;useinbandfec=1", feedback: ["transport-cc"]),
+        SDPCodec(
+            payloadType: 111,
+            name: "opus",
+            clockRate: 48_000,
+            channels: 2,
+            fmtp: "minptime=10;useinbandfec=1",
+            feedback: ["transport-cc"]
+        ),
         SDPCodec(payloadType: 0, name: "PCMU", clockRate: 8_000),
         SDPCodec(payloadType: 8, name: "PCMA", clockRate: 8_000),
     ]
     package var videoCodecs: [SDPCodec] = [
         SDPCodec(
-            payloadType: 96, name: "VP8", clockRate: 90_000,
-            feedback: ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]),
+            payloadType: 96,
+            name: "VP8",
+            clockRate: 90_000,
+            feedback: ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]
+        ),
         SDPCodec(payloadType: 97, name: "rtx", clockRate: 90_000, fmtp: "apt=96"),
     ]
     package var audioExtensions: [SDPExtensionMap] = [
-        SDPExtensionMap(id: 4, uri: HeaderExtensionURI.mid), SDPExtensionMap(id: 3, uri: HeaderExtensionURI.transportCC),
+        SDPExtensionMap(id: 4, uri: HeaderExtensionURI.mid),
+        SDPExtensionMap(id: 3, uri: HeaderExtensionURI.transportCC),
         SDPExtensionMap(id: 1, uri: HeaderExtensionURI.audioLevel),
     ]
     package var videoExtensions: [SDPExtensionMap] = [
-        SDPExtensionMap(id: 4, uri: HeaderExtensionURI.mid), SDPExtensionMap(id: 3, uri: HeaderExtensionURI.transportCC),
+        SDPExtensionMap(id: 4, uri: HeaderExtensionURI.mid),
+        SDPExtensionMap(id: 3, uri: HeaderExtensionURI.transportCC),
         SDPExtensionMap(id: 2, uri: HeaderExtensionURI.absSendTime),
     ]
 
-    package static func standard(certificate: DTLSCertificate, cname: String, maxMessageSize: Int) -> NegotiatorConfiguration {
+    package static func standard(certificate: DTLSCertificate, cname: String, maxMessageSize: Int)
+        -> NegotiatorConfiguration
+    {
         NegotiatorConfiguration(
-            fingerprint: certificate.fingerprint.attributeValue, cname: cname, maxMessageSize: maxMessageSize)
+            fingerprint: certificate.fingerprint.attributeValue,
+            cname: cname,
+            maxMessageSize: maxMessageSize
+        )
     }
 }
 

@@ -14,7 +14,7 @@ extension Negotiator {
         _ type: DescriptionType,
         text: String?
     ) throws(NegotiationError) -> NegotiationOutcome {
-        if type == .rollback { return try rollback(isLocal: true) }
+        if type == .rollback { return try rollback() }
         switch (type, signalingState) {
         case (.offer, .stable), (.offer, .haveLocalOffer), (.answer, .haveRemoteOffer), (.answer, .haveLocalPranswer),
             (.pranswer, .haveRemoteOffer), (.pranswer, .haveLocalPranswer):
@@ -29,6 +29,7 @@ extension Negotiator {
         lastCreated = nil
         sessionVersion += 1
         sections = created.sections
+        nextMid = created.nextMid
         for (id, mid) in created.mids { update(id) { $0.mid = mid } }
         for section in sections {
             guard case .media(let id) = section.content else { continue }
@@ -65,45 +66,35 @@ extension Negotiator {
         _ type: DescriptionType,
         text: String
     ) throws(NegotiationError) -> NegotiationOutcome {
-        if type == .rollback { return try rollback(isLocal: false) }
-        let session: SessionDescription
+        if type == .rollback { return try rollback() }
+        var session: SessionDescription
         do throws(SDPError) { session = try SessionDescription(parsing: text) } catch { throw .syntax(error) }
+        inheritBundledTransport(&session)
+        // Everything that can be wrong is found before anything is changed.
         try validate(session, type: type)
-        var outcome = NegotiationOutcome()
         switch (type, signalingState) {
-        case (.offer, .stable), (.offer, .haveRemoteOffer): break
-        case (.offer, .haveLocalOffer): outcome = try rollback(isLocal: true)
+        case (.offer, .stable), (.offer, .haveRemoteOffer), (.offer, .haveLocalOffer): try validate(offer: session)
         case (.answer, .haveLocalOffer), (.answer, .haveRemotePranswer), (.pranswer, .haveLocalOffer),
             (.pranswer, .haveRemotePranswer):
-            break
+            try validate(answer: session)
         default: throw .wrongState(signalingState, "a remote \(type.rawValue) does not fit")
         }
-        outcome.remoteTransport = remoteTransport(of: session)
+        var outcome = NegotiationOutcome()
         if type == .offer {
-            try take(offer: session, into: &outcome)
-        } else {
-            guard let local = pendingLocal?.session, local.media.count == session.media.count else {
-                throw .inconsistent(
-                    "the answer has \(session.media.count) m-sections, the offer \(pendingLocal?.session.media.count ?? 0)"
-                )
-            }
-            for (index, media) in session.media.enumerated()
-            where media.kind != local.media[index].kind
-                || (media.mid ?? local.media[index].mid) != local.media[index].mid
-            {
-                throw .inconsistent("m-section \(index) of the answer is not that of the offer")
-            }
+            if signalingState != .stable { outcome = try rollback() }
+            take(offer: session, into: &outcome)
+            outcome.remoteTransport = remoteTransport(of: session) { isAcceptable(session.media[$0], index: $0) }
+        } else if let local = pendingLocal {
             if type == .answer {
-                currentLocal = pendingLocal
+                currentLocal = local
                 currentRemote = Description(type: .answer, session: session)
                 becomeStable()
             } else {
                 pendingRemote = Description(type: .pranswer, session: session)
                 signalingState = .haveRemotePranswer
             }
-            let transport = outcome.remoteTransport
-            outcome = finish(local: local, remote: session, isOfferer: true)
-            outcome.remoteTransport = transport
+            outcome = finish(local: local.session, remote: session, isOfferer: true)
+            outcome.remoteTransport = remoteTransport(of: session) { !session.media[$0].isRejected }
         }
         noteTracks(session, in: &outcome)
         return outcome
@@ -113,45 +104,136 @@ extension Negotiator {
         pendingLocal = nil
         pendingRemote = nil
         rollbackPoint = nil
+        lastCreated = nil
         signalingState = .stable
     }
 
     // MARK: Remote
 
-    /// What every description needs before anything is changed by it.
-    private func validate(_ session: SessionDescription, type: DescriptionType) throws(NegotiationError) {
-        var mids: Set<String> = []
-        for (index, media) in session.media.enumerated() {
-            let name = "m-section \(index) (\(media.kind))"
-            if let mid = media.mid, !mids.insert(mid).inserted {
-                throw .inconsistent("two m-sections have the mid \(mid)")
-            }
-            guard !media.isRejected else { continue }
-            guard media.iceUsernameFragment != nil else { throw .missing("a=ice-ufrag in \(name)") }
-            guard media.icePassword != nil else { throw .missing("a=ice-pwd in \(name)") }
-            guard media.fingerprints.contains(where: { DTLSFingerprint(attributeValue: $0) != nil }) else {
-                throw .missing("a usable a=fingerprint in \(name)")
-            }
-            guard let setup = media.setup else { throw .missing("a=setup in \(name)") }
-            if type != .offer, setup == .actpass {
-                throw .inconsistent("an answer cannot say a=setup:actpass (\(name))")
-            }
-        }
-        for mid in session.bundleGroups.first ?? [] where !mids.contains(mid) {
-            throw .inconsistent("a=group:BUNDLE names the mid \(mid), which is not there")
+    /// Gives bundled m-sections what only their group's first one says.
+    ///
+    /// RFC 9143 §7.1.3: attributes of the TRANSPORT and IDENTICAL categories stand in the tagged m-section alone.
+    private func inheritBundledTransport(_ session: inout SessionDescription) {
+        guard let group = session.bundleGroups.first, !group.isEmpty else { return }
+        let bundled = Set(group)
+        let indices = session.media.indices.filter { session.media[$0].mid.map(bundled.contains) ?? false }
+        let media = session.media
+        let tagged = group.lazy.compactMap { mid in indices.first { media[$0].mid == mid } }
+            .first { !media[$0].isRejected && media[$0].iceUsernameFragment != nil }
+        guard let tagged else { return }
+        let source = session.media[tagged]
+        for index in indices where index != tagged && !session.media[index].isRejected {
+            guard session.media[index].iceUsernameFragment == nil else { continue }
+            session.media[index].iceUsernameFragment = source.iceUsernameFragment
+            session.media[index].icePassword = source.icePassword
+            if session.media[index].fingerprints.isEmpty { session.media[index].fingerprints = source.fingerprints }
+            session.media[index].setup = session.media[index].setup ?? source.setup
+            session.media[index].isRTCPMux = session.media[index].isRTCPMux || source.isRTCPMux
         }
     }
 
-    private func remoteTransport(of session: SessionDescription) -> NegotiationOutcome.Transport? {
-        guard let media = session.media.first(where: { !$0.isRejected }), let fragment = media.iceUsernameFragment,
-            let password = media.icePassword
+    /// What every description needs.
+    private func validate(_ session: SessionDescription, type: DescriptionType) throws(NegotiationError) {
+        var mids: Set<String> = []
+        for (index, media) in session.media.enumerated() {
+            let name = "m-section \(index) (\(media.kind.prefix(32)))"
+            if let mid = media.mid, !mids.insert(mid).inserted {
+                throw .inconsistent("two m-sections have the mid \(mid)")
+            }
+            // What will be refused may lack anything.
+            guard !media.isRejected, Self.isKnown(media) else { continue }
+            guard media.iceUsernameFragment != nil else { throw .missing("a=ice-ufrag in \(name)") }
+            guard media.icePassword != nil else { throw .missing("a=ice-pwd in \(name)") }
+            guard media.fingerprints.contains(where: { DTLSFingerprint(attributeValue: $0)?.isSupported == true })
+            else {
+                throw .missing("a usable a=fingerprint in \(name)")
+            }
+            guard let setup = media.setup else { throw .missing("a=setup in \(name)") }
+            if type != .offer, setup != .active, setup != .passive {
+                throw .inconsistent("an answer cannot say a=setup:\(setup.rawValue) (\(name))")
+            }
+            if type != .offer, media.kind != "application", !media.isRTCPMux { throw .missing("a=rtcp-mux in \(name)") }
+        }
+        for mid in session.bundleGroups.first ?? [] where !mids.contains(mid) {
+            throw .inconsistent("a=group:BUNDLE names the mid \(mid.prefix(64)), which is not there")
+        }
+    }
+
+    /// A new offer keeps the m-sections that there are: their number, mids and kinds. RFC 9429 §5.10
+    private func validate(offer: SessionDescription) throws(NegotiationError) {
+        // A pending offer is taken back by this one.
+        let sections = rollbackPoint?.sections ?? sections
+        guard offer.media.count >= sections.count else {
+            throw .inconsistent("the offer has \(offer.media.count) m-sections, the session has \(sections.count)")
+        }
+        for (index, section) in sections.enumerated() {
+            let media = offer.media[index]
+            if case .refused = section.content { continue }
+            guard media.mid == nil || media.mid == section.mid else {
+                throw .inconsistent(
+                    "m-section \(index) has the mid \(media.mid ?? ""), in the session it is \(section.mid)"
+                )
+            }
+            guard isContinued(section, by: media) else {
+                throw .inconsistent("m-section \(index) changes its kind to \(media.kind.prefix(32))")
+            }
+        }
+    }
+
+    private func validate(answer: SessionDescription) throws(NegotiationError) {
+        let offer = pendingLocal?.session.media ?? []
+        guard offer.count == answer.media.count else {
+            throw .inconsistent("the answer has \(answer.media.count) m-sections, the offer \(offer.count)")
+        }
+        for (index, media) in answer.media.enumerated()
+        where media.kind != offer[index].kind || (media.mid ?? offer[index].mid) != offer[index].mid {
+            throw .inconsistent("m-section \(index) of the answer is not that of the offer")
+        }
+        let accepted = answer.media.filter { !$0.isRejected }
+        let bundled = Set(answer.bundleGroups.first ?? [])
+        guard accepted.count < 2 || accepted.allSatisfy({ $0.mid.map(bundled.contains) ?? false }) else {
+            throw .inconsistent(
+                "the answer accepts m-sections outside of one BUNDLE group; there is one transport only"
+            )
+        }
+    }
+
+    /// Whether an m-section is of a form that this side could accept.
+    static func isKnown(_ media: MediaDescription) -> Bool {
+        switch media.kind {
+        case "audio", "video": media.transport.contains("RTP/SAVP")
+        case "application": media.transport.hasSuffix("DTLS/SCTP") && media.formats.contains("webrtc-datachannel")
+        default: false
+        }
+    }
+
+    /// Whether the answer to a section of an offer will accept it.
+    private func isAcceptable(_ media: MediaDescription, index: Int) -> Bool {
+        guard !media.isRejected, index < sections.count else { return false }
+        switch sections[index].content {
+        case .data: return true
+        case .refused: return false
+        case .media(let id):
+            guard let transceiver = transceiver(id), !transceiver.isStopped, media.isRTCPMux else { return false }
+            return !CodecMatching.answer(media.codecs, capabilities: capabilities(transceiver.kind).codecs).isEmpty
+        }
+    }
+
+    /// The bundled transport: that of the first m-section that is accepted. RFC 9143 §7.3.2
+    private func remoteTransport(
+        of session: SessionDescription,
+        accepting isAccepted: (Int) -> Bool
+    ) -> NegotiationOutcome.Transport? {
+        guard let index = session.media.indices.first(where: isAccepted),
+            let fragment = session.media[index].iceUsernameFragment, let password = session.media[index].icePassword
         else { return nil }
+        let media = session.media[index]
         let isRestart = remoteUsernameFragment.map { $0 != fragment } ?? false
         remoteUsernameFragment = fragment
-        let own = session.media.filter { !$0.isRejected && $0.iceUsernameFragment == fragment }
         var candidates: [String] = []
-        for candidate in own.flatMap(\.candidates) where !candidates.contains(candidate) {
-            candidates.append(candidate)
+        var seen: Set<String> = []
+        for own in session.media where !own.isRejected && own.iceUsernameFragment == fragment {
+            for candidate in own.candidates where seen.insert(candidate).inserted { candidates.append(candidate) }
         }
         return NegotiationOutcome.Transport(
             usernameFragment: fragment,
@@ -164,16 +246,19 @@ extension Negotiator {
         )
     }
 
-    private func take(offer: SessionDescription, into outcome: inout NegotiationOutcome) throws(NegotiationError) {
-        guard offer.media.count >= sections.count else {
-            throw .inconsistent("the offer has \(offer.media.count) m-sections, the session has \(sections.count)")
-        }
+    private func take(offer: SessionDescription, into outcome: inout NegotiationOutcome) {
         setRollbackPoint()
+        lastCreated = nil
+        var mids = Set(offer.media.compactMap(\.mid) + sections.map(\.mid))
         for (index, media) in offer.media.enumerated() {
-            let mid = media.mid ?? sections.first { $0.mid == String(index) }.map { $0.mid } ?? "\(index)"
-            if index < sections.count, sections[index].mid == mid, isContinued(sections[index], by: media) { continue }
-            let section = Section(mid: mid, content: content(for: media, mid: mid, outcome: &outcome))
-            if index < sections.count { sections[index] = section } else { sections.append(section) }
+            let known = index < sections.count ? sections[index] : nil
+            if let known, media.mid == nil || media.mid == known.mid, isContinued(known, by: media) { continue }
+            let mid = media.mid ?? (index...).lazy.map(String.init).first { !mids.contains($0) } ?? ""
+            mids.insert(mid)
+            var section = Section(mid: mid, content: content(for: media, mid: mid, outcome: &outcome))
+            section.transport = media.transport
+            section.formats = media.formats
+            if known != nil { sections[index] = section } else { sections.append(section) }
         }
         pendingRemote = Description(type: .offer, session: offer)
         signalingState = .haveRemoteOffer
@@ -193,17 +278,9 @@ extension Negotiator {
         mid: String,
         outcome: inout NegotiationOutcome
     ) -> Section.Content {
-        if media.kind == "application", media.transport.hasSuffix("DTLS/SCTP"),
-            media.formats.contains("webrtc-datachannel")
-        {
-            guard !media.isRejected, !sections.contains(where: { $0.content == .data }) else {
-                return .refused(kind: media.kind)
-            }
-            return .data
-        }
-        guard !media.isRejected, media.kind == "audio" || media.kind == "video", media.transport.contains("RTP/SAVP")
-        else {
-            return .refused(kind: media.kind)
+        guard !media.isRejected, Self.isKnown(media) else { return .refused(kind: media.kind) }
+        if media.kind == "application" {
+            return sections.contains { $0.content == .data } ? .refused(kind: media.kind) : .data
         }
         let kind: RTPMediaKind = media.kind == "audio" ? .audio : .video
         if media.direction.receives,
@@ -229,7 +306,7 @@ extension Negotiator {
     private func noteTracks(_ session: SessionDescription, in outcome: inout NegotiationOutcome) {
         for (index, media) in session.media.enumerated() where index < sections.count {
             guard case .media(let id) = sections[index].content, let transceiver = transceiver(id) else { continue }
-            let sends = !media.isRejected && media.direction.sends && !transceiver.isStopped
+            let sends = media.direction.sends && isAcceptable(media, index: index)
             guard sends != transceiver.isReceiving else { continue }
             update(id) { $0.isReceiving = sends }
             if sends {
@@ -290,7 +367,9 @@ extension Negotiator {
             update(id) {
                 $0.currentDirection = nil
                 $0.isStopped = true
+                $0.isReceiving = false
             }
+            if transceiver.isReceiving { outcome.endedTracks.append(id) }
             sections[index].content = .refused(kind: ours.kind)
             outcome.sends.append((mid, id, nil))
             outcome.receives.append((mid, id, nil))
@@ -351,7 +430,7 @@ extension Negotiator {
     }
 
     /// Takes an open offer back. RFC 9429 §4.1.10.2
-    private func rollback(isLocal: Bool) throws(NegotiationError) -> NegotiationOutcome {
+    private func rollback() throws(NegotiationError) -> NegotiationOutcome {
         guard signalingState == .haveLocalOffer || signalingState == .haveRemoteOffer, let point = rollbackPoint else {
             throw .wrongState(signalingState, "there is nothing to roll back")
         }
@@ -368,8 +447,19 @@ extension Negotiator {
                     if $0.isReceiving && !before.isReceiving { outcome.endedTracks.append($0.id) }
                     $0.isReceiving = before.isReceiving
                 }
-            } else if transceiver.wasMadeByRemote {
+            } else if transceiver.wasMadeByRemote, transceiver.trackID.isEmpty {
                 outcome.removed.append(transceiver.id)
+            } else if transceiver.wasMadeByRemote {
+                // The application gave it a track meanwhile: it stays, as if addTrack had made it.
+                if transceiver.isReceiving { outcome.endedTracks.append(transceiver.id) }
+                update(transceiver.id) {
+                    $0.mid = nil
+                    $0.describedDirection = nil
+                    $0.describedStreamIDs = nil
+                    $0.isReceiving = false
+                    $0.wasMadeByRemote = false
+                    $0.wasAddedByTrack = true
+                }
             } else {
                 update(transceiver.id) {
                     $0.mid = nil

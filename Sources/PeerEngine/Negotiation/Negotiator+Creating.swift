@@ -6,34 +6,31 @@ extension Negotiator {
     /// Writes an offer. webrtc-pc §4.4.2, RFC 9429 §5.2
     package func createOffer(credentials: ICECredentials) -> String {
         var session = newSession()
-        var planned: [Section] = []
+        var planned = sections
         var mids: [TransceiverID: String] = [:]
-        for section in sections {
-            var section = section
-            if case .media(let id) = section.content, transceiver(id)?.isStopped ?? true {
-                let kind = transceiver(id)?.kind.name ?? "audio"
-                section.content = .refused(kind: kind)
-            }
-            planned.append(section)
-        }
+        var nextMid = nextMid
         for transceiver in transceivers where transceiver.mid == nil && !transceiver.isStopped {
-            let mid = makeMid()
+            let mid = Self.makeMid(&nextMid, besides: sections + planned)
             mids[transceiver.id] = mid
             let (codecs, extensions) = offerCapabilities(transceiver.kind)
-            planned.append(Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions))
+            place(
+                Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions),
+                in: &planned
+            )
         }
         if wantsData, !planned.contains(where: { $0.content == .data }) {
-            planned.append(Section(mid: makeMid(), content: .data))
+            place(Section(mid: Self.makeMid(&nextMid, besides: sections + planned), content: .data), in: &planned)
         }
         for section in planned { session.media.append(offer(section, credentials: credentials)) }
         session.bundleGroups = [session.media.filter { !$0.isRejected }.compactMap(\.mid)]
-        lastCreated = Created(type: .offer, session: session, sections: planned, mids: mids)
+        lastCreated = Created(type: .offer, session: session, sections: planned, mids: mids, nextMid: nextMid)
         return session.text
     }
 
     /// Writes an answer to the pending remote offer. RFC 9429 §5.3
     package func createAnswer(credentials: ICECredentials) throws(NegotiationError) -> String {
-        guard let offer = pendingRemote, signalingState == .haveRemoteOffer || signalingState == .haveLocalPranswer else {
+        guard let offer = pendingRemote, signalingState == .haveRemoteOffer || signalingState == .haveLocalPranswer
+        else {
             throw .wrongState(signalingState, "there is no remote offer to answer")
         }
         var session = newSession()
@@ -43,14 +40,17 @@ extension Negotiator {
         var transportMid: String?
         for (index, remote) in offer.session.media.enumerated() {
             var section = sections[index]
-            let sharesTransport = transportMid == nil || bundle.contains(section.mid) && bundle.contains(transportMid ?? "")
+            let sharesTransport =
+                transportMid == nil || bundle.contains(section.mid) && bundle.contains(transportMid ?? "")
             var media = refuse(remote, mid: section.mid)
             if !remote.isRejected, sharesTransport {
                 switch section.content {
                 case .media(let id):
                     if let transceiver = transceiver(id), !transceiver.isStopped, remote.isRTCPMux,
                         let accepted = answer(transceiver, remote: remote, section: &section, credentials: credentials)
-                    { media = accepted }
+                    {
+                        media = accepted
+                    }
                 case .data: media = data(mid: section.mid, transport: remote.transport, credentials: credentials)
                 case .refused: break
                 }
@@ -64,8 +64,20 @@ extension Negotiator {
         }
         let accepted = session.media.filter { !$0.isRejected }.compactMap(\.mid).filter { bundle.contains($0) }
         if !accepted.isEmpty { session.bundleGroups = [accepted] }
-        lastCreated = Created(type: .answer, session: session, sections: planned, mids: [:])
+        lastCreated = Created(type: .answer, session: session, sections: planned, mids: [:], nextMid: nextMid)
         return session.text
+    }
+
+    /// Puts a new section where one was refused, or at the end. RFC 9429 §5.2.2
+    private func place(_ section: Section, in planned: inout [Section]) {
+        let (local, remote) = (currentLocal?.session.media ?? [], currentRemote?.session.media ?? [])
+        let free = planned.indices.first { index in
+            guard case .refused = planned[index].content, index < local.count, index < remote.count else {
+                return false
+            }
+            return local[index].isRejected || remote[index].isRejected
+        }
+        if let free { planned[free] = section } else { planned.append(section) }
     }
 
     private func newSession() -> SessionDescription {
@@ -88,12 +100,16 @@ extension Negotiator {
         let usedTypes = Set(sections.flatMap(\.codecs).map(\.payloadType))
         let usedMaps = sections.flatMap(\.extensionMaps)
         var codecs = own.codecs
-        var free = (UInt8(35)...63).reversed().filter { !usedTypes.contains($0) } + (96...127).filter { !usedTypes.contains($0) }
+        var free =
+            (UInt8(35)...63).reversed().filter { !usedTypes.contains($0) }
+            + (96...127).filter { !usedTypes.contains($0) }
         for index in codecs.indices where usedTypes.contains(codecs[index].payloadType) {
             guard let type = free.popLast() else { continue }
             let old = codecs[index].payloadType
             codecs[index].payloadType = type
-            for other in codecs.indices where CodecMatching.apt(codecs[other]) == old { codecs[other].fmtp = "apt=\(type)" }
+            for other in codecs.indices where CodecMatching.apt(codecs[other]) == old {
+                codecs[other].fmtp = "apt=\(type)"
+            }
         }
         var extensions: [SDPExtensionMap] = []
         for map in own.extensions {
@@ -112,24 +128,24 @@ extension Negotiator {
 
     private func offer(_ section: Section, credentials: ICECredentials) -> MediaDescription {
         switch section.content {
-        case .refused(let kind):
-            var media = MediaDescription(kind: kind, port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"])
-            media.mid = section.mid
-            media.direction = .inactive
-            return media
+        case .refused(let kind): return refuse(section, kind: kind)
         case .data:
             var media = data(mid: section.mid, transport: "UDP/DTLS/SCTP", credentials: credentials)
             media.setup = .actpass
             return media
         case .media(let id):
-            guard let transceiver = transceiver(id) else {
-                return refuse(MediaDescription(kind: "audio", port: 0, transport: "UDP/TLS/RTP/SAVPF", formats: ["0"]), mid: section.mid)
+            guard let transceiver = transceiver(id), !transceiver.isStopped else {
+                return refuse(section, kind: transceiver(id)?.kind.name ?? "audio")
             }
             let own = capabilities(transceiver.kind)
             var media = media(
-                transceiver, mid: section.mid, transport: "UDP/TLS/RTP/SAVPF",
+                transceiver,
+                mid: section.mid,
+                transport: "UDP/TLS/RTP/SAVPF",
                 codecs: section.codecs.isEmpty ? own.codecs : section.codecs,
-                extensions: section.extensionMaps.isEmpty ? own.extensions : section.extensionMaps, credentials: credentials)
+                extensions: section.extensionMaps.isEmpty ? own.extensions : section.extensionMaps,
+                credentials: credentials
+            )
             media.direction = transceiver.direction
             media.setup = .actpass
             addSources(of: transceiver, to: &media)
@@ -138,34 +154,53 @@ extension Negotiator {
     }
 
     private func answer(
-        _ transceiver: TransceiverState, remote: MediaDescription, section: inout Section, credentials: ICECredentials
+        _ transceiver: TransceiverState,
+        remote: MediaDescription,
+        section: inout Section,
+        credentials: ICECredentials
     ) -> MediaDescription? {
         let own = capabilities(transceiver.kind)
         let codecs = CodecMatching.answer(remote.codecs, capabilities: own.codecs)
         guard !codecs.isEmpty else { return nil }
         var extensions: [SDPExtensionMap] = []
         for map in remote.extensionMaps
-        where own.extensions.contains(where: { $0.uri == map.uri }) && !extensions.contains(where: { $0.uri == map.uri }) {
+        where own.extensions.contains(where: { $0.uri == map.uri })
+            && !extensions.contains(where: { $0.uri == map.uri || $0.id == map.id })
+        {
             extensions.append(SDPExtensionMap(id: map.id, uri: map.uri))
         }
         section.codecs = codecs
         section.extensionMaps = extensions
         var media = media(
-            transceiver, mid: section.mid, transport: remote.transport, codecs: codecs, extensions: extensions,
-            credentials: credentials)
+            transceiver,
+            mid: section.mid,
+            transport: remote.transport,
+            codecs: codecs,
+            extensions: extensions,
+            credentials: credentials
+        )
         media.direction = SDPDirection(
             sends: transceiver.direction.sends && remote.direction.receives,
-            receives: transceiver.direction.receives && remote.direction.sends)
+            receives: transceiver.direction.receives && remote.direction.sends
+        )
         addSources(of: transceiver, to: &media)
         return media
     }
 
     private func media(
-        _ transceiver: TransceiverState, mid: String, transport: String, codecs: [SDPCodec],
-        extensions: [SDPExtensionMap], credentials: ICECredentials
+        _ transceiver: TransceiverState,
+        mid: String,
+        transport: String,
+        codecs: [SDPCodec],
+        extensions: [SDPExtensionMap],
+        credentials: ICECredentials
     ) -> MediaDescription {
         var media = MediaDescription(
-            kind: transceiver.kind.name, port: 9, transport: transport, formats: codecs.map { String($0.payloadType) })
+            kind: transceiver.kind.name,
+            port: 9,
+            transport: transport,
+            formats: codecs.map { String($0.payloadType) }
+        )
         media.mid = mid
         addTransport(to: &media, credentials: credentials)
         media.codecs = codecs
@@ -187,7 +222,12 @@ extension Negotiator {
     }
 
     private func data(mid: String, transport: String, credentials: ICECredentials) -> MediaDescription {
-        var media = MediaDescription(kind: "application", port: 9, transport: transport, formats: ["webrtc-datachannel"])
+        var media = MediaDescription(
+            kind: "application",
+            port: 9,
+            transport: transport,
+            formats: ["webrtc-datachannel"]
+        )
         media.mid = mid
         addTransport(to: &media, credentials: credentials)
         media.sctpPort = 5000
@@ -200,6 +240,13 @@ extension Negotiator {
         media.icePassword = credentials.password
         media.iceOptions = ["trickle"]
         media.fingerprints = [configuration.fingerprint]
+    }
+
+    private func refuse(_ section: Section, kind: String) -> MediaDescription {
+        refuse(
+            MediaDescription(kind: kind, port: 0, transport: section.transport, formats: section.formats),
+            mid: section.mid
+        )
     }
 
     private func refuse(_ remote: MediaDescription, mid: String) -> MediaDescription {

@@ -7,7 +7,9 @@ package import RTP
 package import SDP
 package import SansIO
 
-/// The signalling state machine of one connection. Confined to the engine's event loop.
+/// The signalling state machine of one connection.
+///
+/// Confined to the engine's event loop.
 package final class Negotiator {
     package internal(set) var signalingState = SignalingState.stable
     package internal(set) var transceivers: [TransceiverState] = []
@@ -48,6 +50,9 @@ package final class Negotiator {
         /// What both sides agreed on last, for the next offer.
         var codecs: [SDPCodec] = []
         var extensionMaps: [SDPExtensionMap] = []
+        /// What a refused m-section's line repeats.
+        var transport = "UDP/TLS/RTP/SAVPF"
+        var formats = ["0"]
     }
 
     struct Created {
@@ -56,6 +61,7 @@ package final class Negotiator {
         var sections: [Section]
         /// Mids given to transceivers that had none.
         var mids: [TransceiverID: String]
+        var nextMid: Int
     }
 
     struct RollbackPoint {
@@ -73,15 +79,26 @@ package final class Negotiator {
     // MARK: Commands
 
     package func addTransceiver(
-        kind: RTPMediaKind, direction: SDPDirection, trackID: String, streamIDs: [String], wasAddedByTrack: Bool
+        kind: RTPMediaKind,
+        direction: SDPDirection,
+        trackID: String,
+        streamIDs: [String],
+        wasAddedByTrack: Bool
     ) -> TransceiverID {
         let transceiver = makeTransceiver(
-            kind: kind, direction: direction, trackID: trackID, streamIDs: streamIDs, wasAddedByTrack: wasAddedByTrack)
+            kind: kind,
+            direction: direction,
+            trackID: trackID,
+            streamIDs: streamIDs,
+            wasAddedByTrack: wasAddedByTrack
+        )
         transceivers.append(transceiver)
         return transceiver.id
     }
 
-    package func setDirection(_ direction: SDPDirection, of id: TransceiverID) { update(id) { $0.direction = direction } }
+    package func setDirection(_ direction: SDPDirection, of id: TransceiverID) {
+        update(id) { $0.direction = direction }
+    }
 
     package func setTrack(_ trackID: String, streamIDs: [String], of id: TransceiverID) {
         update(id) {
@@ -159,20 +176,32 @@ package final class Negotiator {
     }
 
     func makeTransceiver(
-        kind: RTPMediaKind, direction: SDPDirection, trackID: String, streamIDs: [String], wasAddedByTrack: Bool
+        kind: RTPMediaKind,
+        direction: SDPDirection,
+        trackID: String,
+        streamIDs: [String],
+        wasAddedByTrack: Bool
     ) -> TransceiverState {
         defer { nextID += 1 }
         return TransceiverState(
-            id: TransceiverID(rawValue: nextID), kind: kind, direction: direction, trackID: trackID, streamIDs: streamIDs,
-            ssrc: makeSSRC(), rtxSSRC: makeSSRC(), wasAddedByTrack: wasAddedByTrack)
+            id: TransceiverID(rawValue: nextID),
+            kind: kind,
+            direction: direction,
+            trackID: trackID,
+            streamIDs: streamIDs,
+            ssrc: makeSSRC(),
+            rtxSSRC: makeSSRC(),
+            wasAddedByTrack: wasAddedByTrack
+        )
     }
 
     private func makeSSRC() -> UInt32 { UInt32(truncatingIfNeeded: random.next()) | 1 }
 
-    func makeMid() -> String {
+    /// A mid that no section has, counted from `next`.
+    static func makeMid(_ next: inout Int, besides sections: [Section]) -> String {
         while true {
-            let mid = String(nextMid)
-            nextMid += 1
+            let mid = String(next)
+            next += 1
             if !sections.contains(where: { $0.mid == mid }) { return mid }
         }
     }

@@ -34,6 +34,8 @@ final class ClientCore: WebSocketOwner {
     private static let firstDelay = 0.3
     private static let longestDelay = 10.0
     private static let connectTimeout = TimeAmount.seconds(10)
+    /// From the connection to `joined`.
+    private static let joinTimeout = TimeAmount.seconds(10)
 
     init(
         server: ServerURL,
@@ -94,6 +96,7 @@ final class ClientCore: WebSocketOwner {
                     guard !bound.value.isOver else { return channel.close(promise: nil) }
                     bound.value.channel = channel
                     channel.closeFuture.whenComplete { _ in bound.value.channelClosed() }
+                    bound.value.expectJoin(on: channel)
                 case .failure(let error): bound.value.lost("\(error)")
                 }
             }
@@ -120,6 +123,17 @@ final class ClientCore: WebSocketOwner {
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         eventLoop.execute { if !bound.value.isOver { bound.value.socket?.send(join.json.text) } }
         return socket
+    }
+
+    /// Gives a connection up whose server says nothing.
+    private func expectJoin(on channel: any Channel) {
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        let timer = eventLoop.scheduleTask(in: Self.joinTimeout) {
+            guard !bound.value.isJoined else { return }
+            bound.value.problem = "the server does not answer"
+            channel.close(promise: nil)
+        }
+        channel.closeFuture.whenComplete { _ in timer.cancel() }
     }
 
     private func channelClosed() {

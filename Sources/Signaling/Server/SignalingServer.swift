@@ -1,7 +1,7 @@
+import Locking
 import Logging
 public import NIOCore
 import NIOPosix
-import Synchronization
 
 /// Serves the page, and relays JSON messages between the peers of a room over WebSockets.
 ///

@@ -1,5 +1,10 @@
 import PeerConnection
 
+extension PictureSize {
+    /// What is asked of a camera for this size.
+    var wish: CameraWish { CameraWish(width: width, height: height, framesPerSecond: framesPerSecond) }
+}
+
 /// The machine's camera, microphone and loudspeaker, and what to tell the user about them.
 enum CallDevices {
     /// What was found: a device, or sentences on why there is none.
@@ -12,8 +17,7 @@ enum CallDevices {
     /// The camera at `path`, or the first one that works.
     ///
     /// - Throws: `MediaError` if a camera was named and cannot be used.
-    static func camera(_ path: String?, size: PictureSize) throws -> Finding<V4L2Camera> {
-        let wish = CameraWish(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
+    static func camera(_ path: String?, wish: CameraWish) throws -> Finding<V4L2Camera> {
         if let path { return Finding(device: try V4L2Camera(path: path, wish: wish)) }
         let listing = Camera.all(wish: wish)
         var finding = Finding<V4L2Camera>(problems: listing.problems)
@@ -59,6 +63,7 @@ enum CallDevices {
                 if error.kind == .busy || error.kind == .notPermitted { finding.problems.append(error) }
             }
         }
+        if finding.problems.isEmpty, let refusal = SoundDevice.refusal(direction) { finding.problems.append(refusal) }
         return finding
     }
 

@@ -10,7 +10,9 @@ enum CallRequest: Sendable {
     case unknown(String)
 }
 
-/// Lines of standard input as commands. Its end is no command: the call goes on.
+/// Lines of standard input as commands.
+///
+/// Its end is no command: the call goes on.
 enum CallInput {
     static func commands(isJSON: Bool) -> AsyncStream<CallRequest> {
         AsyncStream { continuation in
@@ -26,7 +28,9 @@ enum CallInput {
     }
 
     private static func parseJSON(_ line: String) -> CallRequest {
-        guard let value = try? Signaling.JSONValue(parsing: line.utf8) else { return .unknown("not a JSON object: \(line.prefix(80))") }
+        guard let value = try? Signaling.JSONValue(parsing: line.utf8) else {
+            return .unknown("not a JSON object: \(line.prefix(80))")
+        }
         if let text = value["chat"]?.string { return .chat(text) }
         if let path = value["sendFile"]?.string { return .sendFile(path) }
         if value["hangup"]?.bool == true { return .hangUp }
@@ -49,12 +53,17 @@ private final class WorkerLoop: Sendable {
     func start() {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(self).toOpaque()
-        let status = unsafe pthread_create(&thread, nil, { argument in
-            guard let argument = unsafe argument else { return nil }
-            // Passed as retained below, taken over here once.
-            unsafe Unmanaged<WorkerLoop>.fromOpaque(argument).takeRetainedValue().body()
-            return nil
-        }, context)
+        let status = unsafe pthread_create(
+            &thread,
+            nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                // Passed as retained below, taken over here once.
+                unsafe Unmanaged<WorkerLoop>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            },
+            context
+        )
         if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<WorkerLoop>.fromOpaque(context).release() }
     }
 }

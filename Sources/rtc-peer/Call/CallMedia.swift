@@ -42,7 +42,7 @@ struct CallMediaOptions {
             return
         }
         if !usesTestPattern {
-            let finding = try CallDevices.camera(camera, size: size)
+            let finding = try CallDevices.camera(camera, wish: size.wish)
             if let source = finding.device {
                 let rate = source.interval.map { " at \(Int($0.framesPerSecond.rounded())) pictures a second" } ?? ""
                 media.notes.append(

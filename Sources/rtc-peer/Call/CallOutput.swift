@@ -49,10 +49,13 @@ struct CallOutput: Sendable {
                 "peer": .string(peer.id.rawValue), "direction": isReceived ? "received" : "sent",
                 "name": .string(file.name), "path": .string(file.path), "bytes": .integer(Int64(file.byteCount)),
                 "sha256": .string(file.sha256),
-            ])
-        say(isReceived
-            ? "Received \(file.path) (\(Amount.bytes(file.byteCount))) from \(Self.name(peer))"
-            : "Sent \(file.name) (\(Amount.bytes(file.byteCount))) to \(Self.name(peer))")
+            ]
+        )
+        say(
+            isReceived
+                ? "Received \(file.path) (\(Amount.bytes(file.byteCount))) from \(Self.name(peer))"
+                : "Sent \(file.name) (\(Amount.bytes(file.byteCount))) to \(Self.name(peer))"
+        )
     }
 
     func problem(_ message: String) {
@@ -61,7 +64,11 @@ struct CallOutput: Sendable {
     }
 
     func ended(_ reason: String) {
-        if isJSON { emit("ended", ["reason": .string(reason)]) } else { statusLine.finish(TerminalText.printable("The call ended: \(reason)")) }
+        if isJSON {
+            emit("ended", ["reason": .string(reason)])
+        } else {
+            statusLine.finish(TerminalText.printable("The call ended: \(reason)"))
+        }
     }
 
     /// A second's counts of one connection.
@@ -100,7 +107,9 @@ struct CallOutput: Sendable {
         let packets = now.inboundRTP.reduce(0) { $0 + $1.packetsReceived }
         let lost = max(0, now.inboundRTP.reduce(0) { $0 + $1.packetsLost })
         var segments = [state]
-        if let received, received.frameWidth > 0 { segments.append("\(received.frameWidth)x\(received.frameHeight) \(Int(frames.rounded())) fps") }
+        if let received, received.frameWidth > 0 {
+            segments.append("\(received.frameWidth)x\(received.frameHeight) \(Int(frames.rounded())) fps")
+        }
         segments.append("↑ \(Amount.bitRate(perSecond: up))  ↓ \(Amount.bitRate(perSecond: down))")
         if let roundTrip { segments.append("RTT \(Amount.latency(.seconds(roundTrip)))") }
         segments.append("loss \(Amount.percent(packets + lost > 0 ? Double(lost) / Double(packets + lost) : 0))")
@@ -128,7 +137,9 @@ struct CallPhases: Sendable {
 
     /// Names and milliseconds of the steps that are done, in order.
     var milliseconds: [(String, Double)] {
-        [("ice", ice), ("dtls", dtls), ("firstPacket", firstPacket), ("firstFrame", firstFrame)].compactMap { name, instant in
+        [("ice", ice), ("dtls", dtls), ("firstPacket", firstPacket), ("firstFrame", firstFrame)].compactMap {
+            name,
+            instant in
             instant.map { (name, Double((($0 - offer) / .microseconds(1))) / 1_000) }
         }
     }

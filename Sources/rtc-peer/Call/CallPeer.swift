@@ -21,8 +21,12 @@ actor CallPeer {
     private(set) var isClosed = false
 
     init(
-        remote: SignalingPeer, isInitiator: Bool, configuration: RTCConfiguration, downloads: String?,
-        signal: @escaping @Sendable (SignalingMessage) -> Void, report: @escaping @Sendable (CallEvent) -> Void
+        remote: SignalingPeer,
+        isInitiator: Bool,
+        configuration: RTCConfiguration,
+        downloads: String?,
+        signal: @escaping @Sendable (SignalingMessage) -> Void,
+        report: @escaping @Sendable (CallEvent) -> Void
     ) throws {
         self.remote = remote
         isPolite = remote.isPolite
@@ -36,9 +40,11 @@ actor CallPeer {
     /// Adds the tracks and, on the side that calls, opens the chat: the offer follows by itself.
     func start(tracks: [MediaStreamTrack]) throws {
         let events = connection.events
-        tasks.append(Task { [weak self] in
-            for await event in events { await self?.handle(event) }
-        })
+        tasks.append(
+            Task { [weak self] in
+                for await event in events { await self?.handle(event) }
+            }
+        )
         for track in tracks { try connection.addTrack(track, streamIDs: ["rtc-peer"]) }
         guard isInitiator else { return }
         attachChat(try connection.createDataChannel("chat"))
@@ -86,9 +92,13 @@ actor CallPeer {
         let message = SignalingMessage.candidate(
             candidate.map {
                 SignalingCandidate(
-                    candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
-                    usernameFragment: $0.usernameFragment)
-            })
+                    candidate: $0.candidate,
+                    sdpMid: $0.sdpMid,
+                    sdpMLineIndex: $0.sdpMLineIndex,
+                    usernameFragment: $0.usernameFragment
+                )
+            }
+        )
         if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
     }
 
@@ -97,9 +107,13 @@ actor CallPeer {
             try await connection.addIceCandidate(
                 candidate.map {
                     RTCIceCandidate(
-                        candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex,
-                        usernameFragment: $0.usernameFragment)
-                })
+                        candidate: $0.candidate,
+                        sdpMid: $0.sdpMid,
+                        sdpMLineIndex: $0.sdpMLineIndex,
+                        usernameFragment: $0.usernameFragment
+                    )
+                }
+            )
         } catch {
             if !isIgnoringOffer { report(.problem(remote, "\(error)")) }
         }
@@ -153,14 +167,16 @@ actor CallPeer {
         let remote = remote
         let report = report
         let connection = connection
-        tasks.append(Task {
-            do {
-                let sent = try await FileSender(path: path).send(over: connection)
-                report(.fileSent(remote, sent))
-            } catch {
-                report(.problem(remote, "\(path): \(error)"))
+        tasks.append(
+            Task {
+                do {
+                    let sent = try await FileSender(path: path).send(over: connection)
+                    report(.fileSent(remote, sent))
+                } catch {
+                    report(.problem(remote, "\(path): \(error)"))
+                }
             }
-        })
+        )
     }
 
     private func attach(_ channel: RTCDataChannel) {
@@ -172,26 +188,30 @@ actor CallPeer {
         }
         let remote = remote
         let report = report
-        tasks.append(Task {
-            do {
-                let received = try await FileReceiver(channel: channel, directory: downloads).receive()
-                report(.fileReceived(remote, received))
-            } catch {
-                channel.close()
-                report(.problem(remote, "file not received: \(error)"))
+        tasks.append(
+            Task {
+                do {
+                    let received = try await FileReceiver(channel: channel, directory: downloads).receive()
+                    report(.fileReceived(remote, received))
+                } catch {
+                    channel.close()
+                    report(.problem(remote, "file not received: \(error)"))
+                }
             }
-        })
+        )
     }
 
     private func attachChat(_ channel: RTCDataChannel) {
         chat = channel
         let remote = remote
         let report = report
-        tasks.append(Task {
-            for await message in channel.messages {
-                if case .text(let text) = message { report(.chat(remote, text)) }
+        tasks.append(
+            Task {
+                for await message in channel.messages {
+                    if case .text(let text) = message { report(.chat(remote, text)) }
+                }
             }
-        })
+        )
     }
 
     // MARK: End

@@ -23,7 +23,9 @@ enum FileConvention {
         return clean.isEmpty ? "file" : clean
     }
 
-    static func systemError(_ what: String) -> FileError { .system("\(what): \(unsafe String(cString: strerror(errno)))") }
+    static func systemError(_ what: String) -> FileError {
+        .system("\(what): \(unsafe String(cString: strerror(errno)))")
+    }
 }
 
 /// Why a file did not arrive.
@@ -62,8 +64,10 @@ struct FileSender {
         try await channel.waitUntilOpen()
         try channel.send(
             JSONValue.object([
-                "name": .string(name), "size": .number(Double(status.st_size)), "type": .string("application/octet-stream"),
-            ]).text)
+                "name": .string(name), "size": .number(Double(status.st_size)),
+                "type": .string("application/octet-stream"),
+            ]).text
+        )
         guard let hash = SHA256() else { throw FileError.broken("SHA-256 is not available") }
         var byteCount = 0
         var buffer = [UInt8](repeating: 0, count: FileConvention.chunkByteCount)
@@ -129,7 +133,8 @@ struct FileReceiver {
                 let path = try moveIntoPlace(partPath, name: safe)
                 isWhole = true
                 try? channel.send(
-                    JSONValue.object(["received": .number(Double(byteCount)), "sha256": .string(digest)]).text)
+                    JSONValue.object(["received": .number(Double(byteCount)), "sha256": .string(digest)]).text
+                )
                 return TransferredFile(name: safe, path: path, byteCount: byteCount, sha256: digest)
             }
         }
@@ -155,7 +160,7 @@ struct FileReceiver {
         }
     }
 
-    /// Never overwrites: `name`, `name (1)`, `name (2)` …
+    /// Never overwrites: `name`, `name (1)`, `name (2)`.
     private func moveIntoPlace(_ partPath: String, name: String) throws -> String {
         for attempt in 0..<1_000 {
             let path = "\(directory)/\(attempt == 0 ? name : numbered(name, attempt))"

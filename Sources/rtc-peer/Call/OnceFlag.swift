@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// True the first time only.
 final class OnceFlag: Sendable {

@@ -1,6 +1,6 @@
 import Glibc
+import Locking
 import PeerConnection
-import Synchronization
 
 /// Stores what one peer sends: its video as it comes (IVF), its sound decoded (WAV).
 final class Recorder: Sendable {
@@ -13,7 +13,7 @@ final class Recorder: Sendable {
     }
     private let state = Mutex(State())
 
-    /// - Parameter name: begins the files' names; made safe for a file system.
+    /// `name`: begins the files' names; made safe for a file system.
     init(directory: String, name: String) {
         self.directory = directory
         self.name = FileConvention.safeName(name)
@@ -30,7 +30,10 @@ final class Recorder: Sendable {
             }
             receiver.setEncodedFrameHandler { frame in
                 try? writer.write(
-                    frame.payload, isKeyFrame: frame.isKeyFrame, timestampNanoseconds: frame.receiveTimeNanoseconds)
+                    frame.payload,
+                    isKeyFrame: frame.isKeyFrame,
+                    timestampNanoseconds: frame.receiveTimeNanoseconds
+                )
             }
         case .audio:
             let writer = try WAVWriter(path: freePath("wav"))

@@ -18,7 +18,9 @@ internal import COpenSSL
         }
     }
 
-    /// The digest as 64 hexadecimal digits. The context is used up.
+    /// The digest as 64 hexadecimal digits.
+    ///
+    /// The context is used up.
     func finish() -> String {
         var digest = [UInt8](repeating: 0, count: 32)
         _ = unsafe EVP_DigestFinal_ex(context, &digest, nil)

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
+import Locking
 import PeerConnection
-import Synchronization
 import TerminalUI
 
 /// `rtc-peer devices`: what there is to call with, and whether it works.
@@ -33,6 +33,21 @@ struct DevicesCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The camera to try. Example: --camera /dev/video2", valueName: "DEVICE"))
     var camera: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The camera's format, one of those listed, instead of the cheapest. Example: --format mjpeg",
+            valueName: "FORMAT"
+        ),
+        transform: { text in
+            guard let format = CameraPixelFormat(rawValue: text) else {
+                let known = CameraPixelFormat.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ValidationError("--format \(text): expected one of \(known)")
+            }
+            return format
+        }
+    )
+    var format: CameraPixelFormat?
 
     @Option(
         help: ArgumentHelp(
@@ -73,10 +88,15 @@ struct DevicesCommand: AsyncParsableCommand {
         if hasFailed { throw ExitCode.failure }
     }
 
+    private var wish: CameraWish {
+        var wish = size.wish
+        if let format { wish.formats = [format] }
+        return wish
+    }
+
     // MARK: The list
 
     private func list() {
-        let wish = CameraWish(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         let listing = Camera.all(wish: wish)
         for camera in listing.cameras {
             var line = JSONLine(event: "camera")
@@ -119,7 +139,7 @@ struct DevicesCommand: AsyncParsableCommand {
     // MARK: Trying
 
     private func tryCamera() async throws -> (JSONLine, String) {
-        let finding = try CallDevices.camera(camera, size: size)
+        let finding = try CallDevices.camera(camera, wish: wish)
         guard let source = finding.device else {
             throw MediaError(.notFound, "camera", CallDevices.sentence("camera", finding.problems))
         }

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import Synchronization
+import Locking
 import TerminalUI
 
 /// Ctrl-C and a polite kill.

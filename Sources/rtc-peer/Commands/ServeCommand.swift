@@ -7,7 +7,9 @@ struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Serves the call page and brings peers together; calls themselves go from peer to peer.",
-        discussion: "Example: rtc-peer serve --listen 0.0.0.0:8080, then rtc-peer call --server http://HOST:8080 --room tea")
+        discussion:
+            "Example: rtc-peer serve --listen 0.0.0.0:8080, then rtc-peer call --server http://HOST:8080 --room tea"
+    )
 
     @OptionGroup var server: ServerOptions
     @OptionGroup var output: OutputOptions

@@ -4,25 +4,36 @@ import Signaling
 
 /// Options of whatever listens.
 struct ServerOptions: ParsableArguments {
-    @Option(help: ArgumentHelp(
-        "Where to listen; port 0 lets the system choose. 0.0.0.0 is reachable from other machines. Example: --listen 0.0.0.0:8443",
-        valueName: "HOST:PORT"))
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen; port 0 lets the system choose. 0.0.0.0 is reachable from other machines. Example: --listen 0.0.0.0:8443",
+            valueName: "HOST:PORT"
+        )
+    )
     var listen = ListenAddress.standard
 
-    @Flag(help: """
-        HTTPS with a certificate made here: browsers on other machines give camera and microphone to secure pages only. \
-        They warn once, since nobody has signed it. Example: --listen 0.0.0.0:8443 --tls
-        """)
+    @Flag(
+        help: """
+            HTTPS with a certificate made here: browsers on other machines give camera and microphone to secure pages only. \
+            They warn once, since nobody has signed it. Example: --listen 0.0.0.0:8443 --tls
+            """
+    )
     var tls = false
 
-    @Option(help: ArgumentHelp(
-        "A STUN server that all peers use. May be repeated. Example: --ice-server stun:stun.example.org:3478",
-        valueName: "URL"))
+    @Option(
+        help: ArgumentHelp(
+            "A STUN server that all peers use. May be repeated. Example: --ice-server stun:stun.example.org:3478",
+            valueName: "URL"
+        )
+    )
     var iceServer: [String] = []
 
-    @Option(help: ArgumentHelp(
-        "A name by which the server may be called, besides addresses and this machine's name. May be repeated. Example: --host-name call.example.org",
-        valueName: "NAME"))
+    @Option(
+        help: ArgumentHelp(
+            "A name by which the server may be called, besides addresses and this machine's name. May be repeated. Example: --host-name call.example.org",
+            valueName: "NAME"
+        )
+    )
     var hostName: [String] = []
 
     func makeConfiguration() -> SignalingServerConfiguration {
@@ -38,15 +49,21 @@ struct ServerOptions: ParsableArguments {
 
 /// Options of what is shown.
 struct OutputOptions: ParsableArguments {
-    @Flag(help: "One JSON object a line on standard output, for programs; see docs/JSON-LINES.md. Example: rtc-peer call --json | jq .event")
+    @Flag(
+        help:
+            "One JSON object a line on standard output, for programs; see docs/JSON-LINES.md. Example: rtc-peer call --json | jq .event"
+    )
     var json = false
 
     @Flag(name: .shortAndLong, help: "More about what happens, on standard error. Example: rtc-peer call --verbose")
     var verbose = false
 
-    @Option(help: ArgumentHelp(
-        "The level of one module's log: trace, debug, info, warning or error. May be repeated. Example: --log PeerConnection.driver=debug",
-        valueName: "MODULE=LEVEL"))
+    @Option(
+        help: ArgumentHelp(
+            "The level of one module's log: trace, debug, info, warning or error. May be repeated. Example: --log PeerConnection.driver=debug",
+            valueName: "MODULE=LEVEL"
+        )
+    )
     var log: [String] = []
 
     func validate() throws {
@@ -56,7 +73,8 @@ struct OutputOptions: ParsableArguments {
     }
 
     private static func level(_ entry: String) -> (module: String, level: Logger.Level)? {
-        guard let equals = entry.lastIndex(of: "="), let level = Logger.Level(rawValue: String(entry[entry.index(after: equals)...]))
+        guard let equals = entry.lastIndex(of: "="),
+            let level = Logger.Level(rawValue: String(entry[entry.index(after: equals)...]))
         else { return nil }
         return (String(entry[..<equals]), level)
     }

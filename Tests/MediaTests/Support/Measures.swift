@@ -1,7 +1,7 @@
 import Capture
 import Foundation
+import Locking
 import Media
-import Synchronization
 import Testing
 
 /// Peak signal to noise ratio of the luma of two pictures of the same size, in decibels; 100 if they are equal.

@@ -13,21 +13,23 @@ final class RawConnection {
         self.chunks = chunks.makeAsyncIterator()
     }
 
+    /// Connects; `first` is sent at once, without waiting for the test's turn.
     static func connect(
         to port: Int,
         tls: NIOSSLContext? = nil,
-        host: String = "127.0.0.1"
+        sending first: some Sequence<UInt8> = [UInt8]()
     ) async throws -> RawConnection {
+        let first = Array(first)
         let (chunks, feed) = AsyncStream<[UInt8]>.makeStream()
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls { try pipeline.addHandler(try NIOSSLClientHandler(context: tls, serverHostname: nil)) }
-                    try pipeline.addHandler(Collector(feed: feed))
+                    try pipeline.addHandler(Collector(feed: feed, first: first))
                 }
             }
-            .connect(host: host, port: port).get()
+            .connect(host: "127.0.0.1", port: port).get()
         return RawConnection(channel: channel, chunks: chunks)
     }
 
@@ -81,7 +83,19 @@ final class RawConnection {
         typealias InboundIn = ByteBuffer
         private let feed: AsyncStream<[UInt8]>.Continuation
 
-        init(feed: AsyncStream<[UInt8]>.Continuation) { self.feed = feed }
+        private let first: [UInt8]
+
+        init(feed: AsyncStream<[UInt8]>.Continuation, first: [UInt8]) {
+            self.feed = feed
+            self.first = first
+        }
+
+        func channelActive(context: ChannelHandlerContext) {
+            if !first.isEmpty {
+                context.channel.writeAndFlush(context.channel.allocator.buffer(bytes: first), promise: nil)
+            }
+            context.fireChannelActive()
+        }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             feed.yield(Array(Self.unwrapInboundIn(data).readableBytesView))

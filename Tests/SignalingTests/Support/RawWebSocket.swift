@@ -28,8 +28,11 @@ final class RawWebSocket {
         headers: String = "",
         host: String? = nil
     ) async throws -> RawWebSocket {
-        let connection = try await RawConnection.connect(to: port, tls: tls)
-        try await connection.send(upgradeRequest(port: port, headers: headers, host: host))
+        let connection = try await RawConnection.connect(
+            to: port,
+            tls: tls,
+            sending: upgradeRequest(port: port, headers: headers, host: host).utf8
+        )
         let head = try #require(await connection.readHead())
         try #require(head.hasPrefix("HTTP/1.1 101 "), "\(head)")
         return RawWebSocket(connection)

@@ -3,11 +3,18 @@ import NIOPosix
 import Signaling
 
 /// Runs a server on a free port of loopback while `body` runs.
+///
+/// Peers that must stay alive under short time limits are `SignalingClient`s: those answer on NIO's threads, while a test
+/// may have to wait for its turn.
 func withServer(
     _ change: (inout SignalingServerConfiguration) -> Void = { _ in },
     _ body: (SignalingServer, SignalingServer.Endpoint) async throws -> Void
 ) async throws {
     var configuration = SignalingServerConfiguration()
+    // Long enough for a machine that is busy with other tests; whoever tests them sets short ones.
+    configuration.limits.heartbeatTimeout = .seconds(600)
+    configuration.limits.joinTimeout = .seconds(600)
+    configuration.limits.resumeGrace = .seconds(600)
     change(&configuration)
     let server = SignalingServer(configuration: configuration)
     let endpoint = try await server.start()
@@ -18,6 +25,18 @@ func withServer(
         throw error
     }
     await server.stop()
+}
+
+/// A free port that no outgoing connection of another test gets, since it is below those that the kernel chooses.
+func unsharedPort() async throws -> Int {
+    while true {
+        var configuration = SignalingServerConfiguration()
+        configuration.port = .random(in: 15_000..<32_000)
+        let server = SignalingServer(configuration: configuration)
+        guard (try? await server.start()) != nil else { continue }
+        await server.stop()
+        return configuration.port
+    }
 }
 
 /// Forwards TCP connections to a port, until it is told to break them.
