@@ -3,7 +3,9 @@ import SCTP
 import SansIO
 import Testing
 
-/// Data channels live no longer than DTLS does. The channels here wait for SCTP, which never comes.
+/// Data channels live no longer than DTLS does.
+///
+/// The channels here wait for SCTP, which never comes.
 @Suite struct PeerEngineEnds {
     @Test func `The peer's close_notify alone closes the channels`() throws {
         let pair = try PeerEnginePair()
