@@ -148,9 +148,10 @@ package final class PeerEngine {
         pumpDTLS(at: now)
         startSRTPIfPossible(at: now)
         startSCTPIfPossible(at: now)
+        // Sending takes queued messages in and so makes events.
+        sendSCTPPackets()
         pumpChannels()
         pumpRTP()
-        sendSCTPPackets()
         updateConnectionState()
     }
 
@@ -212,8 +213,13 @@ package final class PeerEngine {
             case .connected(let connected):
                 srtpKeys = connected.keyingMaterial
                 dtls.deliverHeld { packet in receiveSCTP(packet, at: now) }
-            case .failed(let error): fail(.dtls(error))
-            case .closed: events.push(.remoteClosed)
+            case .failed(let error):
+                // Without DTLS there is no SCTP: the channels end. webrtc-pc §6.1.1
+                channels.shutdown(at: now)
+                fail(.dtls(error))
+            case .closed:
+                channels.shutdown(at: now)
+                events.push(.remoteClosed)
             }
         }
     }

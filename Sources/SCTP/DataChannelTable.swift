@@ -7,25 +7,31 @@ package struct DataChannelHandle: Hashable, Sendable {
 
 package enum DataChannelError: Error, Hashable, Sendable, CustomStringConvertible {
     case idInUse(UInt16)
+    /// A negotiated id at or above the number of streams.
+    case idOutOfRange(UInt16, limit: UInt16)
     case noFreeID
     case notOpen
     case messageTooLarge(limit: Int)
     case bufferFull(limit: Int)
+    /// The association has ended: no channel opens any more.
+    case associationClosed
     case association(SCTPError)
 
     package var description: String {
         switch self {
         case .idInUse(let id): "the id \(id) is in use"
+        case .idOutOfRange(let id, let limit): "the id \(id) is not below \(limit)"
         case .noFreeID: "all ids are in use"
         case .notOpen: "the channel is not open"
         case .messageTooLarge(let limit): "the peer takes messages of at most \(limit) bytes"
         case .bufferFull(let limit): "over \(limit) bytes wait to be sent"
+        case .associationClosed: "the SCTP association has ended"
         case .association(let error): "SCTP: \(error)"
         }
     }
 }
 
-package enum DataChannelEvent: Sendable {
+package enum DataChannelEvent: Hashable, Sendable {
     case associationConnected
     case associationClosed(SCTPError?)
     case incoming(DataChannelHandle, DataChannelParameters, id: UInt16)
@@ -43,7 +49,7 @@ package struct DataChannelStatistics: Hashable, Sendable {
     package var bytesSent = 0
     package var messagesReceived = 0
     package var bytesReceived = 0
-    /// Messages for streams without a channel, broken DCEP, unknown PPIDs.
+    /// Malformed packets, messages for streams without a channel, broken DCEP, unknown PPIDs.
     package var dropped = 0
 }
 
@@ -97,6 +103,8 @@ package final class DataChannelTable {
         static let emptyBinary: UInt32 = 57
     }
 
+    /// The longest message that is sent, whatever the peer takes: usrsctp's buffer must hold it at once.
+    package static let sendByteLimit = Int(SCTPStack.bufferByteCount / 2)
     /// Bytes that may wait beyond usrsctp's own buffer.
     package static let queueByteLimit = 96 << 20
     /// Channels that the peer may have open at once.
@@ -106,7 +114,7 @@ package final class DataChannelTable {
     private static let idleTick = Duration.milliseconds(500)
 
     private let configuration: SCTPConfiguration
-    private var association: SCTPAssociation?
+    private(set) var association: SCTPAssociation?
     private var channels: [DataChannelHandle: Channel] = [:]
     private var byID: [UInt16: Channel] = [:]
     private var events: [DataChannelEvent] = []
@@ -118,12 +126,17 @@ package final class DataChannelTable {
     private var isClient = true
     private var hasRole = false
     private var remoteMaxMessageSize = 65_536
+    /// Streams that this side may send on: what it asked for, or fewer if the peer takes fewer.
+    private var streamLimit: UInt16
     private var tickAt: Instant?
     private var activeUntil: Instant?
     private var isEnded = false
     private var wakeUp: (@Sendable () -> Void)?
 
-    package init(configuration: SCTPConfiguration) { self.configuration = configuration }
+    package init(configuration: SCTPConfiguration) {
+        self.configuration = configuration
+        streamLimit = configuration.streamCount
+    }
 
     /// Called from any thread when the owner should drain although nothing arrived.
     package func setWakeUp(_ wakeUp: (@Sendable () -> Void)?) {
@@ -135,7 +148,11 @@ package final class DataChannelTable {
 
     /// Opens a channel; before the association is up it waits.
     package func open(_ parameters: DataChannelParameters) throws(DataChannelError) -> DataChannelHandle {
-        if parameters.negotiated, let id = parameters.id, byID[id] != nil { throw .idInUse(id) }
+        guard !isEnded else { throw .associationClosed }
+        if parameters.negotiated, let id = parameters.id {
+            guard byID[id] == nil else { throw .idInUse(id) }
+            guard id < streamLimit else { throw .idOutOfRange(id, limit: streamLimit) }
+        }
         guard channels.count < Self.channelLimit else { throw .noFreeID }
         let channel = addChannel(parameters)
         if parameters.negotiated, let id = parameters.id {
@@ -143,17 +160,29 @@ package final class DataChannelTable {
             byID[id] = channel
             channel.isConfirmed = true
         }
-        if isConnected { try begin(channel) }
+        if isConnected {
+            do throws(DataChannelError) {
+                try begin(channel)
+            } catch {
+                channels[channel.handle] = nil
+                if let id = channel.id { byID[id] = nil }
+                throw error
+            }
+        }
         return channel.handle
     }
 
     /// Starts the association, once DTLS is up.
     ///
-    /// `isClient`: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
+    /// - Parameters:
+    ///   - isClient: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
+    ///   - remotePort: the peer's SCTP port.
+    ///   - remoteMaxMessageSize: the longest message that the peer takes, in bytes.
+    ///   - now: the present.
     package func start(dtlsRole isClient: Bool, remotePort: UInt16, remoteMaxMessageSize: Int, at now: Instant) {
         guard association == nil, !isEnded else { return }
         self.isClient = isClient
-        self.remoteMaxMessageSize = remoteMaxMessageSize
+        self.remoteMaxMessageSize = min(remoteMaxMessageSize, Self.sendByteLimit)
         hasRole = true
         let association = SCTPAssociation(configuration: configuration)
         self.association = association
@@ -174,15 +203,17 @@ package final class DataChannelTable {
             throw .notOpen
         }
         guard message.byteCount <= remoteMaxMessageSize else { throw .messageTooLarge(limit: remoteMaxMessageSize) }
-        statistics.messagesSent += 1
-        statistics.bytesSent += message.byteCount
         touch(at: now)
         let isEmpty = message.byteCount == 0
         let ppid = isText ? (isEmpty ? PPID.emptyText : PPID.text) : (isEmpty ? PPID.emptyBinary : PPID.binary)
-        if isEmpty { return enqueueOrSend(channel, ppid: ppid, bytes: [0], byteCount: 0) }
+        if isEmpty {
+            // SCTP has no empty messages: one byte stands for it. RFC 8831 §6.6
+            enqueueOrSend(channel, ppid: ppid, bytes: [0], byteCount: 0)
+            return count(message)
+        }
         if queueHead == queue.count {
             switch sendNow(channel, ppid: ppid, message) {
-            case .sent: return
+            case .sent: return count(message)
             case .failed(let number): throw .association(.system("send", number))
             case .blocked: break
             }
@@ -191,6 +222,12 @@ package final class DataChannelTable {
             throw .bufferFull(limit: Self.queueByteLimit)
         }
         enqueue(channel, ppid: ppid, bytes: message.array(), byteCount: message.byteCount)
+        count(message)
+    }
+
+    private func count(_ message: RawSpan) {
+        statistics.messagesSent += 1
+        statistics.bytesSent += message.byteCount
     }
 
     package func bufferedAmount(of handle: DataChannelHandle) -> Int { channels[handle]?.bufferedAmount ?? 0 }
@@ -231,7 +268,10 @@ package final class DataChannelTable {
     /// Takes one SCTP packet.
     package func receive(_ packet: RawSpan, at now: Instant) {
         guard let association else { return }
-        association.receive(packet)
+        guard association.receive(packet) else {
+            statistics.dropped += 1
+            return
+        }
         touch(at: now)
         readEvents()
     }
@@ -290,6 +330,7 @@ package final class DataChannelTable {
             byID[id] = channel
         }
         guard let id = channel.id else { return }
+        guard id < streamLimit else { throw .idOutOfRange(id, limit: streamLimit) }
         channel.state = .open
         statistics.opened += 1
         if !channel.parameters.negotiated {
@@ -301,16 +342,16 @@ package final class DataChannelTable {
 
     private func freeID() -> UInt16? {
         var id: UInt16 = isClient ? 0 : 1
-        while id < configuration.streamCount {
+        while id < streamLimit {
             if byID[id] == nil { return id }
             id += 2
         }
         return nil
     }
 
-    private func remove(_ channel: Channel) {
+    private func remove(_ channel: Channel, keepsID: Bool = false) {
         channels[channel.handle] = nil
-        if let id = channel.id, byID[id] === channel { byID[id] = nil }
+        if !keepsID, let id = channel.id, byID[id] === channel { byID[id] = nil }
         channel.state = .closed
         statistics.closed += 1
         events.append(.closed(channel.handle))
@@ -321,7 +362,8 @@ package final class DataChannelTable {
             !queue[queueHead...].contains(where: { $0.channel === channel })
         else { return }
         channel.hasResetOutgoing = association?.resetOutgoing([id]) ?? false
-        if !channel.hasResetOutgoing, association == nil { remove(channel) }
+        // A peer without RE-CONFIG (RFC 6525) cannot be told; the id stays taken, since its half is still open.
+        if !channel.hasResetOutgoing { remove(channel, keepsID: true) }
     }
 
     private func finishIfReset(_ channel: Channel) {
@@ -396,8 +438,9 @@ package final class DataChannelTable {
     private func readEvents() {
         association?.readEvents { event in
             switch event {
-            case .connected:
+            case .connected(let streamCount):
                 isConnected = true
+                streamLimit = min(streamLimit, streamCount)
                 events.append(.associationConnected)
                 for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) {
                     do throws(DataChannelError) { try begin(channel) } catch { remove(channel) }
@@ -438,22 +481,29 @@ package final class DataChannelTable {
             return
         }
         channel.isConfirmed = true
+        let isText: Bool
+        var bytes = bytes
+        switch ppid {
+        case PPID.text, PPID.textPartial: isText = true
+        case PPID.binary, PPID.binaryPartial: isText = false
+        case PPID.emptyText, PPID.emptyBinary:
+            isText = ppid == PPID.emptyText
+            bytes = []
+        default:
+            statistics.dropped += 1
+            return
+        }
         statistics.messagesReceived += 1
         statistics.bytesReceived += bytes.count
-        switch ppid {
-        case PPID.text, PPID.textPartial: events.append(.message(channel.handle, isText: true, bytes))
-        case PPID.binary, PPID.binaryPartial: events.append(.message(channel.handle, isText: false, bytes))
-        case PPID.emptyText: events.append(.message(channel.handle, isText: true, []))
-        case PPID.emptyBinary: events.append(.message(channel.handle, isText: false, []))
-        default: statistics.dropped += 1
-        }
+        events.append(.message(channel.handle, isText: isText, bytes))
     }
 
     private func receiveDCEP(_ bytes: [UInt8], stream: UInt16) {
         switch unsafe DCEP.parse(bytes.span.bytes) {
         case .open(var parameters):
-            // A peer may open only ids of its own parity that are free; anything else is an error of its.
-            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < 65_535,
+            // A peer may open only ids of its own parity that are free and that we can answer on; anything else is an
+            // error of its.
+            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < streamLimit,
                 (stream % 2 == 0) != isClient
             else {
                 statistics.dropped += 1

@@ -35,7 +35,8 @@ package struct SCTPConfiguration: Sendable {
 /// One SCTP association over DTLS. RFC 8261
 @safe final class SCTPAssociation {
     enum Event {
-        case connected
+        /// Up, with so many streams to send on.
+        case connected(streamCount: UInt16)
         case closed(SCTPError?)
         case message(stream: UInt16, ppid: UInt32, bytes: [UInt8])
         case incomingReset([UInt16])
@@ -62,11 +63,12 @@ package struct SCTPConfiguration: Sendable {
 
     /// Packets that arrived at once, above which a SACK for each eighth is enough: the peer's window is then wide.
     ///
-    /// A
-    /// peer whose window is a few packets would wait for the SACK timer again and again.
+    /// A peer whose window is a few packets would wait for the SACK timer again and again.
     private static let wideBatchCount = 16
     private static let wideSACKFrequency: UInt32 = 8
 
+    /// The common header, which usrsctp adds to the path's MTU.
+    private static let headerByteCount: UInt32 = 12
     private static let scratchByteCount = 64 << 10
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
@@ -102,13 +104,17 @@ package struct SCTPConfiguration: Sendable {
         }
     }
 
-    func receive(_ packet: RawSpan) {
+    /// Takes one packet.
+    ///
+    /// - Returns: whether it is well-formed; else it is ignored.
+    func receive(_ packet: RawSpan) -> Bool {
+        guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
-            unsafe packet.withUnsafeBytes {
-                unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
-            }
+            guard let rest = mailbox.gate.take(packet) else { return input(packet) }
+            if !rest.isEmpty { unsafe input(rest.span.bytes) }
         }
+        return true
     }
 
     func advance(to now: Instant) { SCTPStack.shared.advance(to: now, for: token) }
@@ -192,6 +198,7 @@ package struct SCTPConfiguration: Sendable {
     func readEvents(_ body: (Event) -> Void) {
         var events: [Event] = []
         SCTPStack.shared.withLock(for: token) {
+            while let packet = mailbox.gate.release() { unsafe input(packet.span.bytes) }
             guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
             mailbox.isReadable = false
             unsafe read(socket, into: &events)
@@ -206,6 +213,12 @@ package struct SCTPConfiguration: Sendable {
     }
 
     // MARK: Inside the lock
+
+    private func input(_ packet: RawSpan) {
+        unsafe packet.withUnsafeBytes {
+            unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
+        }
+    }
 
     /// SACKs of every second packet as RFC 9260 §6.2 asks for, rarer while packets come in long batches.
     private func adjustSACKFrequency() {
@@ -276,9 +289,12 @@ package struct SCTPConfiguration: Sendable {
         let type = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
         switch type {
         case SCTP_ASSOC_CHANGE:
+            guard bytes.count >= 10 else { return }
             let state = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 8, as: UInt16.self))
             switch state {
-            case SCTP_COMM_UP: events.append(.connected)
+            case SCTP_COMM_UP:
+                guard bytes.count >= 16 else { return }
+                unsafe events.append(.connected(streamCount: bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self)))
             case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: unsafe events.append(.closed(.lost(Self.reason(for: bytes))))
             case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
             default: break
@@ -362,7 +378,7 @@ package struct SCTPConfiguration: Sendable {
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
         var path = sctp_paddrparams()
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU
+        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         var local = unsafe address(port: configuration.localPort)
         var remote = unsafe address(port: remotePort)
@@ -379,7 +395,7 @@ package struct SCTPConfiguration: Sendable {
         path = sctp_paddrparams()
         unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU
+        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         return nil
     }

@@ -113,7 +113,8 @@ final class SCTPStack: Sendable {
     /// Advances usrsctp's timers, of all associations, to `now`.
     func advance(to now: Instant, for token: UInt) {
         withLock(for: token) {
-            guard let last = unsafe Self.state.lastTick, now >= last else {
+            // A jump of a day is another clock: nothing is due by it.
+            guard let last = unsafe Self.state.lastTick, now >= last, now - last < .seconds(86_400) else {
                 unsafe Self.state.lastTick = now
                 return
             }
@@ -123,6 +124,9 @@ final class SCTPStack: Sendable {
             usrsctp_handle_timers(UInt32(clamping: min(elapsed, 60_000)))
         }
     }
+
+    /// Associations that were made and not freed.
+    var associationCount: Int { lock.withLock { _ in unsafe Self.state.mailboxes.count } }
 
     /// Forgets the time; for tests that make their own.
     func resetClock() { lock.withLock { _ in unsafe Self.state.lastTick = nil } }
@@ -134,6 +138,7 @@ final class SCTPMailbox {
     private(set) var bytes: [UInt8] = []
     private(set) var lengths: [Int] = []
     var isReadable = false
+    var gate = SCTPResetGate()
     /// Called when somebody else's call left something here.
     var wakeUp: (@Sendable () -> Void)?
 
@@ -142,6 +147,7 @@ final class SCTPMailbox {
 
     func put(_ packet: UnsafeRawBufferPointer) {
         guard bytes.count + packet.count <= Self.byteLimit else { return }
+        unsafe gate.note(RawSpan(_unsafeBytes: packet))
         unsafe bytes.append(contentsOf: packet)
         lengths.append(packet.count)
     }

@@ -2,6 +2,7 @@ import DTLS
 import ICE
 import PeerEngine
 import RTP
+import SCTP
 import SDP
 import SansIO
 
@@ -13,6 +14,7 @@ final class PeerEnginePair {
         let engine: PeerEngine
         let address: TransportAddress
         let port = PortID(rawValue: 0)
+        var closedChannels = 0
         /// Candidates that were not yet given to the other.
         var candidates: [String] = []
 
@@ -132,8 +134,11 @@ final class PeerEnginePair {
     }
 
     private func note(_ event: PeerEvent, of peer: Peer) {
-        guard case .ice(.localCandidate(let candidate)) = event else { return }
-        peer.candidates.append(candidate.attributeValue)
+        switch event {
+        case .ice(.localCandidate(let candidate)): peer.candidates.append(candidate.attributeValue)
+        case .channel(.closed): peer.closedChannels += 1
+        default: break
+        }
     }
 
     var isConnected: Bool {

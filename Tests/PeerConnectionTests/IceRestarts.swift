@@ -1,7 +1,8 @@
 import PeerConnection
 import Testing
+import TimeSharing
 
-@Suite struct IceRestarts {
+@Suite(.realTime) struct IceRestarts {
     /// Waits for all candidates, so that the description holds them.
     private func describe(_ peer: RTCPeerConnection) async throws -> RTCSessionDescription {
         try await peer.setLocalDescription()

@@ -1,7 +1,8 @@
 import PeerConnection
 import Testing
+import TimeSharing
 
-@Suite(.serialized) struct MediaCalls {
+@Suite(.serialized, .realTime) struct MediaCalls {
     @Test(.timeLimit(.minutes(2))) func pictureAndToneArriveBothWays() async throws {
         let pair = try ConnectedPair()
         for connection in [pair.first, pair.second] {

@@ -96,15 +96,17 @@ public final class RTCDataChannel: Sendable {
 
     /// The received messages, for one reader; ends when the channel is closed.
     public var messages: MessageStream { MessageStream(inbox: inbox) }
-    /// Changes of the channel from now on; ends after ``Event/close``.
+    /// The state that the channel has reached, unless it is still connecting, and its changes from now on; ends after
+    /// ``Event/close``.
     public var events: EventStream<Event> { broadcaster.subscribe() }
 
     /// Hands each message to `handler` instead of ``messages``, on the connection's event loop: the fastest way,
-    /// for handlers that return at once.
+    /// for handlers that return at once; the peer is not slowed down.
     ///
-    /// Set it before messages can arrive; the peer is not slowed down.
+    /// Messages that wait already come first, in order. With nil, messages wait in ``messages`` again.
     public func setMessageHandler(_ handler: (@Sendable (RTCDataChannelMessage) -> Void)?) {
         inbox.setConsumer(handler)
+        if handler != nil { link.execute { [inbox] in inbox.deliverQueued() } }
     }
 
     /// Sends text.
@@ -163,15 +165,15 @@ public final class RTCDataChannel: Sendable {
 
     private func enqueue(_ bytes: [UInt8], isText: Bool) throws(RTCError) {
         let limit = link.maxMessageSize
-        guard bytes.count <= limit else {
-            throw RTCError(
-                .typeError,
-                "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes"
-            )
-        }
         let refusal = state.withLock { state -> RTCError? in
             guard state.readyState == .open else {
                 return RTCError(.invalidStateError, "the data channel \"\(label)\" is \(state.readyState.rawValue)")
+            }
+            guard bytes.count <= limit else {
+                return RTCError(
+                    .typeError,
+                    "a message of \(bytes.count) bytes is more than the \(limit) that the peer takes"
+                )
             }
             guard state.bufferedAmount + bytes.count <= Self.bufferLimit else {
                 return RTCError(
@@ -210,25 +212,30 @@ public final class RTCDataChannel: Sendable {
     }
 
     func didOpen(id: UInt16) {
-        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>]? in
             state.id = id
-            guard state.readyState == .connecting else { return [] }
+            guard state.readyState == .connecting else { return nil }
             state.readyState = .open
             defer { state.openWaiters = [] }
             return state.openWaiters
         }
+        guard let waiters else { return }
         for waiter in waiters { waiter.resume() }
-        broadcaster.send(.open)
+        broadcaster.send(.open, isLasting: true)
     }
 
     func didStartClosing() {
-        state.withLock { if $0.readyState != .closed { $0.readyState = .closing } }
-        broadcaster.send(.closing)
+        let isFirst = state.withLock { state -> Bool in
+            guard state.readyState == .connecting || state.readyState == .open else { return false }
+            state.readyState = .closing
+            return true
+        }
+        if isFirst { broadcaster.send(.closing, isLasting: true) }
     }
 
     func didClose() {
-        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
-            guard state.readyState != .closed else { return [] }
+        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>]? in
+            guard state.readyState != .closed else { return nil }
             state.readyState = .closed
             state.pendingBytes = 0
             state.engineBytes = 0
@@ -238,9 +245,10 @@ public final class RTCDataChannel: Sendable {
             }
             return state.waiters + state.openWaiters
         }
+        guard let waiters else { return }
         for waiter in waiters { waiter.resume() }
         inbox.finish()
-        broadcaster.send(.close)
+        broadcaster.send(.close, isLasting: true)
         broadcaster.finish()
     }
 }
@@ -258,6 +266,8 @@ protocol DataChannelLink: AnyObject, Sendable {
     var maxMessageSize: Int { get }
     func send(_ message: OutgoingMessage)
     func close(channel: Int)
+    /// Runs `work` on the connection's event loop, after what was queued there before.
+    func execute(_ work: @escaping @Sendable () -> Void)
     /// The channel's unread messages crossed their limit, either way.
     func readingPressureChanged(channel: Int)
 }

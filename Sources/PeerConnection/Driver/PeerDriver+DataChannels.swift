@@ -140,6 +140,8 @@ extension PeerDriver: DataChannelLink {
         eventLoop.execute { self.assumeIsolated { $0.closeChannel(key: channel) } }
     }
 
+    nonisolated func execute(_ work: @escaping @Sendable () -> Void) { eventLoop.execute(work) }
+
     nonisolated func readingPressureChanged(channel: Int) {
         eventLoop.execute { self.assumeIsolated { $0.updateReading(of: channel) } }
     }

@@ -2,6 +2,7 @@ internal import ICE
 internal import NIOCore
 internal import PeerEngine
 internal import RTP
+internal import SCTP
 internal import SDP
 internal import SansIO
 
@@ -175,7 +176,9 @@ extension PeerDriver {
         }
         for send in outcome.sends { setSending(send.id, mid: send.mid, parameters: send.parameters) }
         for receive in outcome.receives { setReceiving(receive.id, mid: receive.mid, parameters: receive.parameters) }
-        if let data = outcome.data { view.maxMessageSize = data.remoteMaxMessageSize }
+        if let data = outcome.data {
+            view.maxMessageSize = min(data.remoteMaxMessageSize, DataChannelTable.sendByteLimit)
+        }
         deliverDescriptions(outcome)
         if negotiator.signalingState == .stable {
             isNegotiationNeeded = false

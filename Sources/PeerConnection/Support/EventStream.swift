@@ -37,6 +37,8 @@ public struct EventStream<Element: Sendable>: AsyncSequence, Sendable {
 final class EventBroadcaster<Element: Sendable>: Sendable {
     private struct State {
         var mailboxes: [WeakMailbox] = []
+        /// What new subscriptions begin with.
+        var lasting: Element?
         var isFinished = false
     }
     private struct WeakMailbox { weak var mailbox: Mailbox<Element>? }
@@ -48,6 +50,7 @@ final class EventBroadcaster<Element: Sendable>: Sendable {
         let mailbox = Mailbox<Element>()
         let isFinished = state.withLock { state in
             state.mailboxes.removeAll { $0.mailbox == nil }
+            if let lasting = state.lasting { mailbox.put(lasting) }
             if !state.isFinished { state.mailboxes.append(WeakMailbox(mailbox: mailbox)) }
             return state.isFinished
         }
@@ -55,8 +58,17 @@ final class EventBroadcaster<Element: Sendable>: Sendable {
         return EventStream(mailbox: mailbox)
     }
 
-    func send(_ event: Element) {
-        for mailbox in state.withLock({ $0.mailboxes }) { mailbox.mailbox?.put(event) }
+    /// Gives an event to all.
+    ///
+    /// - Parameters:
+    ///   - event: what happened.
+    ///   - isLasting: whether later subscriptions begin with it, until another of that kind takes its place.
+    func send(_ event: Element, isLasting: Bool = false) {
+        let mailboxes = state.withLock { state in
+            if isLasting { state.lasting = event }
+            return state.mailboxes
+        }
+        for mailbox in mailboxes { mailbox.mailbox?.put(event) }
     }
 
     func finish() {

@@ -26,6 +26,27 @@ final class Mailbox<Element: Sendable>: Sendable {
         reader?.resume(returning: [element])
     }
 
+    /// All queued elements, perhaps none, without waiting.
+    func takeQueued() -> [Element] {
+        state.withLock { state in
+            defer { state.elements = [] }
+            return state.elements
+        }
+    }
+
+    /// Puts elements that were taken before all others.
+    func putBack(_ elements: ArraySlice<Element>) {
+        guard !elements.isEmpty else { return }
+        let reader = state.withLock { state -> (CheckedContinuation<[Element]?, Never>, [Element])? in
+            state.elements.insert(contentsOf: elements, at: 0)
+            guard let reader = state.reader else { return nil }
+            state.reader = nil
+            defer { state.elements = [] }
+            return (reader, state.elements)
+        }
+        if let (reader, elements) = reader { reader.resume(returning: elements) }
+    }
+
     /// Ends the sequence once what is queued has been read.
     func finish() {
         let reader = state.withLock { state -> CheckedContinuation<[Element]?, Never>? in

@@ -88,6 +88,7 @@ final class MessageInbox: Sendable {
 
     /// Called on the event loop.
     func put(_ message: RTCDataChannelMessage) {
+        deliverQueued()
         let (consumer, crossed) = state.withLock { state -> ((@Sendable (RTCDataChannelMessage) -> Void)?, Bool) in
             if let consumer = state.consumer { return (consumer, false) }
             state.unreadBytes += Self.cost(of: message)
@@ -111,9 +112,25 @@ final class MessageInbox: Sendable {
         if crossed { onPressureChange() }
     }
 
-    /// Hands each message to `consumer` on the event loop from now on, and what waited first.
+    /// Hands each message to `consumer` on the event loop from now on, and what waited first: the caller has
+    /// ``deliverQueued()`` run there.
     func setConsumer(_ consumer: (@Sendable (RTCDataChannelMessage) -> Void)?) {
         state.withLock { $0.consumer = consumer }
+    }
+
+    /// Hands what waits to the consumer, if there is one; called on the event loop.
+    func deliverQueued() {
+        guard state.withLock({ $0.consumer != nil }) else { return }
+        var waiting = mailbox.takeQueued()[...]
+        var cost = 0
+        // The consumer may be another, or none, after each message.
+        while let message = waiting.first, let consumer = state.withLock({ $0.consumer }) {
+            waiting.removeFirst()
+            cost += Self.cost(of: message)
+            consumer(message)
+        }
+        mailbox.putBack(waiting)
+        if cost > 0 { didRead(cost: cost) }
     }
 
     func finish() { mailbox.finish() }

@@ -1,0 +1,103 @@
+internal import SansIO
+
+/// Holds stream resets back until all data before them has arrived.
+///
+/// A reset names the last TSN before it (RFC 6525 §4.1). usrsctp 0.9.5 puts one that comes too early aside and looks at
+/// it again only when a later packet of data comes, which after a close there may never be: the channel would not
+/// close. What came early waits here instead, and usrsctp sees it when its own SACKs tell that the data is there.
+struct SCTPResetGate {
+    /// What usrsctp has acknowledged, or the TSN before the peer's first.
+    private var cumulativeTSN: UInt32?
+    private var held: [Held] = []
+
+    private struct Held {
+        var tsn: UInt32
+        var packet: [UInt8]
+    }
+
+    /// Packets that are held; the peer sends again what is dropped.
+    private static let heldLimit = 8
+
+    var isEmpty: Bool { held.isEmpty }
+
+    /// Looks at a well-formed packet that came in.
+    ///
+    /// - Returns: nil to let it pass as it is, else what is left of it without its early resets; perhaps nothing.
+    mutating func take(_ packet: RawSpan) -> [UInt8]? {
+        var rest: [UInt8]?
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            switch type {
+            case SCTPChunks.initiation, SCTPChunks.initiationAck:
+                // Only the first says where the peer's TSNs begin.
+                if cumulativeTSN == nil { cumulativeTSN = packet.uint32(at: start + 16) &- 1 }
+            case SCTPChunks.reconfiguration:
+                guard let tsn = Self.lastTSN(of: packet, from: start, to: end), isEarly(tsn) else { break }
+                let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
+                hold(header + packet.extracting(start..<end).array(), until: tsn)
+                if rest == nil { rest = packet.extracting(..<start).array() }
+                return
+            default: break
+            }
+            rest?.append(contentsOf: packet.extracting(start..<min((end + 3) & ~3, packet.byteCount)).array())
+        }
+        if let rest, rest.count <= SCTPChunks.headerByteCount { return [] }
+        return rest
+    }
+
+    /// Looks at a packet of usrsctp's that goes out.
+    mutating func note(_ packet: RawSpan) {
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            if type == SCTPChunks.sack, end - start >= 8 { cumulativeTSN = packet.uint32(at: start + 4) }
+        }
+    }
+
+    /// The next packet whose time has come.
+    mutating func release() -> [UInt8]? {
+        guard let index = held.firstIndex(where: { !isEarly($0.tsn) }) else { return nil }
+        return held.remove(at: index).packet
+    }
+
+    private func isEarly(_ tsn: UInt32) -> Bool {
+        // Serial numbers (RFC 9260 §1.6).
+        guard let cumulativeTSN else { return false }
+        return Int32(bitPattern: tsn &- cumulativeTSN) > 0
+    }
+
+    private mutating func hold(_ packet: [UInt8], until tsn: UInt32) {
+        guard held.count < Self.heldLimit, !held.contains(where: { $0.packet == packet }) else { return }
+        held.append(Held(tsn: tsn, packet: packet))
+    }
+
+    /// The last TSN before the reset of a RE-CONFIG, if it asks for one.
+    private static func lastTSN(of packet: RawSpan, from start: Int, to end: Int) -> UInt32? {
+        let outgoingResetRequest: UInt16 = 13
+        var offset = start + 4
+        while end - offset >= 16 {
+            if packet.uint16(at: offset) == outgoingResetRequest { return packet.uint32(at: offset + 12) }
+            let length = Int(packet.uint16(at: offset + 2))
+            guard length >= 4 else { return nil }
+            offset += (length + 3) & ~3
+        }
+        return nil
+    }
+}
+
+/// The chunks of a packet. RFC 9260 §3
+enum SCTPChunks {
+    static let headerByteCount = 12
+    static let initiation: UInt8 = 1
+    static let initiationAck: UInt8 = 2
+    static let sack: UInt8 = 3
+    static let reconfiguration: UInt8 = 130
+
+    /// Calls `body` with each chunk's type, its first byte and the end of its content, as far as the lengths are possible.
+    static func forEach(in packet: RawSpan, _ body: (_ type: UInt8, _ start: Int, _ end: Int) -> Void) {
+        var offset = headerByteCount
+        while packet.byteCount - offset >= 4 {
+            let end = offset + Int(packet.uint16(at: offset + 2))
+            guard end >= offset + 4, end <= packet.byteCount else { return }
+            body(packet.uint8(at: offset), offset, end)
+            offset = (end + 3) & ~3
+        }
+    }
+}

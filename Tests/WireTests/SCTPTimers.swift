@@ -1,0 +1,100 @@
+import SCTP
+import SansIO
+import Synchronization
+import Testing
+
+extension VirtualTime {
+    @Suite struct SCTPTimers {
+        @Test func anIdleAssociationSendsNothingAndWakesTwiceASecond() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.run(for: .seconds(3))
+            let wakeUps = pair.wakeUpCount
+            let packets = pair.clientPacketCount + pair.serverPacketCount
+            pair.run(for: .seconds(3_000))
+            #expect(pair.wakeUpCount - wakeUps <= 2 * 2 * 3_000 + 2)
+            #expect(pair.clientPacketCount + pair.serverPacketCount == packets)
+
+            // After an hour nothing is sent twice.
+            try pair.send([1], on: client)
+            pair.run(for: .seconds(1))
+            #expect(pair.serverEvents.contains { $0.messageBytes == [1] })
+            #expect(pair.clientPacketCount + pair.serverPacketCount == packets + 2)
+        }
+
+        @Test func aLostPacketIsSentAgainAfterTheLeastTimeOut() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.run(for: .seconds(5))
+            pair.link.loss = 1
+            try pair.send([9], on: client)
+            pair.drain()
+            pair.link.loss = 0
+            let before = pair.now
+            #expect(pair.run(for: .seconds(5)) { $0.serverEvents.contains { $0.messageBytes == [9] } })
+            #expect(pair.now - before < .milliseconds(600))
+        }
+
+        @Test func aPeerThatIsGoneEndsTheAssociation() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.link.loss = 1
+            try pair.send([9], on: client)
+            #expect(pair.run(for: .seconds(600)) { !$0.client.isConnected })
+            #expect(
+                pair.clientEvents.suffix(2) == [.closed(client), .associationClosed(.lost("the peer does not answer"))]
+            )
+            #expect(pair.client.nextDeadline == nil)
+        }
+
+        @Test func anAssociationOutlivesAMinuteWithoutAPath() throws {
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.link.loss = 1
+            try pair.send([9], on: client)
+            pair.run(for: .seconds(60))
+            pair.link.loss = 0
+            #expect(pair.run(for: .seconds(15)) { $0.serverEvents.contains { $0.messageBytes == [9] } })
+        }
+
+        @Test func aPeerThatNeverAnswersFailsTheHandshake() {
+            let pair = SCTPPair(link: SCTPPair.Link(loss: 1))
+            pair.start()
+            pair.run(for: .seconds(200))
+            #expect(pair.clientEvents == [.associationClosed(.lost("the peer does not answer"))])
+            #expect(pair.client.nextDeadline == nil)
+        }
+
+        @Test func theHandshakeSurvivesLosses() {
+            for seed in 1...20 as ClosedRange<UInt64> {
+                let pair = SCTPPair(seed: seed, link: SCTPPair.Link(loss: 0.3))
+                #expect(pair.connect(), "seed \(seed)")
+            }
+        }
+
+        @Test func anOwnerIsWokenWhenAnothersCallActsForIt() throws {
+            let woken = Mutex(0)
+            let pair = SCTPPair()
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
+            pair.run(for: .seconds(2))
+            pair.client.setWakeUp { woken.withLock { $0 += 1 } }
+            pair.link.loss = 1
+            try pair.send([9], on: client)
+            pair.drain()
+            #expect(woken.withLock { $0 } == 0)
+            // The client's loop sleeps; the server's advances the time and so fires the client's timer.
+            let packets = pair.clientPacketCount
+            let late = pair.now + .seconds(2)
+            pair.advance(to: late)
+            pair.server.handleTimeout(at: late)
+            #expect(woken.withLock { $0 } == 1)
+            pair.drain()
+            #expect(pair.clientPacketCount > packets)
+        }
+    }
+}
