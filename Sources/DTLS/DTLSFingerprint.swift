@@ -14,21 +14,30 @@ package struct DTLSFingerprint: Hashable, Sendable {
     /// Parses `sha-256 4A:AD:…`.
     ///
     /// - Returns: nil if the text has another form, or if the number of bytes is not that of a known hash function.
-    package init?(attributeValue: some StringProtocol) {
-        let parts = attributeValue.split(separator: " ", omittingEmptySubsequences: true)
-        guard parts.count == 2, parts[0].utf8.count <= Self.maximumNameLength else { return nil }
-        guard parts[1].utf8.count <= 3 * Self.maximumByteCount else { return nil }
+    package init?(attributeValue: String) {
+        // Byte by byte: splitting allocates for each pair of digits, and each description is read twice.
+        let text = attributeValue.utf8
+        let space = UInt8(ascii: " ")
+        guard let nameStart = text.firstIndex(where: { $0 != space }) else { return nil }
+        let nameEnd = text[nameStart...].firstIndex(of: space) ?? text.endIndex
+        let name = text[nameStart..<nameEnd]
+        guard name.count <= Self.maximumNameLength else { return nil }
+        var rest = text[nameEnd...].drop { $0 == space }
         var bytes: [UInt8] = []
-        for pair in parts[1].utf8.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false) {
-            guard pair.count == 2 else { return nil }
-            var value: UInt8 = 0
-            for character in pair {
-                guard let digit = Self.hexDigit(character) else { return nil }
-                value = value << 4 | digit
+        bytes.reserveCapacity(Self.maximumByteCount)
+        repeat {
+            guard bytes.count < Self.maximumByteCount, let high = rest.popFirst().flatMap(Self.hexDigit),
+                let low = rest.popFirst().flatMap(Self.hexDigit)
+            else { return nil }
+            bytes.append(high << 4 | low)
+            guard let separator = rest.popFirst() else { break }
+            if separator == space {
+                guard rest.allSatisfy({ $0 == space }) else { return nil }
+                break
             }
-            bytes.append(value)
-        }
-        self.init(algorithm: String(parts[0]), bytes: bytes)
+            guard separator == UInt8(ascii: ":") else { return nil }
+        } while true
+        self.init(algorithm: String(decoding: name, as: UTF8.self), bytes: bytes)
         if let known = CertificateHash(rawValue: algorithm), known.byteCount != bytes.count { return nil }
     }
 
@@ -37,14 +46,18 @@ package struct DTLSFingerprint: Hashable, Sendable {
 
     /// The text after `a=fingerprint:`, with upper-case digits as RFC 8122 demands.
     package var attributeValue: String {
-        let digits = Array("0123456789ABCDEF".utf8)
         var text = Array(algorithm.utf8)
+        text.reserveCapacity(text.count + 3 * bytes.count)
         for (index, byte) in bytes.enumerated() {
             text.append(UInt8(ascii: index == 0 ? " " : ":"))
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 15)])
+            text.append(Self.digit(byte >> 4))
+            text.append(Self.digit(byte & 15))
         }
         return String(decoding: text, as: UTF8.self)
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "A") - 10 + value
     }
 
     private static func hexDigit(_ character: UInt8) -> UInt8? {

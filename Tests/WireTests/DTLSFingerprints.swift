@@ -181,10 +181,24 @@ extension VirtualTime {
         #expect(upper.algorithm == "sha-1")
     }
 
+    @Test(arguments: CertificateHash.allCases)
+    func `spaces around it do not matter, whatever the hash function`(hash: CertificateHash) throws {
+        let expected = DTLSFingerprint(
+            algorithm: hash.rawValue,
+            bytes: (0..<hash.byteCount).map { UInt8(255 - $0) }
+        )
+        let text = expected.attributeValue
+        #expect(DTLSFingerprint(attributeValue: text) == expected)
+        #expect(DTLSFingerprint(attributeValue: "  \(text) ") == expected)
+        #expect(DTLSFingerprint(attributeValue: text + ":00") == nil)
+        #expect(DTLSFingerprint(attributeValue: String(text.dropLast(3))) == nil)
+    }
+
     @Test(arguments: [
         "", "sha-256", "sha-256 ", "sha-256 AB", "sha-256 AB:CD", "sha-256 G0", "sha-1 A:BC", "sha-1 AB::CD",
         "sha-1 AB:CD:",
-        "sha-1 AB CD", "sha-1 ABCD", "sha-1 Ａ1", "x sha-1 AB", String(repeating: "s", count: 40) + " AB",
+        "sha-1 AB CD", "sha-1 ABCD", " ", ":", "sha-1 :AB", "sha-1 A", "sha-1 AB:C", "sha-1 Ａ1", "x sha-1 AB",
+        String(repeating: "s", count: 40) + " AB",
         "sha-999 " + Array(repeating: "AB", count: 65).joined(separator: ":"),
     ])
     func `malformed text is no fingerprint`(text: String) {
