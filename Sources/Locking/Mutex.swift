@@ -2,7 +2,7 @@
 // would call every locked access a race, Mutex is a pthread mutex, which the sanitizer knows.
 
 #if THREAD_SANITIZER
-    public import Glibc
+    internal import Glibc
     @_exported public import struct Synchronization.Atomic
 
     /// A value behind a pthread mutex, with the interface of `Synchronization.Mutex`.

@@ -45,6 +45,7 @@ package final class PeerEngine {
     var dtlsRole: DTLSRole?
     var hasStartedDTLS = false
     var sctpPlan: SCTPPlan?
+    private var hasPreparedSCTP = false
     var hasStartedSCTP = false
     var failure: PeerFailure?
     var isClosed = false
@@ -153,6 +154,15 @@ package final class PeerEngine {
         pumpChannels()
         pumpRTP()
         updateConnectionState()
+    }
+
+    /// Does what can wait until the datagrams of a drain have left, and is then needed soon.
+    ///
+    /// Last step of a drain: while the first flights of DTLS travel, SCTP's socket is made.
+    package func prepareAhead(at now: Instant) {
+        guard hasStartedDTLS, !hasPreparedSCTP, sctpPlan != nil, !isClosed else { return }
+        hasPreparedSCTP = true
+        channels.prepare(at: now)
     }
 
     package var hasEvents: Bool { !events.isEmpty }

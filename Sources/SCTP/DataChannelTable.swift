@@ -70,6 +70,8 @@ package final class DataChannelTable {
         var isConfirmed = false
         var bufferedAmount = 0
         var reportedAmount = 0
+        /// Whether OPEN was given to SCTP, which may be before the association is up.
+        var hasSentOpen = false
         var hasResetOutgoing = false
         var isOutgoingReset = false
         var isIncomingReset = false
@@ -130,6 +132,7 @@ package final class DataChannelTable {
     private var streamLimit: UInt16
     private var tickAt: Instant?
     private var activeUntil: Instant?
+    private var hasStarted = false
     private var isEnded = false
     private var wakeUp: (@Sendable () -> Void)?
 
@@ -172,6 +175,12 @@ package final class DataChannelTable {
         return channel.handle
     }
 
+    /// Makes the association's socket ahead of `start`, in time that has nothing better to do.
+    package func prepare(at now: Instant) {
+        guard association == nil, !isEnded else { return }
+        do throws(SCTPError) { try makeAssociation(at: now).prepare() } catch { end(error) }
+    }
+
     /// Starts the association, once DTLS is up.
     ///
     /// - Parameters:
@@ -180,16 +189,35 @@ package final class DataChannelTable {
     ///   - remoteMaxMessageSize: the longest message that the peer takes, in bytes.
     ///   - now: the present.
     package func start(dtlsRole isClient: Bool, remotePort: UInt16, remoteMaxMessageSize: Int, at now: Instant) {
-        guard association == nil, !isEnded else { return }
+        guard !hasStarted, !isEnded else { return }
+        hasStarted = true
         self.isClient = isClient
         self.remoteMaxMessageSize = min(remoteMaxMessageSize, Self.sendByteLimit)
         hasRole = true
-        let association = SCTPAssociation(configuration: configuration)
-        self.association = association
-        association.setWakeUp(wakeUp)
-        association.advance(to: now)
-        do throws(SCTPError) { try association.connect(remotePort: remotePort) } catch { end(error) }
+        do throws(SCTPError) {
+            try (association ?? makeAssociation(at: now)).connect(remotePort: remotePort)
+            sendOpensAhead()
+        } catch {
+            end(error)
+        }
         touch(at: now)
+    }
+
+    private func makeAssociation(at now: Instant) -> SCTPAssociation {
+        let made = SCTPAssociation(configuration: configuration)
+        association = made
+        made.setWakeUp(wakeUp)
+        made.advance(to: now)
+        return made
+    }
+
+    /// Gives SCTP the OPEN of the channels that wait: it sends them in one packet with COOKIE ECHO (RFC 9260 §5.1).
+    private func sendOpensAhead() {
+        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue })
+        where channel.state == .waiting && !channel.parameters.negotiated {
+            guard takeID(channel), case .sent = sendOpen(channel) else { return }
+            channel.hasSentOpen = true
+        }
     }
 
     /// Sends a message, or queues it.
@@ -236,8 +264,8 @@ package final class DataChannelTable {
     package func close(_ handle: DataChannelHandle, at now: Instant) {
         guard let channel = channels[handle] else { return }
         switch channel.state {
-        case .waiting: remove(channel)
-        case .opening, .open:
+        case .waiting where !channel.hasSentOpen: remove(channel)
+        case .waiting, .opening, .open:
             channel.state = .closing
             touch(at: now)
             resetIfFlushed(channel)
@@ -324,20 +352,30 @@ package final class DataChannelTable {
 
     private func begin(_ channel: Channel) throws(DataChannelError) {
         guard channel.state == .waiting else { return }
-        if channel.id == nil {
-            guard let id = freeID() else { throw .noFreeID }
-            channel.id = id
-            byID[id] = channel
-        }
-        guard let id = channel.id else { return }
+        guard takeID(channel), let id = channel.id else { throw .noFreeID }
         guard id < streamLimit else { throw .idOutOfRange(id, limit: streamLimit) }
         channel.state = .open
         statistics.opened += 1
-        if !channel.parameters.negotiated {
+        if !channel.parameters.negotiated, !channel.hasSentOpen {
+            channel.hasSentOpen = true
             enqueueOrSend(channel, ppid: DCEP.ppid, bytes: DCEP.open(channel.parameters), byteCount: 0)
         }
         // Data may follow OPEN at once (RFC 8832 §6).
         events.append(.opened(channel.handle, id: id))
+    }
+
+    private func sendOpen(_ channel: Channel) -> SCTPAssociation.SendResult {
+        let message = DCEP.open(channel.parameters)
+        return unsafe sendNow(channel, ppid: DCEP.ppid, message.span.bytes)
+    }
+
+    /// Gives a channel an id if it has none; false if all are in use.
+    private func takeID(_ channel: Channel) -> Bool {
+        if channel.id != nil { return true }
+        guard let id = freeID() else { return false }
+        channel.id = id
+        byID[id] = channel
+        return true
     }
 
     private func freeID() -> UInt16? {
@@ -358,7 +396,7 @@ package final class DataChannelTable {
     }
 
     private func resetIfFlushed(_ channel: Channel) {
-        guard channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
+        guard isConnected, channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
             !queue[queueHead...].contains(where: { $0.channel === channel })
         else { return }
         channel.hasResetOutgoing = association?.resetOutgoing([id]) ?? false
@@ -443,6 +481,8 @@ package final class DataChannelTable {
                 streamLimit = min(streamLimit, streamCount)
                 events.append(.associationConnected)
                 for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) {
+                    // Closed since its OPEN left: the peer learns of both.
+                    resetIfFlushed(channel)
                     do throws(DataChannelError) { try begin(channel) } catch { remove(channel) }
                 }
             case .closed(let error):

@@ -53,7 +53,6 @@ package struct SCTPConfiguration: Sendable {
     private let configuration: SCTPConfiguration
     /// Messages that arrive in parts, by stream.
     private var partial: [UInt16: [UInt8]] = [:]
-    private var scratch: UnsafeMutableRawBufferPointer
     private var outBytes: [UInt8] = []
     private var outLengths: [Int] = []
     var isReadingPaused = false
@@ -69,20 +68,17 @@ package struct SCTPConfiguration: Sendable {
 
     /// The common header, which usrsctp adds to the path's MTU.
     private static let headerByteCount: UInt32 = 12
-    private static let scratchByteCount = 64 << 10
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
 
     init(configuration: SCTPConfiguration) {
         self.configuration = configuration
         token = SCTPStack.shared.register(mailbox)
-        unsafe scratch = .allocate(byteCount: Self.scratchByteCount, alignment: 16)
     }
 
     deinit {
         close()
         SCTPStack.shared.unregister(token)
-        unsafe scratch.deallocate()
     }
 
     /// Called from any thread when another association's call left something for this one.
@@ -90,9 +86,15 @@ package struct SCTPConfiguration: Sendable {
         SCTPStack.shared.withLock(for: token) { mailbox.wakeUp = wakeUp }
     }
 
+    /// Makes the socket ready ahead of `connect`, which does it otherwise.
+    func prepare() throws(SCTPError) {
+        let error = SCTPStack.shared.withLock(for: token) { openSocket() }
+        if let error { throw error }
+    }
+
     /// Sends INIT; the peer does the same.
     func connect(remotePort: UInt16) throws(SCTPError) {
-        let error = SCTPStack.shared.withLock(for: token) { openSocket(remotePort: remotePort) }
+        let error = SCTPStack.shared.withLock(for: token) { openSocket() ?? connectSocket(remotePort: remotePort) }
         if let error { throw error }
     }
 
@@ -236,6 +238,7 @@ package struct SCTPConfiguration: Sendable {
     }
 
     private func read(_ socket: OpaquePointer, into events: inout [Event]) {
+        let scratch = unsafe SCTPStack.readScratch
         while true {
             var info = sctp_rcvinfo()
             var infoLength = socklen_t(MemoryLayout<sctp_rcvinfo>.size)
@@ -333,7 +336,8 @@ package struct SCTPConfiguration: Sendable {
         return "the peer aborted it, cause \(cause) \(String(decoding: information, as: UTF8.self))"
     }
 
-    private func openSocket(remotePort: UInt16) -> SCTPError? {
+    private func openSocket() -> SCTPError? {
+        guard unsafe socket == nil else { return nil }
         guard
             let made = unsafe usrsctp_socket(
                 AF_CONN,
@@ -381,18 +385,23 @@ package struct SCTPConfiguration: Sendable {
         path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         var local = unsafe address(port: configuration.localPort)
-        var remote = unsafe address(port: remotePort)
         let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
         let bound = unsafe withUnsafeMutablePointer(to: &local) {
             unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_bind(made, $0, size) }
         }
-        guard bound == 0 else { return .system("bind", errno) }
+        return bound == 0 ? nil : .system("bind", errno)
+    }
+
+    private func connectSocket(remotePort: UInt16) -> SCTPError? {
+        guard let made = unsafe socket else { return .system("connect", ENOTSOCK) }
+        var remote = unsafe address(port: remotePort)
+        let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
         let connected = unsafe withUnsafeMutablePointer(to: &remote) {
             unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_connect(made, $0, size) }
         }
         guard connected == 0 || errno == EINPROGRESS else { return .system("connect", errno) }
         // The path now exists: its MTU is set on it too.
-        path = sctp_paddrparams()
+        var path = sctp_paddrparams()
         unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
         path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount

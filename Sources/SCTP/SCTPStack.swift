@@ -26,6 +26,12 @@ final class SCTPStack: Sendable {
     /// Guarded by `lock`; usrsctp's callbacks run only inside a locked call, so they may touch it too.
     nonisolated(unsafe) private static var state = State()
 
+    /// Where messages are read to, inside a locked call; one for all associations.
+    nonisolated(unsafe) static let readScratch = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: 64 << 10,
+        alignment: 16
+    )
+
     /// Packets for each SACK at first. RFC 9260 §6.2
     static let sackFrequency: UInt32 = 2
     /// usrsctp's own clock tick.

@@ -212,6 +212,9 @@ package import SansIO
     /// session is made and unloads them with the last, some milliseconds each time.
     private static let initializationStatus = startLibrary()
 
+    /// The session that `startLibrary` keeps.
+    nonisolated(unsafe) private static var keptSession: srtp_t?
+
     private static func startLibrary() -> srtp_err_status_t {
         let status = srtp_init()
         guard status == srtp_err_status_ok else { return status }
@@ -222,8 +225,7 @@ package import SansIO
         var key = [UInt8](repeating: 1, count: 28)
         return unsafe key.withUnsafeMutableBufferPointer { bytes in
             unsafe policy.key = bytes.baseAddress
-            var kept: srtp_t?
-            return unsafe srtp_create(&kept, &policy)
+            return unsafe srtp_create(&keptSession, &policy)
         }
     }
 

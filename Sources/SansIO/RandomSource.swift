@@ -1,9 +1,14 @@
+import Glibc
+
 /// The random bits of one engine and its machines: the system's, or a seeded sequence for tests.
 ///
 /// A class, so that machines which share it never draw the same bits. Confined to the engine's event loop.
 package final class RandomSource: RandomNumberGenerator {
     /// State of xoshiro256**, or nil for the system's generator.
     private var state: (UInt64, UInt64, UInt64, UInt64)?
+    /// Numbers from the system that were not used yet: a system call gives a block of them.
+    private var block: [UInt64] = []
+    private static let blockCount = 32
 
     /// The system's cryptographically secure generator.
     package init() {}
@@ -24,10 +29,7 @@ package final class RandomSource: RandomNumberGenerator {
     }
 
     package func next() -> UInt64 {
-        guard var (a, b, c, d) = state else {
-            var system = SystemRandomNumberGenerator()
-            return system.next()
-        }
+        guard var (a, b, c, d) = state else { return nextOfSystem() }
         func rotate(_ value: UInt64, _ count: UInt64) -> UInt64 { (value << count) | (value >> (64 - count)) }
         let result = rotate(b &* 5, 7) &* 9
         let t = b << 17
@@ -39,6 +41,18 @@ package final class RandomSource: RandomNumberGenerator {
         d = rotate(d, 45)
         state = (a, b, c, d)
         return result
+    }
+
+    private func nextOfSystem() -> UInt64 {
+        if let number = block.popLast() { return number }
+        block = unsafe [UInt64](unsafeUninitializedCapacity: Self.blockCount) { numbers, count in
+            // Up to 256 bytes come whole or, before the kernel's pool is ready or in a strange sandbox, not at all.
+            let byteCount = Self.blockCount * MemoryLayout<UInt64>.size
+            count = unsafe getentropy(numbers.baseAddress, byteCount) == 0 ? Self.blockCount : 0
+        }
+        if let number = block.popLast() { return number }
+        var system = SystemRandomNumberGenerator()
+        return system.next()
     }
 
     /// Random text over ALPHA / DIGIT / "+" / "/", six random bits a character (the ice-char of RFC 8839 §5.4).

@@ -1,6 +1,8 @@
-/// A first-in first-out queue which keeps its memory, so that steady use does not allocate.
+/// A first-in first-out queue which keeps its memory, so that steady use does not allocate; unused it has none.
 package struct RingQueue<Element> {
-    @usableFromInline var storage: [Element?]
+    /// A power of two of places, or none before the first element.
+    @usableFromInline var storage: [Element?] = []
+    @usableFromInline let minimumCapacity: Int
     @usableFromInline var head = 0
     /// Elements that wait.
     @usableFromInline package private(set) var count = 0
@@ -9,7 +11,7 @@ package struct RingQueue<Element> {
     package init(minimumCapacity: Int = 16) {
         var capacity = 16
         while capacity < minimumCapacity { capacity *= 2 }
-        storage = Array(repeating: nil, count: capacity)
+        self.minimumCapacity = capacity
     }
 
     @inlinable package var isEmpty: Bool { count == 0 }
@@ -47,10 +49,11 @@ package struct RingQueue<Element> {
 
     @usableFromInline
     mutating func grow() {
+        let capacity = max(storage.count * 2, minimumCapacity)
         var larger: [Element?] = []
-        larger.reserveCapacity(storage.count * 2)
+        larger.reserveCapacity(capacity)
         for index in 0..<count { larger.append(storage[(head + index) & (storage.count - 1)]) }
-        while larger.count < storage.count * 2 { larger.append(nil) }
+        while larger.count < capacity { larger.append(nil) }
         storage = larger
         head = 0
     }

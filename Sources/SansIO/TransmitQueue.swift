@@ -27,7 +27,9 @@
     /// Bytes beyond which the queue refuses more until it is drained.
     package static let byteLimit = 8 << 20
 
-    package init(initialCapacity: Int = 256 << 10) {
+    /// - Parameter initialCapacity: bytes of the slab until more wait at once. A connection that only carries checks
+    ///   and a handshake never needs more than the default.
+    package init(initialCapacity: Int = 4 << 10) {
         unsafe slab = .allocate(byteCount: initialCapacity, alignment: 16)
     }
 

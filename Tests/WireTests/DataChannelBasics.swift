@@ -41,6 +41,19 @@ extension VirtualTime {
             #expect(pair.serverEvents.compactMap(\.incomingID) == [0, 2])
         }
 
+        @Test func theOpeningTravelsWithTheHandshakesLastPacket() throws {
+            let pair = SCTPPair()
+            let handle = try pair.client.open(DataChannelParameters(label: "early"))
+            pair.client.prepare(at: pair.now)
+            pair.start()
+            #expect(pair.run(for: .seconds(1)) { $0.server.isConnected })
+            pair.drain()
+            #expect(pair.serverEvents.compactMap(\.incomingID) == [0], "no round trip after the association is up")
+            pair.run(for: .seconds(1))
+            #expect(pair.clientEvents.count { $0 == .opened(handle, id: 0) } == 1)
+            #expect(pair.serverEvents.compactMap(\.incomingID) == [0])
+        }
+
         @Test func sendingBeforeTheChannelIsOpenIsRefused() throws {
             let pair = SCTPPair()
             let handle = try pair.client.open(DataChannelParameters(label: "x"))

@@ -19,6 +19,19 @@ extension VirtualTime {
             #expect(!pair.clientEvents.contains(.closing(client)))
         }
 
+        /// Its OPEN is on its way: the peer must learn that the channel ends.
+        @Test func aChannelClosedDuringTheHandshakeClosesOnBothSides() throws {
+            let pair = SCTPPair()
+            let handle = try pair.client.open(DataChannelParameters(label: "x"))
+            pair.start()
+            pair.client.close(handle, at: pair.now)
+            #expect(pair.run(for: .seconds(5)) { $0.clientEvents.contains(.closed(handle)) })
+            pair.run(for: .seconds(1))
+            let incoming = try #require(pair.serverEvents.compactMap(\.incomingHandle).first)
+            #expect(pair.serverEvents.suffix(2) == [.closing(incoming), .closed(incoming)])
+            #expect(!pair.clientEvents.contains(.opened(handle, id: 0)))
+        }
+
         /// What the side that did not close has queued goes out too.
         @Test func aCloseByThePeerStillFlushesThisSide() throws {
             let pair = SCTPPair()

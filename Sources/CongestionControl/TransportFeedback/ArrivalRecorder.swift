@@ -13,8 +13,8 @@ package struct ArrivalRecorder: Sendable {
     /// How far back a late packet is reported.
     private static let longestReport: Int64 = 256
 
-    /// Nanoseconds of arrival, or `absent`.
-    private var arrivals = [Int64](repeating: absent, count: capacity)
+    /// Nanoseconds of arrival, or `absent`; empty until the first packet.
+    private var arrivals: [Int64] = []
     private var unwrapper = Unwrapper(bitCount: 16)
     private var next: Int64?
     private var highest: Int64 = 0
@@ -30,6 +30,7 @@ package struct ArrivalRecorder: Sendable {
     package mutating func receive(_ number: UInt16, at now: Instant) {
         let sequence = unwrapper.unwrap(UInt32(number))
         guard var front = next else {
+            arrivals = Array(repeating: Self.absent, count: Self.capacity)
             next = sequence
             highest = sequence
             arrivals[index(sequence)] = now.nanoseconds

@@ -28,7 +28,8 @@ package struct SentPacketHistory: Sendable {
     /// Packets remembered: 4 s at 5 Mbit/s.
     package static let capacity = 4_096
 
-    private var entries = [Entry](repeating: Entry(), count: capacity)
+    /// Empty until the first packet: most connections of a server carry no media.
+    private var entries: [Entry] = []
     private var nextSequence: Int64 = 1
     private var referenceUnwrapper = Unwrapper(bitCount: 24)
     /// Numbers below were reported lost or received; they are not counted lost twice.
@@ -41,6 +42,7 @@ package struct SentPacketHistory: Sendable {
 
     /// Notes that a packet left with `nextNumber`.
     package mutating func send(byteCount: Int, at now: Instant) {
+        if entries.isEmpty { entries = Array(repeating: Entry(), count: Self.capacity) }
         let index = Int(nextSequence) & (Self.capacity - 1)
         entries[index] = Entry(sequence: nextSequence, sentAt: now, byteCount: Int32(clamping: byteCount))
         nextSequence += 1
@@ -49,6 +51,7 @@ package struct SentPacketHistory: Sendable {
     /// Takes in a feedback message.
     package mutating func receive(_ feedback: RTCPTransportFeedback) -> TransportFeedbackSummary {
         var summary = TransportFeedbackSummary()
+        guard !entries.isEmpty else { return summary }
         // The nearest to what was sent last, so that a hostile base cannot lead astray for good.
         let distance = SequenceNumber(feedback.baseSequenceNumber)
             .distance(from: SequenceNumber(UInt16(truncatingIfNeeded: nextSequence)))

@@ -140,6 +140,7 @@ actor PeerDriver {
             rounds += 1
         } while engine.hasEvents && rounds < 16
         let isBlocked = sendDatagrams()
+        engine.prepareAhead(at: now)
         schedule(at: now, isBlocked: isBlocked)
     }
 
