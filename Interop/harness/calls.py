@@ -161,6 +161,50 @@ class FirefoxCall(BrowserCall):
     browser_class = Firefox
 
 
+class SecurePage(Scenario):
+    """The page from another address than the browser's own, as on another machine: with --tls and without."""
+
+    # Of the documentation's block (RFC 5737), which browsers do not take for this machine.
+    address = "192.0.2.1"
+    link = ("dev", "lo")
+    name = "secure page"
+
+    def set_up(self):
+        subprocess.run(["ip", "address", "add", self.address + "/32", *self.link], check=True)
+        self.browser = self.use(Chromium(self.path("browser.log"), flags=["--ignore-certificate-errors"]))
+        self.page = CallPage(self.browser.page)
+
+    def tear_down(self):
+        super().tear_down()
+        subprocess.run(["ip", "address", "delete", self.address + "/32", *self.link], check=True)
+
+    def call(self, log_name, *arguments):
+        self.peer = self.use(Peer("call", "--listen", self.address + ":0", *arguments, *SYNTHETIC,
+                                  log_path=self.path(log_name)))
+        self.page.open(self.peer.wait_for("ready")["url"])
+        self.page.wait_until_connected(seconds=10)
+
+    def screenshot(self, path):
+        self.browser.page.save_screenshot(path)
+
+    @check("by HTTPS with a certificate made here, the page sends its camera")
+    def by_https(self):
+        self.call("rtc-peer-tls.log", "--tls")
+        if not self.browser.page.value("isSecureContext && location.protocol === 'https:'"):
+            raise Failed("the page is not secure")
+        self.peer.wait_for_frames(5)
+        self.peer.send(hangup=True)
+        self.peer.wait_for_exit()
+
+    @check("by HTTP the page says why it has no camera, and shows rtc-peer's picture")
+    def by_http(self):
+        self.call("rtc-peer.log")
+        if self.browser.page.value("isSecureContext"):
+            raise Failed("the browser takes the page for secure; this checks nothing")
+        self.page.page.wait_for("document.body.innerText.includes('secure pages only')", 5, "the page's explanation")
+        self.page.check_pattern()
+
+
 class Mesh(Scenario):
     """Several pages in the room of one rtc-peer: each has a connection with each."""
 
@@ -407,5 +451,5 @@ class AiortcAnswers(AiortcCall):
         self.start_peer("--server", url, "--room", "interop")
 
 
-SCENARIOS = [ChromiumCall, FirefoxCall, TwoBrowsers, FourPages, PeersThroughServe, PeersThroughEmbedded, AiortcOffers,
-             AiortcAnswers]
+SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, TwoBrowsers, FourPages, PeersThroughServe, PeersThroughEmbedded,
+             AiortcOffers, AiortcAnswers]

@@ -3,7 +3,7 @@ import Testing
 import TimeSharing
 
 @Suite(.realTime) struct DataChannels {
-    @Test(.timeLimit(.minutes(1))) func messagesGoBothWays() async throws {
+    @Test(.timeLimit(.minutes(10))) func messagesGoBothWays() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("chat")
         let events = pair.second.events
@@ -34,7 +34,7 @@ import TimeSharing
     }
 
     /// A reader slower than the sender: its window closes and opens many times, and nothing is lost.
-    @Test(.timeLimit(.minutes(2))) func aSlowReaderGetsEverything() async throws {
+    @Test(.timeLimit(.minutes(10))) func aSlowReaderGetsEverything() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("bulk")
         let events = pair.second.events
@@ -71,7 +71,7 @@ import TimeSharing
         return nil
     }
 
-    @Test(.timeLimit(.minutes(1))) func aChannelsMakeIsCarriedOver() async throws {
+    @Test(.timeLimit(.minutes(10))) func aChannelsMakeIsCarriedOver() async throws {
         let pair = try ConnectedPair()
         var options = RTCDataChannelInit()
         options.ordered = false
@@ -115,7 +115,7 @@ import TimeSharing
         #expect { try connection.createDataChannel("late") } throws: { ($0 as? RTCError)?.name == .invalidStateError }
     }
 
-    @Test(.timeLimit(.minutes(1))) func moreThanThePeerTakesIsATypeError() async throws {
+    @Test(.timeLimit(.minutes(10))) func moreThanThePeerTakesIsATypeError() async throws {
         var configuration = ConnectedPair.configuration()
         configuration.maxMessageSize = 1_024
         let pair = try ConnectedPair(configuration)
@@ -133,7 +133,7 @@ import TimeSharing
     }
 
     /// What comes before anybody looks waits: the channel, its state, its messages.
-    @Test(.timeLimit(.minutes(1))) func nothingIsMissedByAttachingLate() async throws {
+    @Test(.timeLimit(.minutes(10))) func nothingIsMissedByAttachingLate() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("x")
         let events = pair.second.events
@@ -156,7 +156,7 @@ import TimeSharing
         #expect(expected == 100)
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [true, false])
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false])
     func eitherSideCloses(closesFirst: Bool) async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("x")
@@ -188,7 +188,7 @@ import TimeSharing
         try await again.waitUntilOpen()
     }
 
-    @Test(.timeLimit(.minutes(1))) func theEndOfTheConnectionClosesTheChannelsOfBothSides() async throws {
+    @Test(.timeLimit(.minutes(10))) func theEndOfTheConnectionClosesTheChannelsOfBothSides() async throws {
         let pair = try ConnectedPair()
         let channel = try pair.first.createDataChannel("x")
         let waiting = try pair.first.createDataChannel("y")
@@ -207,7 +207,7 @@ import TimeSharing
         #expect(channel.readyState == .closed && waiting.readyState == .closed && other.readyState == .closed)
     }
 
-    @Test(.timeLimit(.minutes(1))) func aNegotiatedChannelNeedsNoWord() async throws {
+    @Test(.timeLimit(.minutes(10))) func aNegotiatedChannelNeedsNoWord() async throws {
         let pair = try ConnectedPair()
         var options = RTCDataChannelInit()
         options.negotiated = true

@@ -29,7 +29,7 @@ struct Footprint: Sendable {
 
 @Suite(.enabled(if: allocation_counter_counts(), "a sanitizer has its own heap")) struct OpeningAndClosing {
     /// In a process of its own, where nothing else allocates.
-    @Test(.timeLimit(.minutes(5))) func twoHundredConnectionsLeaveNothing() async {
+    @Test(.timeLimit(.minutes(10))) func twoHundredConnectionsLeaveNothing() async {
         await #expect(processExitsWith: .success) {
             // The first ones fill pools and caches, start threads and load libraries.
             for _ in 0..<30 { try await openAndClose() }

@@ -190,6 +190,42 @@ struct ServerStarting {
         }
     }
 
+    @Test("a client that knows the certificate's fingerprint takes that certificate alone, whatever its names")
+    func pinnedCertificate() async throws {
+        try await withServer {
+            $0.tls = .selfMade(directory: nil)
+        } _: { _, endpoint in
+            let fingerprint = try #require(endpoint.certificateFingerprint)
+            for spelling in [fingerprint, fingerprint.lowercased().filter { $0 != ":" }] {
+                let pinned = try SignalingClient(
+                    url: "https://127.0.0.1:\(endpoint.port)",
+                    room: "r",
+                    name: "",
+                    certificateFingerprint: spelling
+                )
+                var events = pinned.events.makeAsyncIterator()
+                guard case .joined? = await events.next() else { return #expect(Bool(false)) }
+                await pinned.leave()
+            }
+            let last = fingerprint.hasSuffix("0") ? "1" : "0"
+            let deceived = try SignalingClient(
+                url: "https://127.0.0.1:\(endpoint.port)",
+                room: "r",
+                name: "",
+                certificateFingerprint: fingerprint.dropLast() + last
+            )
+            var events = deceived.events.makeAsyncIterator()
+            guard case .disconnected(let error)? = await events.next() else { return #expect(Bool(false)) }
+            #expect(error.message.contains("certificate is not trusted"), "\(error.message)")
+            await deceived.leave()
+            for wrong in ["", "AB:CD", fingerprint + ":00", String(repeating: "g", count: 64)] {
+                #expect(throws: SignalingError.self, "\(wrong)") {
+                    try SignalingClient(url: "https://h", room: "r", name: "", certificateFingerprint: wrong)
+                }
+            }
+        }
+    }
+
     @Test("certificate files that cannot be used say which")
     func brokenFiles() async throws {
         let directory = try TemporaryDirectory()

@@ -9,7 +9,7 @@ final class ClientCore: WebSocketOwner {
     private let server: ServerURL
     private let room: String
     private let name: String
-    private let tls: NIOSSLContext?
+    private let trust: ServerTrust?
     private let eventLoop: any EventLoop
     private let feed: AsyncStream<SignalingEvent>.Continuation
     private var socket: WebSocketHandler?
@@ -41,14 +41,14 @@ final class ClientCore: WebSocketOwner {
         server: ServerURL,
         room: String,
         name: String,
-        tls: NIOSSLContext?,
+        trust: ServerTrust?,
         eventLoop: any EventLoop,
         feed: AsyncStream<SignalingEvent>.Continuation
     ) {
         self.server = server
         self.room = room
         self.name = name
-        self.tls = tls
+        self.trust = trust
         self.eventLoop = eventLoop
         self.feed = feed
     }
@@ -60,14 +60,14 @@ final class ClientCore: WebSocketOwner {
         problem = nil
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let server = server
-        let tls = tls
+        let trust = trust
         ClientBootstrap(group: eventLoop)
             .connectTimeout(Self.connectTimeout)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
-                    if let tls { try pipeline.addHandler(Self.tlsHandler(tls, server)) }
+                    if let trust { try pipeline.addHandler(trust.makeHandler(for: server)) }
                     let request = NIOLoopBound(
                         UpgradeRequest(server: server) { bound.value.problem = $0 },
                         eventLoop: channel.eventLoop
@@ -100,12 +100,6 @@ final class ClientCore: WebSocketOwner {
                 case .failure(let error): bound.value.lost("\(error)")
                 }
             }
-    }
-
-    private static func tlsHandler(_ context: NIOSSLContext, _ server: ServerURL) throws -> NIOSSLClientHandler {
-        // A name is sent and checked against the certificate; an address is not sent.
-        let isAddress = (try? SocketAddress(ipAddress: server.host, port: 0)) != nil
-        return try NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : server.host)
     }
 
     private func makeSocket() -> WebSocketHandler {

@@ -1,6 +1,5 @@
 import NIOCore
 import NIOPosix
-import NIOSSL
 
 /// Joins a room of a signalling server, and keeps its place there through broken connections.
 ///
@@ -21,6 +20,8 @@ public final class SignalingClient: Sendable {
     ///   - room: 1 to 64 letters, digits, `-`, `_`, `.`.
     ///   - name: what others are told.
     ///   - certificate: a PEM file of the certificate to trust besides the system's; for self-made ones.
+    ///   - certificateFingerprint: SHA-256 of the server's certificate, as `rtc-peer serve --tls` prints it: that one is
+    ///     taken, whatever it says of itself, and no other.
     ///   - allowsAnyCertificate: trusts every certificate; for tests in a network that is trusted.
     /// - Throws: `SignalingError` for a URL or certificate that cannot be used.
     public init(
@@ -28,6 +29,7 @@ public final class SignalingClient: Sendable {
         room: String,
         name: String,
         certificate: String? = nil,
+        certificateFingerprint: String? = nil,
         allowsAnyCertificate: Bool = false
     ) throws {
         let server = try ServerURL(url)
@@ -35,24 +37,17 @@ public final class SignalingClient: Sendable {
         eventLoop = loop
         let (events, feed) = AsyncStream<SignalingEvent>.makeStream()
         self.events = events
-        var tls: NIOSSLContext?
-        if server.isSecure {
-            var configuration = TLSConfiguration.makeClientConfiguration()
-            do {
-                if let certificate {
-                    configuration.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(certificate))]
-                }
-                if allowsAnyCertificate { configuration.certificateVerification = .none }
-                tls = try NIOSSLContext(configuration: configuration)
-            } catch {
-                throw SignalingError(.certificate, "The certificate cannot be used: \(error)", isFatal: true)
-            }
-        }
+        let trust =
+            try server.isSecure
+            ? ServerTrust(
+                certificate: certificate,
+                fingerprint: certificateFingerprint,
+                allowsAnyCertificate: allowsAnyCertificate
+            ) : nil
         let core = NIOLoopBoundBox<ClientCore?>.makeEmptyBox(valueType: ClientCore.self, eventLoop: loop)
         self.core = core
-        let context = tls
         loop.execute {
-            let made = ClientCore(server: server, room: room, name: name, tls: context, eventLoop: loop, feed: feed)
+            let made = ClientCore(server: server, room: room, name: name, trust: trust, eventLoop: loop, feed: feed)
             core.value = made
             made.connect()
         }

@@ -76,13 +76,7 @@ struct SelfMadeCertificate {
     private init(certificate: [UInt8], key: [UInt8]) {
         self.certificate = certificate
         self.key = key
-        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
-        var count: UInt32 = 0
-        // Cannot fail but for lack of memory; then the fingerprint is empty.
-        _ = unsafe EVP_Digest(certificate, certificate.count, &digest, &count, EVP_sha256(), nil)
-        fingerprint = digest.prefix(Int(count))
-            .map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true) }
-            .joined(separator: ":")
+        fingerprint = CertificateFingerprint(of: certificate).description
     }
 
     // MARK: Files

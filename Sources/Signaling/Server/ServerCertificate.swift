@@ -1,3 +1,4 @@
+import NIOCore
 import NIOSSL
 
 /// A server's certificate chain and private key.
@@ -39,6 +40,8 @@ struct ServerCertificate {
             privateKey: .privateKey(key)
         )
         configuration.minimumTLSVersion = .tlsv12
+        // Browsers seldom answer close_notify; the server's end does not wait for them.
+        configuration.shutdownTimeout = .milliseconds(300)
         configuration.applicationProtocols = ["http/1.1"]
         do { return try NIOSSLContext(configuration: configuration) } catch {
             throw SignalingError(.certificate, "The certificate and its key cannot be used: \(error)")

@@ -121,7 +121,7 @@ actor CallSession {
             let peer = peers[id]
             await peer?.receive(message)
         case .disconnected(let error):
-            output.say("The signalling server does not answer (\(error)); calls go on, trying again.")
+            output.problem("The signalling server does not answer (\(error)); calls go on, trying again.")
         case .error(let error): output.problem(error.message)
         case .closed(let error): return error.map { "signalling failed: \($0.message)" } ?? "left the room"
         }

@@ -33,6 +33,14 @@ struct CallCommand: AsyncParsableCommand {
     )
     var serverURL: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The SHA-256 of that server's self-made certificate, as it prints it: no other is taken. Example: --server https://192.168.1.20:8443 --server-fingerprint 5D:3F:…",
+            valueName: "SHA-256"
+        )
+    )
+    var serverFingerprint: String?
+
     @Option(help: ArgumentHelp("The room to meet in; made up if not given. Example: --room tea", valueName: "NAME"))
     var room: String?
 
@@ -147,8 +155,13 @@ struct CallCommand: AsyncParsableCommand {
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
-            let (embedded, address) = try await startServer(show, room: room)
-            let client = try SignalingClient(url: address, room: room, name: name)
+            let (embedded, address, fingerprint) = try await startServer(show, room: room)
+            let client = try SignalingClient(
+                url: address,
+                room: room,
+                name: name,
+                certificateFingerprint: fingerprint
+            )
             let session = CallSession(
                 options: .init(
                     name: name,
@@ -174,7 +187,12 @@ struct CallCommand: AsyncParsableCommand {
     }
 
     /// Starts the server of our own unless another one is named, and tells where the call is.
-    private func startServer(_ show: CallOutput, room: String) async throws -> (SignalingServer?, String) {
+    ///
+    /// - Returns: the server if it is our own, its address, and the fingerprint of its certificate if that is known.
+    private func startServer(
+        _ show: CallOutput,
+        room: String
+    ) async throws -> (own: SignalingServer?, url: String, fingerprint: String?) {
         if let serverURL {
             show.ready(
                 url: "\(serverURL.hasSuffix("/") ? serverURL : serverURL + "/")\(room)",
@@ -182,7 +200,7 @@ struct CallCommand: AsyncParsableCommand {
                 room: room
             )
             show.say("Joining the room \(room) of \(serverURL)")
-            return (nil, serverURL)
+            return (nil, serverURL, serverFingerprint)
         }
         let own = SignalingServer(configuration: server.makeConfiguration())
         let endpoint = try await own.start()
@@ -196,7 +214,7 @@ struct CallCommand: AsyncParsableCommand {
             show.draw(code.rendered(coloured: Terminal.standardError.wantsColour))
         }
         show.say("Chat by typing, “/send FILE” sends a file, “/quit” or Ctrl-C hangs up.")
-        return (own, endpoint.url)
+        return (own, endpoint.url, endpoint.certificateFingerprint)
     }
 
     private func makeDirectory(_ path: String) throws {
