@@ -2,27 +2,33 @@
 ///
 /// Protocol modules never read a clock: every call that depends on time takes one of these. The driver
 /// reads the clock once per burst; tests make their own time.
-package struct Instant: Hashable, Comparable, Sendable {
-    package var nanoseconds: Int64
+public struct Instant: Hashable, Comparable, Sendable {
+    /// Since the origin of the clock that made it.
+    public var nanoseconds: Int64
 
+    /// The instant so many nanoseconds after the origin.
     @inlinable
-    package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+    public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+    /// Whether `left` comes first.
     @inlinable
-    package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
+    public static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
 
+    /// The instant a duration later.
     @inlinable
-    package static func + (instant: Instant, duration: Duration) -> Instant {
+    public static func + (instant: Instant, duration: Duration) -> Instant {
         Instant(nanoseconds: instant.nanoseconds + duration.wholeNanoseconds)
     }
 
+    /// The instant a duration earlier.
     @inlinable
-    package static func - (instant: Instant, duration: Duration) -> Instant {
+    public static func - (instant: Instant, duration: Duration) -> Instant {
         Instant(nanoseconds: instant.nanoseconds - duration.wholeNanoseconds)
     }
 
+    /// From `right` to `left`.
     @inlinable
-    package static func - (left: Instant, right: Instant) -> Duration {
+    public static func - (left: Instant, right: Instant) -> Duration {
         .nanoseconds(left.nanoseconds - right.nanoseconds)
     }
 }
@@ -30,7 +36,7 @@ package struct Instant: Hashable, Comparable, Sendable {
 extension Duration {
     /// This duration rounded towards zero to nanoseconds; durations beyond ±292 years are clamped.
     @inlinable
-    package var wholeNanoseconds: Int64 {
+    public var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         if overflow { return seconds < 0 ? .min : .max }
@@ -39,30 +45,34 @@ extension Duration {
 
     /// This duration rounded towards zero to milliseconds.
     @inlinable
-    package var wholeMilliseconds: Int64 { wholeNanoseconds / 1_000_000 }
+    public var wholeMilliseconds: Int64 { wholeNanoseconds / 1_000_000 }
 }
 
 /// When a machine wants to be called again, and why, so that a busy loop names its culprit.
-package struct Deadline: Comparable, Sendable {
-    package var instant: Instant
+public struct Deadline: Comparable, Sendable {
+    /// When.
+    public var instant: Instant
     /// Names the timer, as `"ICE pacing"`.
-    package var reason: StaticString
+    public var reason: StaticString
 
+    /// A deadline and the name of its timer.
     @inlinable
-    package init(_ instant: Instant, _ reason: StaticString) {
+    public init(_ instant: Instant, _ reason: StaticString) {
         self.instant = instant
         self.reason = reason
     }
 
+    /// Whether `left` comes first.
     @inlinable
-    package static func < (left: Deadline, right: Deadline) -> Bool { left.instant < right.instant }
+    public static func < (left: Deadline, right: Deadline) -> Bool { left.instant < right.instant }
 
+    /// Whether both are at the same instant.
     @inlinable
-    package static func == (left: Deadline, right: Deadline) -> Bool { left.instant == right.instant }
+    public static func == (left: Deadline, right: Deadline) -> Bool { left.instant == right.instant }
 
     /// The earlier of two deadlines, either of which may be absent.
     @inlinable
-    package static func earlier(_ left: Deadline?, _ right: Deadline?) -> Deadline? {
+    public static func earlier(_ left: Deadline?, _ right: Deadline?) -> Deadline? {
         guard let left else { return right }
         guard let right else { return left }
         return min(left, right)

@@ -1,33 +1,37 @@
 /// A first-in first-out queue which keeps its memory, so that steady use does not allocate; unused it has none.
-package struct RingQueue<Element> {
+public struct RingQueue<Element> {
     /// A power of two of places, or none before the first element.
     @usableFromInline var storage: [Element?] = []
     @usableFromInline let minimumCapacity: Int
     @usableFromInline var head = 0
     /// Elements that wait.
-    @usableFromInline package private(set) var count = 0
+    public private(set) var count = 0
 
+    /// An empty queue whose first memory holds so many elements at least.
     @inlinable
-    package init(minimumCapacity: Int = 16) {
+    public init(minimumCapacity: Int = 16) {
         var capacity = 16
         while capacity < minimumCapacity { capacity *= 2 }
         self.minimumCapacity = capacity
     }
 
-    @inlinable package var isEmpty: Bool { count == 0 }
+    /// Whether nothing waits.
+    @inlinable public var isEmpty: Bool { count == 0 }
 
     /// The element that `popFirst()` would return.
-    @inlinable package var first: Element? { count == 0 ? nil : storage[head] }
+    @inlinable public var first: Element? { count == 0 ? nil : storage[head] }
 
+    /// Adds an element at the end.
     @inlinable
-    package mutating func append(_ element: Element) {
+    public mutating func append(_ element: Element) {
         if count == storage.count { grow() }
         storage[(head + count) & (storage.count - 1)] = element
         setCount(count + 1)
     }
 
+    /// Takes the oldest element out; nil if nothing waits.
     @inlinable
-    package mutating func popFirst() -> Element? {
+    public mutating func popFirst() -> Element? {
         guard count > 0 else { return nil }
         let element = storage[head]
         storage[head] = nil
@@ -38,7 +42,7 @@ package struct RingQueue<Element> {
 
     /// Removes the elements for which `predicate` holds; the others keep their order.
     @inlinable
-    package mutating func removeAll(where predicate: (Element) -> Bool) {
+    public mutating func removeAll(where predicate: (Element) -> Bool) {
         for _ in 0..<count {
             if let element = popFirst(), !predicate(element) { append(element) }
         }

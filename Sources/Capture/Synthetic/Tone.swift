@@ -45,8 +45,15 @@ public final class Tone: AudioSource {
 
     /// Block number `index`.
     public func block(_ index: Int, timestampNanoseconds: Int64) -> AudioFrame {
-        let samples = (0..<960).map { offset in
-            Int16(amplitude * sin(2 * Double.pi * frequency * Double(index * 960 + offset) / 48_000))
+        let step = 2 * Double.pi * frequency / 48_000
+        let (turn, stay) = (sin(step), cos(step))
+        // By rotation from one sample to the next: a sine for each would cost a tenth of their encoding.
+        var (sine, cosine) = (sin(step * Double(index * 960)), cos(step * Double(index * 960)))
+        var samples: [Int16] = []
+        samples.reserveCapacity(960)
+        for _ in 0..<960 {
+            samples.append(Int16(amplitude * sine))
+            (sine, cosine) = (sine * stay + cosine * turn, cosine * stay - sine * turn)
         }
         return AudioFrame(
             samples: samples,

@@ -40,7 +40,7 @@ package import SansIO
         return min(max(patience, shortestWait), longestWait)
     }
 
-    package func gapDeadline(wait: Duration) -> Instant? { gapSince.map { $0 + wait } }
+    package func gapDeadline(wait: @autoclosure () -> Duration) -> Instant? { gapSince.map { $0 + wait() } }
 
     /// Takes over a packet and its slot.
     package mutating func insert(_ packet: ReceivedPacket, at now: Instant) -> VideoFrameAssembler.Insertion {
@@ -98,8 +98,8 @@ package import SansIO
     }
 
     /// Gives up the packets missing at the front if they were waited for long enough.
-    package mutating func handleTimeout(wait: Duration, at now: Instant) {
-        guard let deadline = gapDeadline(wait: wait), deadline <= now, var sequence = next else { return }
+    package mutating func handleTimeout(wait: @autoclosure () -> Duration, at now: Instant) {
+        guard let deadline = gapDeadline(wait: wait()), deadline <= now, var sequence = next else { return }
         gapSince = nil
         while sequence <= highest, !ring.contains(sequence) {
             sequence += 1

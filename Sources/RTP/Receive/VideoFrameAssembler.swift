@@ -57,7 +57,7 @@ package import SansIO
     package var oldestNeeded: Int64? { next }
 
     /// When the gap at the front is given up, if there is one.
-    package func gapDeadline(wait: Duration) -> Instant? { gapSince.map { $0.at + wait } }
+    package func gapDeadline(wait: @autoclosure () -> Duration) -> Instant? { gapSince.map { $0.at + wait() } }
 
     /// Takes over a packet and its slot.
     package mutating func insert(_ packet: ReceivedPacket, at now: Instant) -> Insertion {
@@ -120,8 +120,8 @@ package import SansIO
     }
 
     /// Gives up the gap at the front if it was waited for long enough.
-    package mutating func handleTimeout(wait: Duration, at now: Instant) {
-        guard let deadline = gapDeadline(wait: wait), deadline <= now else { return }
+    package mutating func handleTimeout(wait: @autoclosure () -> Duration, at now: Instant) {
+        guard let deadline = gapDeadline(wait: wait()), deadline <= now else { return }
         gapSince = nil
         state = .awaitingKeyFrame
         resumeAtKeyFrame(after: scan)
