@@ -97,7 +97,7 @@ final class ClientCore: WebSocketOwner {
                     bound.value.channel = channel
                     channel.closeFuture.whenComplete { _ in bound.value.channelClosed() }
                     bound.value.expectJoin(on: channel)
-                case .failure(let error): bound.value.lost("\(error)")
+                case .failure(let error): bound.value.lost(ConnectFailure.words(error))
                 }
             }
     }
