@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Signaling
 import Testing
@@ -363,5 +364,63 @@ struct ServerAbuse {
             #expect(again.isResumed)
             #expect(again.place.id == two.place.id)
         }
+    }
+
+    @Test("whoever asks again and again and reads no answer is not read on")
+    func unreadAnswers() async throws {
+        try await withServer { _, endpoint in
+            let port = endpoint.port
+            let offered = 64 << 20
+            let taken = try await Task.detached { try UnreadingClient(port: port).flood(byteCount: offered) }.value
+            // What the two sockets' buffers take, and not what the server would keep.
+            #expect(taken < offered / 2, "\(taken)")
+            let other = try await RawConnection.connect(to: endpoint.port)
+            try await other.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            #expect(await other.readHead()?.hasPrefix("HTTP/1.1 200 ") == true)
+            await other.close()
+        }
+    }
+}
+
+/// A client that sends requests and never reads.
+private final class UnreadingClient {
+    private let descriptor: CInt
+
+    init(port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = unsafe withUnsafePointer(to: &address) {
+            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe connect(descriptor, $0, size) }
+        }
+        guard status == 0 else { throw SignalingError(.unreachable, "connect: \(errno)") }
+    }
+
+    deinit { Glibc.close(descriptor) }
+
+    /// Sends until so many bytes have gone, the server closes, or it has taken nothing for three seconds.
+    func flood(byteCount: Int) throws -> Int {
+        let requests = Array(String(repeating: "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", count: 1_000).utf8)
+        var sent = 0
+        while sent < byteCount {
+            var waiter = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            guard unsafe poll(&waiter, 1, 3_000) == 1 else { break }
+            let offset = sent % requests.count
+            let count = unsafe requests.withUnsafeBytes {
+                unsafe Glibc.send(
+                    descriptor,
+                    $0.baseAddress?.advanced(by: offset),
+                    $0.count - offset,
+                    Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+                )
+            }
+            if count < 0, errno == EAGAIN { continue }
+            guard count > 0 else { break }
+            sent += count
+        }
+        return sent
     }
 }

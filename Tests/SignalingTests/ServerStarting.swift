@@ -184,7 +184,7 @@ struct ServerStarting {
             let wary = try SignalingClient(url: "https://127.0.0.1:\(endpoint.port)", room: "r", name: "")
             var wariness = wary.events.makeAsyncIterator()
             guard case .disconnected(let error)? = await wariness.next() else { return #expect(Bool(false)) }
-            #expect(error.code == .unreachable)
+            #expect(error.code == .certificate)
             #expect(error.message.contains("certificate is not trusted"), "\(error.message)")
             await wary.leave()
         }
@@ -216,7 +216,11 @@ struct ServerStarting {
             )
             var events = deceived.events.makeAsyncIterator()
             guard case .disconnected(let error)? = await events.next() else { return #expect(Bool(false)) }
-            #expect(error.message.contains("certificate is not trusted"), "\(error.message)")
+            #expect(error.code == .certificate)
+            #expect(
+                error.message.contains("its certificate has the SHA-256 \(fingerprint), not the one"),
+                "\(error.message)"
+            )
             await deceived.leave()
             for wrong in ["", "AB:CD", fingerprint + ":00", String(repeating: "g", count: 64)] {
                 #expect(throws: SignalingError.self, "\(wrong)") {

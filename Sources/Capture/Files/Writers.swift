@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Locking
 public import Media
 
@@ -48,9 +49,10 @@ public final class IVFWriter: Sendable {
         }
     }
 
-    /// Puts the number of frames into the header and closes the file.
+    /// Puts the number of frames into the header and closes the file; removes one that has no frame.
     public func close() {
         state.withLock { state in
+            if state.file != nil, state.firstTime == nil { _ = unsafe unlink(path) }
             if let file = state.file, state.firstTime != nil {
                 var count: [UInt8] = []
                 count.appendLittleEndian(state.frameCount, bytes: 4)
@@ -137,9 +139,10 @@ public final class WAVWriter: AudioSink {
         }
     }
 
-    /// Puts the lengths into the header and closes the file.
+    /// Puts the lengths into the header and closes the file; removes one that has no sound.
     public func close() {
         state.withLock { state in
+            if state.file != nil, state.sampleRate == 0 { _ = unsafe unlink(path) }
             if let file = state.file, state.sampleRate > 0 {
                 file.seek(to: 0)
                 try? file.write(Self.header(state))

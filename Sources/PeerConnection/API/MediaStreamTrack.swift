@@ -27,6 +27,9 @@ public final class MediaStreamTrack: Sendable {
         var nextKey = 0
         var videoTakers: [Int: @Sendable (VideoFrame) -> Void] = [:]
         var audioTakers: [Int: @Sendable (AudioFrame) -> Void] = [:]
+        /// What ends the streams of frames.
+        var endHandlers: [Int: @Sendable () -> Void] = [:]
+        var muteHandler: (@Sendable (Bool) -> Void)?
         var isRunning = false
         var isEmpty: Bool { videoTakers.isEmpty && audioTakers.isEmpty }
     }
@@ -78,21 +81,28 @@ public final class MediaStreamTrack: Sendable {
         get { state.withLock { $0.isEnabled } }
         set { state.withLock { $0.isEnabled = newValue } }
     }
-    /// Whether the source gives nothing at present: a remote track before its first packet.
+    /// Whether the source gives nothing at present: a remote track before its first packet and after the peer's BYE.
     public var muted: Bool { state.withLock { $0.isMuted } }
+    /// Calls `handler` with each change of ``muted`` (`mute` and `unmute`), on the connection's event loop or the
+    /// decoder's thread; nil ends that.
+    public func setMuteHandler(_ handler: (@Sendable (Bool) -> Void)?) { state.withLock { $0.muteHandler = handler } }
     /// Whether the track can still give frames.
     public var readyState: ReadyState { state.withLock { $0.readyState } }
 
-    /// Ends the track; a local source stops.
+    /// Ends the track: a local source stops, and the streams of its frames end.
     public func stop() {
-        let mustStop = state.withLock { state -> Bool in
+        let (mustStop, endHandlers) = state.withLock { state -> (Bool, [@Sendable () -> Void]) in
             state.readyState = .ended
             state.videoTakers = [:]
             state.audioTakers = [:]
-            defer { state.isRunning = false }
-            return state.isRunning
+            defer {
+                state.endHandlers = [:]
+                state.isRunning = false
+            }
+            return (state.isRunning, Array(state.endHandlers.values))
         }
         if mustStop { stopSource() }
+        for end in endHandlers { end() }
     }
 
     /// Calls `take` with each picture, on the thread of the source or decoder, until the subscription is cancelled or
@@ -100,7 +110,7 @@ public final class MediaStreamTrack: Sendable {
     ///
     /// - Throws: what the source throws when it cannot start, as a camera in use.
     public func addVideoTaker(_ take: @escaping @Sendable (VideoFrame) -> Void) throws -> MediaSubscription {
-        try subscribe { $0.videoTakers[$1] = take }
+        try subscribe(onEnd: nil) { $0.videoTakers[$1] = take }
     }
 
     /// Calls `take` with each block of sound, on the thread of the source or decoder, until the subscription is
@@ -108,22 +118,30 @@ public final class MediaStreamTrack: Sendable {
     ///
     /// - Throws: what the source throws when it cannot start.
     public func addAudioTaker(_ take: @escaping @Sendable (AudioFrame) -> Void) throws -> MediaSubscription {
-        try subscribe { $0.audioTakers[$1] = take }
+        try subscribe(onEnd: nil) { $0.audioTakers[$1] = take }
     }
 
     /// Pictures, newest only: a slow reader misses some.
+    ///
+    /// Ends with the track, and at once if the source cannot start.
     public var videoFrames: AsyncStream<VideoFrame> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
-            let subscription = try? addVideoTaker { continuation.yield($0) }
+            let subscription = try? subscribe(onEnd: { continuation.finish() }) {
+                $0.videoTakers[$1] = { continuation.yield($0) }
+            }
             if subscription == nil { continuation.finish() }
             continuation.onTermination = { _ in subscription?.cancel() }
         }
     }
 
     /// Blocks of sound; a slow reader misses what is older than 50 blocks.
+    ///
+    /// Ends with the track, and at once if the source cannot start.
     public var audioFrames: AsyncStream<AudioFrame> {
         AsyncStream(bufferingPolicy: .bufferingNewest(50)) { continuation in
-            let subscription = try? addAudioTaker { continuation.yield($0) }
+            let subscription = try? subscribe(onEnd: { continuation.finish() }) {
+                $0.audioTakers[$1] = { continuation.yield($0) }
+            }
             if subscription == nil { continuation.finish() }
             continuation.onTermination = { _ in subscription?.cancel() }
         }
@@ -132,38 +150,54 @@ public final class MediaStreamTrack: Sendable {
     // MARK: From pipelines and sources
 
     func deliver(_ frame: VideoFrame) {
+        setMuted(false)
         let takers = state.withLock { state -> [@Sendable (VideoFrame) -> Void] in
-            state.isMuted = false
             return state.isEnabled ? Array(state.videoTakers.values) : []
         }
         for take in takers { take(frame) }
     }
 
     func deliver(_ frame: AudioFrame) {
+        setMuted(false)
         let (takers, isEnabled) = state.withLock { state in
-            state.isMuted = false
             return (Array(state.audioTakers.values), state.isEnabled)
         }
         let frame = isEnabled ? frame : frame.silenced()
         for take in takers { take(frame) }
     }
 
+    func setMuted(_ isMuted: Bool) {
+        let handler = state.withLock { state -> (@Sendable (Bool) -> Void)? in
+            guard state.isMuted != isMuted else { return nil }
+            state.isMuted = isMuted
+            return state.muteHandler
+        }
+        handler?(isMuted)
+    }
+
     /// Whether anybody takes frames: decoding for nobody is a waste.
     var hasTakers: Bool { state.withLock { !$0.isEmpty } }
 
-    private func subscribe(_ add: (inout State, Int) -> Void) throws -> MediaSubscription {
-        let (key, mustStart) = state.withLock { state -> (Int, Bool) in
+    private func subscribe(
+        onEnd: (@Sendable () -> Void)?,
+        _ add: (inout State, Int) -> Void
+    ) throws -> MediaSubscription {
+        let (key, mustStart, isOver) = state.withLock { state -> (Int, Bool, Bool) in
             let key = state.nextKey
             state.nextKey += 1
-            guard state.readyState == .live else { return (key, false) }
+            guard state.readyState == .live else { return (key, false, true) }
             add(&state, key)
+            state.endHandlers[key] = onEnd
             defer { state.isRunning = true }
-            return (key, !state.isRunning)
+            return (key, !state.isRunning, false)
         }
+        if isOver { onEnd?() }
         if mustStart {
             do {
                 try startSource()
             } catch {
+                // Whoever comes next tries again.
+                state.withLock { $0.isRunning = false }
                 unsubscribe(key)
                 throw error
             }
@@ -175,6 +209,7 @@ public final class MediaStreamTrack: Sendable {
         let mustStop = state.withLock { state -> Bool in
             state.videoTakers[key] = nil
             state.audioTakers[key] = nil
+            state.endHandlers[key] = nil
             guard state.isEmpty, state.isRunning else { return false }
             state.isRunning = false
             return true

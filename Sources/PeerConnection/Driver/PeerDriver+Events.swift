@@ -58,7 +58,8 @@ extension PeerDriver {
         case .frame(let mid, let frame): receivePipelines[mid]?.receive(frame)
         case .keyFrameRequested(let mid): pipeline(mid: mid)?.requestKeyFrame()
         case .targetBitRate(let mid, let bitsPerSecond): pipeline(mid: mid)?.setBitRate(bitsPerSecond)
-        case .firstPacket, .bye: break
+        case .firstPacket(let mid): receivePipelines[mid]?.receiver.track.setMuted(false)
+        case .bye(let mid): receivePipelines[mid]?.receiver.track.setMuted(true)
         }
     }
 

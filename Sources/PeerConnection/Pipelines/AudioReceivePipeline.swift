@@ -6,7 +6,7 @@ internal import SansIO
 /// Received blocks of sound, decoded on a thread of its own, on to the track.
 final class AudioReceivePipeline: ReceivePipeline {
     private let worker: WorkerThread<ReceivedFrame>
-    private let receiver: RTCRtpReceiver
+    let receiver: RTCRtpReceiver
     private let counter: Counter
 
     private final class Counter: Sendable {

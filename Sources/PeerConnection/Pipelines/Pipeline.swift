@@ -18,6 +18,7 @@ protocol SendPipeline: AnyObject, Sendable {
 ///
 /// Methods are called on the event loop.
 protocol ReceivePipeline: AnyObject, Sendable {
+    var receiver: RTCRtpReceiver { get }
     func receive(_ frame: ReceivedFrame)
     func fill(_ entry: inout RTCStatsReport.InboundRTP)
     func stop()

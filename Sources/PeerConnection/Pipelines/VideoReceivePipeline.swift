@@ -13,7 +13,7 @@ final class VideoReceivePipeline: ReceivePipeline {
     }
 
     private let worker: WorkerThread<ReceivedFrame>
-    private let receiver: RTCRtpReceiver
+    let receiver: RTCRtpReceiver
     private let counts: Shared
 
     private final class Shared: Sendable {

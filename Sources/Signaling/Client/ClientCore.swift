@@ -25,7 +25,7 @@ final class ClientCore: WebSocketOwner {
     private var lastHeard = NIODeadline.now()
     private var leaving: EventLoopPromise<Void>?
     /// Why the connection that is being made fails.
-    private var problem: String?
+    private var problem: SignalingError?
 
     /// Messages that wait for the server's acknowledgement; the oldest are dropped beyond it.
     private static let queueLimit = 1_000
@@ -67,9 +67,13 @@ final class ClientCore: WebSocketOwner {
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
-                    if let trust { try pipeline.addHandler(trust.makeHandler(for: server)) }
+                    // The first reason is the cause of the others.
+                    let report: @Sendable (SignalingError.Code, String) -> Void = { code, why in
+                        if bound.value.problem == nil { bound.value.problem = SignalingError(code, why) }
+                    }
+                    if let trust { try pipeline.addHandler(trust.makeHandler(for: server, report: report)) }
                     let request = NIOLoopBound(
-                        UpgradeRequest(server: server) { bound.value.problem = $0 },
+                        UpgradeRequest(server: server, report: report),
                         eventLoop: channel.eventLoop
                     )
                     let upgrader = NIOWebSocketClientUpgrader(
@@ -97,7 +101,7 @@ final class ClientCore: WebSocketOwner {
                     bound.value.channel = channel
                     channel.closeFuture.whenComplete { _ in bound.value.channelClosed() }
                     bound.value.expectJoin(on: channel)
-                case .failure(let error): bound.value.lost(ConnectFailure.words(error))
+                case .failure(let error): bound.value.lost(SignalingError(.unreachable, ConnectFailure.words(error)))
                 }
             }
     }
@@ -124,7 +128,7 @@ final class ClientCore: WebSocketOwner {
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let timer = eventLoop.scheduleTask(in: Self.joinTimeout) {
             guard !bound.value.isJoined else { return }
-            bound.value.problem = "the server does not answer"
+            bound.value.problem = SignalingError(.unreachable, "the server does not answer")
             channel.close(promise: nil)
         }
         channel.closeFuture.whenComplete { _ in timer.cancel() }
@@ -135,11 +139,13 @@ final class ClientCore: WebSocketOwner {
         channel = nil
         // The WebSocket's own end says more, if there was one.
         if socket == nil, leaving == nil {
-            lost(problem ?? "the server closed the connection or serves no WebSocket there")
+            lost(
+                problem ?? SignalingError(.unreachable, "the server closed the connection or serves no WebSocket there")
+            )
         }
     }
 
-    private func lost(_ why: String) {
+    private func lost(_ why: SignalingError) {
         heartbeat?.cancel()
         heartbeat = nil
         socket = nil
@@ -152,7 +158,7 @@ final class ClientCore: WebSocketOwner {
             return
         }
         if attempts == 0 {
-            feed.yield(.disconnected(SignalingError(.unreachable, "no connection to \(server.authority): \(why)")))
+            feed.yield(.disconnected(SignalingError(why.code, "no connection to \(server.authority): \(why)")))
         }
         let backOff = min(Self.longestDelay, Self.firstDelay * Double(1 << min(attempts, 10)))
         attempts += 1
@@ -215,7 +221,7 @@ final class ClientCore: WebSocketOwner {
 
     func webSocketDidClose(_ socket: WebSocketHandler, code: UInt16?, reason: String) {
         guard socket === self.socket else { return }
-        lost(reason.isEmpty ? "the connection broke" : reason)
+        lost(SignalingError(.unreachable, reason.isEmpty ? "the connection broke" : reason))
     }
 
     private func handle(_ message: ServerMessage) {
@@ -283,10 +289,10 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
     typealias OutboundOut = HTTPClientRequestPart
 
     private let server: ServerURL
-    private let report: (String) -> Void
+    private let report: (SignalingError.Code, String) -> Void
 
     /// `report` is told why there will be no WebSocket.
-    init(server: ServerURL, report: @escaping (String) -> Void) {
+    init(server: ServerURL, report: @escaping (SignalingError.Code, String) -> Void) {
         self.server = server
         self.report = report
     }
@@ -306,7 +312,8 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
     /// An answer that is no upgrade: this is not our server.
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch Self.unwrapInboundIn(data) {
-        case .head(let head): report("it answered “\(head.status.code) \(Wire.excerpt(head.status.reasonPhrase))”")
+        case .head(let head):
+            report(.noWebSocket, "it answered “\(head.status.code) \(Wire.excerpt(head.status.reasonPhrase))”")
         case .body: break
         case .end: context.close(promise: nil)
         }
@@ -314,11 +321,12 @@ private final class UpgradeRequest: ChannelInboundHandler, RemovableChannelHandl
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
-        case NIOSSLError.handshakeFailed(let reason):
-            report("its certificate is not trusted, or it speaks no TLS (\(reason))")
-        case is NIOSSLExtraError: report("its certificate is for another name (\(error))")
-        case is NIOWebSocketUpgradeError, is HTTPParserError: report("it serves no WebSocket there (\(error))")
-        default: report("\(error)")
+        case NIOSSLError.handshakeFailed(let reason) where "\(reason)".contains("CERTIFICATE_VERIFY_FAILED"):
+            report(.certificate, "its certificate is not trusted; one that it made itself is trusted by its SHA-256")
+        case NIOSSLError.handshakeFailed: report(.certificate, "it speaks no TLS that is understood here")
+        case is NIOSSLExtraError: report(.certificate, "its certificate is for another name")
+        case is NIOWebSocketUpgradeError, is HTTPParserError: report(.noWebSocket, "it serves no WebSocket there")
+        default: report(.unreachable, ConnectFailure.words(error))
         }
         context.close(promise: nil)
     }

@@ -34,14 +34,21 @@ struct ServerTrust: Sendable {
         }
     }
 
-    func makeHandler(for server: ServerURL) throws -> NIOSSLClientHandler {
+    /// - Parameter report: is told when the certificate is another one than the pinned.
+    func makeHandler(
+        for server: ServerURL,
+        report: @escaping @Sendable (SignalingError.Code, String) -> Void
+    ) throws -> NIOSSLClientHandler {
         // A name is sent and checked against the certificate; an address is not sent.
         let isAddress = (try? SocketAddress(ipAddress: server.host, port: 0)) != nil
         let name = isAddress ? nil : server.host
         guard let pinned else { return try NIOSSLClientHandler(context: context, serverHostname: name) }
         return try NIOSSLClientHandler(context: context, serverHostname: name) { chain, promise in
-            let isRight = chain.first.flatMap { try? $0.toDERBytes() }.map { CertificateFingerprint(of: $0) == pinned }
-            promise.succeed(isRight == true ? .certificateVerified : .failed)
+            let met = chain.first.flatMap { try? $0.toDERBytes() }.map { CertificateFingerprint(of: $0) }
+            if met == pinned { return promise.succeed(.certificateVerified) }
+            let words = met.map { "its certificate has the SHA-256 \($0)" } ?? "it has no certificate"
+            report(.certificate, "\(words), not the one that was given")
+            promise.succeed(.failed)
         }
     }
 }

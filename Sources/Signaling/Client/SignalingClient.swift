@@ -53,6 +53,9 @@ public final class SignalingClient: Sendable {
         }
     }
 
+    /// Whether a text can be a certificate's fingerprint: 64 hexadecimal digits, with colons between them or not.
+    public static func isFingerprint(_ text: String) -> Bool { CertificateFingerprint(text) != nil }
+
     /// Sends a message to one peer; it waits while the connection is broken.
     public func send(_ message: SignalingMessage, to peer: SignalingPeerID) {
         let core = core

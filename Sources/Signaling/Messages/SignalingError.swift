@@ -73,12 +73,14 @@ extension SignalingError.Code {
     public static let permissionDenied = Self(rawValue: "permission-denied")
     /// A host name has no address.
     public static let unknownHost = Self(rawValue: "unknown-host")
-    /// A certificate or key cannot be read or made.
+    /// A certificate or key cannot be read or made, or the server's is not trusted.
     public static let certificate = Self(rawValue: "certificate")
     /// The URL is not one of a signalling server.
     public static let invalidURL = Self(rawValue: "invalid-url")
-    /// The server cannot be reached, or refused the WebSocket.
+    /// The server cannot be reached.
     public static let unreachable = Self(rawValue: "unreachable")
+    /// Something answers at the URL that is no signalling server.
+    public static let noWebSocket = Self(rawValue: "no-websocket")
     /// Called in a state that does not allow it, as `send` after `leave`.
     public static let invalidState = Self(rawValue: "invalid-state")
     /// A queue is full.

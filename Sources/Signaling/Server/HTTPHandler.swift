@@ -9,6 +9,8 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private weak var core: ServerCore?
     private var head: HTTPRequestHead?
+    /// A request whose answer waits until the client has read those before: the pipeline lets no other through.
+    private var waiting: HTTPRequestHead?
     private var bodyBytes = 0
     private var deadline: Scheduled<Void>?
 
@@ -46,8 +48,21 @@ final class HTTPHandler: ChannelInboundHandler, RemovableChannelHandler {
             guard let head, let core else { return context.close(promise: nil) }
             self.head = nil
             armDeadline(context)
+            guard context.channel.isWritable else {
+                waiting = head
+                return
+            }
             write(core.response(to: head), to: head, context)
         }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable, let head = waiting, let core {
+            waiting = nil
+            armDeadline(context)
+            write(core.response(to: head), to: head, context)
+        }
+        context.fireChannelWritabilityChanged()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -16,6 +16,9 @@ package enum RoomName {
         return !reserved.contains(name) && bytes.allSatisfy { isAlphanumeric($0) || "-_.~".utf8.contains($0) }
     }
 
+    /// Whether the text is one of the server's own paths, which its error explains.
+    package static func isReserved(_ name: String) -> Bool { reserved.contains(name) }
+
     /// A person's name without control characters, shortened; "Guest" if nothing is left.
     package static func cleaned(_ name: String) -> String {
         let zeroWidthJoiner: Unicode.Scalar = "\u{200D}"  // of emoji

@@ -231,7 +231,8 @@ package struct RoomTable {
             throw SignalingError(
                 .invalidRoom,
                 "“\(Wire.excerpt(request.room))” cannot name a room: 1 to \(RoomName.maxLength) letters, digits, "
-                    + "“-”, “_”, “.” or “~” can, beginning with a letter or a digit.",
+                    + "“-”, “_”, “.” or “~” can, beginning with a letter or a digit; "
+                    + "the server's own paths, as ws and bye, cannot.",
                 isFatal: true
             )
         }

@@ -19,8 +19,14 @@ struct CallOutput: Sendable {
         if !isJSON { for line in lines { statusLine.print(line) } }
     }
 
-    func ready(url: String, server: String, room: String) {
-        emit("ready", ["url": .string(url), "server": .string(server), "room": .string(room)])
+    func ready(url: String, server: String, room: String, certificate: String?) {
+        guard isJSON else { return }
+        var line = JSONLine(event: "ready")
+        line["url"] = .string(url)
+        line["server"] = .string(server)
+        line["room"] = .string(room)
+        if let certificate { line["certificate"] = .string(certificate) }
+        Terminal.standardOutput.write(line.text)
     }
 
     func peer(_ peer: SignalingPeer, state: String) {

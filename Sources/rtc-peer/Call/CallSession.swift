@@ -13,6 +13,15 @@ actor CallSession {
         var iceServers: [String]
         /// Whether the call goes on when the last other participant has hung up.
         var staysAlone: Bool
+        /// Called once the room is joined for the first time.
+        var joined: (@Sendable () -> Void)?
+    }
+
+    /// Why a call is over.
+    struct Ending: Sendable {
+        var reason: String
+        /// Whether the call never came about, or signalling refused to go on.
+        var isFailure = false
     }
 
     /// Everything that happens, in one queue.
@@ -35,6 +44,7 @@ actor CallSession {
     private var reports: [SignalingPeerID: RTCStatsReport] = [:]
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
     private var iceServers: [RTCIceServer] = []
+    private var hasJoined = false
 
     init(options: Options, client: SignalingClient, media: CallMedia, output: CallOutput) {
         self.options = options
@@ -46,8 +56,8 @@ actor CallSession {
 
     /// Runs the call.
     ///
-    /// - Returns: why it ended, in words.
-    func run(isJSON: Bool) async -> String {
+    /// - Returns: why it ended.
+    func run(isJSON: Bool) async -> Ending {
         let (happenings, feed) = AsyncStream<Happening>.makeStream()
         let tasks = [
             Task { [client] in for await event in client.events { feed.yield(.signaling(event)) } },
@@ -73,10 +83,10 @@ actor CallSession {
         } catch {
             output.problem("what the others say is not played: \(error)")
         }
-        var reason = "the signalling connection ended"
+        var ending = Ending(reason: "the signalling connection ended")
         for await happening in happenings {
             if let end = await handle(happening, feed: { feed.yield(.call($0)) }) {
-                reason = end
+                ending = end
                 break
             }
         }
@@ -84,27 +94,33 @@ actor CallSession {
         await client.leave()
         for id in peers.keys { await close(id) }
         media.speaker?.stop()
-        return reason
+        return ending
     }
 
-    /// - Returns: the reason if the call is over.
-    private func handle(_ happening: Happening, feed: @escaping @Sendable (CallEvent) -> Void) async -> String? {
+    /// - Returns: the end if the call is over.
+    private func handle(_ happening: Happening, feed: @escaping @Sendable (CallEvent) -> Void) async -> Ending? {
         switch happening {
         case .signaling(let event): return await handle(event, feed: feed)
-        case .call(let event): return await handle(event)
-        case .request(let request): return await handle(request)
+        case .call(let event): return await handle(event).map { Ending(reason: $0) }
+        case .request(let request): return await handle(request).map { Ending(reason: $0) }
         case .second: await report()
-        case .interrupted: return "interrupted"
-        case .timeOver: return "the time given by --duration is over"
+        case .interrupted: return Ending(reason: "interrupted")
+        case .timeOver:
+            let unjoined = hasJoined ? "" : "; the room was never joined"
+            return Ending(reason: "the time given by --duration is over" + unjoined, isFailure: !hasJoined)
         }
         return nil
     }
 
     // MARK: Signalling
 
-    private func handle(_ event: SignalingEvent, feed: @escaping @Sendable (CallEvent) -> Void) async -> String? {
+    private func handle(_ event: SignalingEvent, feed: @escaping @Sendable (CallEvent) -> Void) async -> Ending? {
         switch event {
         case .joined(let place, let isResumed):
+            if !hasJoined {
+                hasJoined = true
+                options.joined?()
+            }
             if !isResumed {
                 for id in peers.keys { await close(id) }
                 iceServers += place.iceServers.map {
@@ -114,18 +130,32 @@ actor CallSession {
                 for peer in place.peers { await open(peer, isInitiator: true, feed: feed) }
             }
         case .peerJoined(let peer): await open(peer, isInitiator: false, feed: feed)
-        case .peerLeft(let id, let why): return await left(id, saidGoodbye: why == .bye)
+        case .peerLeft(let id, let why):
+            return await left(id, saidGoodbye: why == .bye).map { Ending(reason: $0) }
         case .message(let message, let id):
-            if case .bye = message { return await left(id, saidGoodbye: true) }
+            if case .bye = message { return await left(id, saidGoodbye: true).map { Ending(reason: $0) } }
             if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
             let peer = peers[id]
             await peer?.receive(message)
         case .disconnected(let error):
+            // Of no use to try again: another server must be named, or its certificate.
+            if !hasJoined, error.code != .unreachable {
+                return refused(error, "look at --server and --server-fingerprint")
+            }
             output.problem("The signalling server does not answer (\(error)); calls go on, trying again.")
+        // Who leaves at once has gone before the answer.
+        case .error(let error) where error.code == .unknownPeer: break
         case .error(let error): output.problem(error.message)
-        case .closed(let error): return error.map { "signalling failed: \($0.message)" } ?? "left the room"
+        case .closed(let error?): return refused(error, "another --room or --server may do")
+        case .closed(nil): return Ending(reason: "left the room")
         }
         return nil
+    }
+
+    private func refused(_ error: SignalingError, _ advice: String) -> Ending {
+        let message = error.message.hasSuffix(".") ? String(error.message.dropLast()) : error.message
+        output.problem("\(message); \(advice)")
+        return Ending(reason: "signalling failed: \(message)", isFailure: true)
     }
 
     private func open(_ peer: SignalingPeer, isInitiator: Bool, feed: @escaping @Sendable (CallEvent) -> Void) async {
@@ -204,6 +234,9 @@ actor CallSession {
     }
 
     private func take(_ event: RTCTrackEvent, of peer: SignalingPeer, feed: @escaping @Sendable (CallEvent) -> Void) {
+        event.track.setMuteHandler { isMuted in
+            if !isMuted { feed(.phase(peer, .firstPacket)) }
+        }
         do {
             try recorders[peer.id]?.record(event.receiver)
             // Decoding shows that the call works, even when nobody watches here.

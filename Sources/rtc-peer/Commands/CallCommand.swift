@@ -129,7 +129,22 @@ struct CallCommand: AsyncParsableCommand {
             throw ValidationError("--duration must be more than 0 seconds")
         }
         if let room, !RoomNames.isValid(room) {
-            throw ValidationError("--room \(room): use 1 to 64 letters, digits, “-”, “_” or “.”")
+            throw ValidationError(
+                "--room \(room): use 1 to 64 letters, digits, “-”, “_”, “.” or “~”, beginning with a letter or a digit"
+            )
+        }
+        if let fingerprint = serverFingerprint {
+            guard let serverURL, serverURL.hasPrefix("https:") || serverURL.hasPrefix("wss:") else {
+                throw ValidationError("--server-fingerprint needs --server with an address that begins with https:")
+            }
+            guard SignalingClient.isFingerprint(fingerprint) else {
+                throw ValidationError(
+                    "--server-fingerprint \(fingerprint): give the 64 hexadecimal digits that the server prints"
+                )
+            }
+        }
+        if serverURL != nil, server.tls {
+            throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
     }
@@ -156,6 +171,10 @@ struct CallCommand: AsyncParsableCommand {
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
             let (embedded, address, fingerprint) = try await startServer(show, room: room)
+            let place = "\(address.hasSuffix("/") ? address : address + "/")\(room)"
+            let announce: @Sendable () -> Void = {
+                show.ready(url: place, server: address, room: room, certificate: fingerprint)
+            }
             let client = try SignalingClient(
                 url: address,
                 room: room,
@@ -170,15 +189,17 @@ struct CallCommand: AsyncParsableCommand {
                     recordDirectory: record,
                     downloadDirectory: downloads,
                     iceServers: server.iceServer,
-                    staysAlone: stay
+                    staysAlone: stay,
+                    joined: embedded == nil ? announce : nil
                 ),
                 client: client,
                 media: media,
                 output: show
             )
-            let reason = await session.run(isJSON: output.json)
+            let ending = await session.run(isJSON: output.json)
             await embedded?.stop()
-            show.ended(reason)
+            show.ended(ending.reason)
+            if ending.isFailure { throw ExitCode.failure }
         } catch let error as ExitCode {
             throw error
         } catch {
@@ -194,18 +215,13 @@ struct CallCommand: AsyncParsableCommand {
         room: String
     ) async throws -> (own: SignalingServer?, url: String, fingerprint: String?) {
         if let serverURL {
-            show.ready(
-                url: "\(serverURL.hasSuffix("/") ? serverURL : serverURL + "/")\(room)",
-                server: serverURL,
-                room: room
-            )
             show.say("Joining the room \(room) of \(serverURL)")
             return (nil, serverURL, serverFingerprint)
         }
         let own = SignalingServer(configuration: server.makeConfiguration())
         let endpoint = try await own.start()
         let url = endpoint.url + room
-        show.ready(url: url, server: endpoint.url, room: room)
+        show.ready(url: url, server: endpoint.url, room: room, certificate: endpoint.certificateFingerprint)
         show.say("Open this address in a browser:  \(url)")
         for other in endpoint.networkURLs { show.say("On another machine:  \(other)\(room)") }
         if let fingerprint = endpoint.certificateFingerprint { show.say("Its certificate's SHA-256: \(fingerprint)") }
@@ -218,7 +234,8 @@ struct CallCommand: AsyncParsableCommand {
     }
 
     private func makeDirectory(_ path: String) throws {
-        if unsafe mkdir(path, 0o755) == 0 || errno == EEXIST && access(path, W_OK) == 0 { return }
+        // With the slash a file of that name is refused as well.
+        if unsafe mkdir(path, 0o755) == 0 || errno == EEXIST && access(path + "/", W_OK) == 0 { return }
         throw MediaError(.notUsable, path, "cannot be used as a folder: \(unsafe String(cString: strerror(errno)))")
     }
 }
@@ -237,11 +254,5 @@ enum RoomNames {
         "\(adjectives.randomElement() ?? "quiet")-\(animals.randomElement() ?? "otter")-\(Int.random(in: 100...999))"
     }
 
-    static func isValid(_ name: String) -> Bool {
-        (1...64).contains(name.utf8.count)
-            && name.utf8.allSatisfy { byte in
-                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-                    || [45, 46, 95].contains(byte)
-            }
-    }
+    static func isValid(_ name: String) -> Bool { RoomName.isValid(name) || RoomName.isReserved(name) }
 }

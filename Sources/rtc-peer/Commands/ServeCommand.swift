@@ -27,12 +27,17 @@ struct ServeCommand: AsyncParsableCommand {
             var line = JSONLine(event: "ready")
             line["url"] = .string(endpoint.url)
             line["server"] = .string(endpoint.url)
+            if let fingerprint = endpoint.certificateFingerprint { line["certificate"] = .string(fingerprint) }
             Terminal.standardOutput.write(line.text)
         } else {
-            print("Serving at \(endpoint.url)")
-            for url in endpoint.networkURLs { print("  other machines: \(url)") }
-            if let fingerprint = endpoint.certificateFingerprint { print("  certificate SHA-256 \(fingerprint)") }
-            print("Ctrl-C ends it.")
+            // Written at once, also into a file or pipe.
+            var lines = ["Serving at \(endpoint.url)"]
+            lines += endpoint.networkURLs.map { "  other machines: \($0)" }
+            if let fingerprint = endpoint.certificateFingerprint {
+                lines.append("  certificate SHA-256 \(fingerprint)")
+            }
+            lines.append("Ctrl-C ends it.")
+            Terminal.standardOutput.write(lines.joined(separator: "\n") + "\n")
         }
         for await _ in Interrupts.stream() { break }
         await server.stop()
