@@ -34,7 +34,7 @@ struct ServerTrust: Sendable {
         }
     }
 
-    /// - Parameter report: is told when the certificate is another one than the pinned.
+    // `report` is told when the certificate is another one than the pinned.
     func makeHandler(
         for server: ServerURL,
         report: @escaping @Sendable (SignalingError.Code, String) -> Void
