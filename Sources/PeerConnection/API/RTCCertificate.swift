@@ -10,6 +10,8 @@ public struct RTCCertificate: Sendable {
 
     /// The certificate of connections that are given none, made once a process (and once more a day, so that a
     /// process that runs for months does not show an expired one).
+    ///
+    /// First users at the same moment may each make one; the last is kept.
     static func processWide() throws(RTCError) -> RTCCertificate {
         let now = Int64(time(nil))
         let (known, made) = shared.withLock { $0 }

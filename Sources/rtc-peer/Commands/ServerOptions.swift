@@ -36,6 +36,12 @@ struct ServerOptions: ParsableArguments {
     )
     var hostName: [String] = []
 
+    func validate() throws {
+        for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
+            throw ValidationError("--ice-server \(url): begin it with stun:, as stun:stun.example.org:3478")
+        }
+    }
+
     func makeConfiguration() -> SignalingServerConfiguration {
         var configuration = SignalingServerConfiguration()
         configuration.host = listen.host
@@ -81,6 +87,7 @@ struct OutputOptions: ParsableArguments {
 
     /// Sends all logs to standard error at the levels asked for.
     func startLogging() {
+        StandardDescriptors.fill()
         let levels = Dictionary(log.compactMap(Self.level).map { ($0.module, $0.level) }, uniquingKeysWith: { $1 })
         let standard: Logger.Level = verbose ? .debug : .warning
         LoggingSystem.bootstrap { label in
