@@ -1,7 +1,14 @@
 import ArgumentParser
 
-/// The program: its subcommands and what they share.
 @main
+enum Program {
+    static func main() async {
+        StandardDescriptors.fill()
+        await RTCPeerCommand.main()
+    }
+}
+
+/// The program: its subcommands and what they share.
 struct RTCPeerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rtc-peer",

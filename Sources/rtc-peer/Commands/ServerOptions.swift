@@ -87,7 +87,6 @@ struct OutputOptions: ParsableArguments {
 
     /// Sends all logs to standard error at the levels asked for.
     func startLogging() {
-        StandardDescriptors.fill()
         let levels = Dictionary(log.compactMap(Self.level).map { ($0.module, $0.level) }, uniquingKeysWith: { $1 })
         let standard: Logger.Level = verbose ? .debug : .warning
         LoggingSystem.bootstrap { label in
