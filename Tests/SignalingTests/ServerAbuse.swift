@@ -366,20 +366,39 @@ struct ServerAbuse {
         }
     }
 
-    @Test("whoever asks again and again and reads no answer is not read on")
-    func unreadAnswers() async throws {
-        try await withServer { _, endpoint in
-            let port = endpoint.port
-            let offered = 64 << 20
-            let taken = try await Task.detached { try UnreadingClient(port: port).flood(byteCount: offered) }.value
-            // What the two sockets' buffers take, and not what the server would keep.
-            #expect(taken < offered / 2, "\(taken)")
-            let other = try await RawConnection.connect(to: endpoint.port)
-            try await other.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            #expect(await other.readHead()?.hasPrefix("HTTP/1.1 200 ") == true)
-            await other.close()
+    /// In a process of its own, whose memory is the server's.
+    @Test("whoever asks again and again and reads no answer costs no memory, and is closed in the end")
+    func unreadAnswers() async {
+        await #expect(processExitsWith: .success) {
+            // Without a limit each asking byte makes a hundred of answer.
+            let (askedBytes, allowedKilobytes) = (6 << 20, 100 << 10)
+            try await withServer {
+                $0.limits.joinTimeout = .seconds(2)
+            } _: { _, endpoint in
+                let port = endpoint.port
+                let warm = try await RawConnection.connect(to: port)
+                try await warm.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                #expect(await warm.readHead() != nil)
+                await warm.close()
+                let before = peakKilobytes()
+                let wasClosed = try await Task.detached {
+                    try UnreadingClient(port: port).floodUntilClosed(byteCount: askedBytes)
+                }.value
+                let grown = peakKilobytes() - before
+                if !wasClosed || grown > allowedKilobytes {
+                    print("closed: \(wasClosed); the server grew by \(grown) kB")
+                    exit(EXIT_FAILURE)
+                }
+            }
         }
     }
+}
+
+/// The most memory that this process has had.
+private func peakKilobytes() -> Int {
+    var usage = rusage()
+    _ = unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_maxrss
 }
 
 /// A client that sends requests and never reads.
@@ -401,13 +420,18 @@ private final class UnreadingClient {
 
     deinit { Glibc.close(descriptor) }
 
-    /// Sends until so many bytes have gone, the server closes, or it has taken nothing for three seconds.
-    func flood(byteCount: Int) throws -> Int {
+    /// Sends so many bytes, if the server takes them, and waits until it closes the connection.
+    /// - Returns: Whether it did.
+    func floodUntilClosed(byteCount: Int) throws -> Bool {
         let requests = Array(String(repeating: "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", count: 1_000).utf8)
+        // POLLRDHUP, which Glibc's module lacks: the other side has closed.
+        let hangUp: Int16 = 0x2000
         var sent = 0
-        while sent < byteCount {
-            var waiter = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            guard unsafe poll(&waiter, 1, 3_000) == 1 else { break }
+        while true {
+            // Without POLLIN: what comes is not read. The end shows as an error or a hang-up.
+            var waiter = pollfd(fd: descriptor, events: hangUp | (sent < byteCount ? Int16(POLLOUT) : 0), revents: 0)
+            guard unsafe poll(&waiter, 1, 30_000) == 1 else { return false }
+            if waiter.revents & (Int16(POLLERR | POLLHUP) | hangUp) != 0 { return true }
             let offset = sent % requests.count
             let count = unsafe requests.withUnsafeBytes {
                 unsafe Glibc.send(
@@ -418,9 +442,8 @@ private final class UnreadingClient {
                 )
             }
             if count < 0, errno == EAGAIN { continue }
-            guard count > 0 else { break }
+            guard count > 0 else { return true }
             sent += count
         }
-        return sent
     }
 }

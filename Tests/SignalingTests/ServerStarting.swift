@@ -222,6 +222,9 @@ struct ServerStarting {
                 "\(error.message)"
             )
             await deceived.leave()
+            #expect(throws: SignalingError.self, "a fingerprint protects nothing without TLS") {
+                try SignalingClient(url: "http://h", room: "r", name: "", certificateFingerprint: fingerprint)
+            }
             for wrong in ["", "AB:CD", fingerprint + ":00", String(repeating: "g", count: 64)] {
                 #expect(throws: SignalingError.self, "\(wrong)") {
                     try SignalingClient(url: "https://h", room: "r", name: "", certificateFingerprint: wrong)

@@ -33,6 +33,13 @@ public final class SignalingClient: Sendable {
         allowsAnyCertificate: Bool = false
     ) throws {
         let server = try ServerURL(url)
+        if certificateFingerprint != nil, !server.isSecure {
+            throw SignalingError(
+                .certificate,
+                "A certificate is expected, but “\(Wire.excerpt(url))” is not encrypted; use https.",
+                isFatal: true
+            )
+        }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         eventLoop = loop
         let (events, feed) = AsyncStream<SignalingEvent>.makeStream()
