@@ -158,11 +158,11 @@ package final class PeerEngine {
 
     /// Does what can wait until the datagrams of a drain have left, and is then needed soon.
     ///
-    /// Last step of a drain: while the first flights of DTLS travel, SCTP's socket is made.
+    /// Last step of a drain: while the first flights of DTLS travel, SCTP's association and INIT are made.
     package func prepareAhead(at now: Instant) {
-        guard hasStartedDTLS, !hasPreparedSCTP, sctpPlan != nil, !isClosed else { return }
+        guard hasStartedDTLS, !hasPreparedSCTP, let sctpPlan, !isClosed else { return }
         hasPreparedSCTP = true
-        channels.prepare(at: now)
+        channels.prepare(remotePort: sctpPlan.remotePort, at: now)
     }
 
     package var hasEvents: Bool { !events.isEmpty }

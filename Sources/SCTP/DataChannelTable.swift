@@ -175,17 +175,19 @@ package final class DataChannelTable {
         return channel.handle
     }
 
-    /// Makes the association's socket ahead of `start`, in time that has nothing better to do.
-    package func prepare(at now: Instant) {
+    /// Makes the association and its INIT ahead of `start`, in time that has nothing better to do.
+    ///
+    /// What it sends waits until packets are drained.
+    package func prepare(remotePort: UInt16, at now: Instant) {
         guard association == nil, !isEnded else { return }
-        do throws(SCTPError) { try makeAssociation(at: now).prepare() } catch { end(error) }
+        do throws(SCTPError) { try makeAssociation(at: now).connect(remotePort: remotePort) } catch { end(error) }
     }
 
     /// Starts the association, once DTLS is up.
     ///
     /// - Parameters:
     ///   - isClient: whether this side is the DTLS client, which takes the even ids (RFC 8832 §6).
-    ///   - remotePort: the peer's SCTP port.
+    ///   - remotePort: the peer's SCTP port, as in `prepare` if that was called.
     ///   - remoteMaxMessageSize: the longest message that the peer takes, in bytes.
     ///   - now: the present.
     package func start(dtlsRole isClient: Bool, remotePort: UInt16, remoteMaxMessageSize: Int, at now: Instant) {
@@ -195,7 +197,7 @@ package final class DataChannelTable {
         self.remoteMaxMessageSize = min(remoteMaxMessageSize, Self.sendByteLimit)
         hasRole = true
         do throws(SCTPError) {
-            try (association ?? makeAssociation(at: now)).connect(remotePort: remotePort)
+            if association == nil { try makeAssociation(at: now).connect(remotePort: remotePort) }
             sendOpensAhead()
         } catch {
             end(error)

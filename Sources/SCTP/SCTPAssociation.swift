@@ -86,12 +86,6 @@ package struct SCTPConfiguration: Sendable {
         SCTPStack.shared.withLock(for: token) { mailbox.wakeUp = wakeUp }
     }
 
-    /// Makes the socket ready ahead of `connect`, which does it otherwise.
-    func prepare() throws(SCTPError) {
-        let error = SCTPStack.shared.withLock(for: token) { openSocket() }
-        if let error { throw error }
-    }
-
     /// Sends INIT; the peer does the same.
     func connect(remotePort: UInt16) throws(SCTPError) {
         let error = SCTPStack.shared.withLock(for: token) { openSocket() ?? connectSocket(remotePort: remotePort) }

@@ -44,7 +44,7 @@ extension VirtualTime {
         @Test func theOpeningTravelsWithTheHandshakesLastPacket() throws {
             let pair = SCTPPair()
             let handle = try pair.client.open(DataChannelParameters(label: "early"))
-            pair.client.prepare(at: pair.now)
+            pair.client.prepare(remotePort: 5000, at: pair.now)
             pair.start()
             #expect(pair.run(for: .seconds(1)) { $0.server.isConnected })
             pair.drain()

@@ -44,22 +44,30 @@ public final class RTCPeerConnection: Sendable {
     public var connectionState: RTCPeerConnectionState { view.current.connectionState }
     /// The local description with the candidates gathered so far: the pending one, else the current one.
     public var localDescription: RTCSessionDescription? {
-        let current = view.current
-        return current.pendingLocalDescription ?? current.currentLocalDescription
+        let descriptions = view.current.descriptions
+        return (descriptions.pendingLocal ?? descriptions.currentLocal).map(RTCSessionDescription.init)
     }
     /// The remote description: the pending one, else the current one.
     public var remoteDescription: RTCSessionDescription? {
-        let current = view.current
-        return current.pendingRemoteDescription ?? current.currentRemoteDescription
+        let descriptions = view.current.descriptions
+        return (descriptions.pendingRemote ?? descriptions.currentRemote).map(RTCSessionDescription.init)
     }
     /// The local description of the last finished negotiation.
-    public var currentLocalDescription: RTCSessionDescription? { view.current.currentLocalDescription }
+    public var currentLocalDescription: RTCSessionDescription? {
+        view.current.descriptions.currentLocal.map(RTCSessionDescription.init)
+    }
     /// The local description that is being negotiated.
-    public var pendingLocalDescription: RTCSessionDescription? { view.current.pendingLocalDescription }
+    public var pendingLocalDescription: RTCSessionDescription? {
+        view.current.descriptions.pendingLocal.map(RTCSessionDescription.init)
+    }
     /// The remote description of the last finished negotiation.
-    public var currentRemoteDescription: RTCSessionDescription? { view.current.currentRemoteDescription }
+    public var currentRemoteDescription: RTCSessionDescription? {
+        view.current.descriptions.currentRemote.map(RTCSessionDescription.init)
+    }
     /// The remote description that is being negotiated.
-    public var pendingRemoteDescription: RTCSessionDescription? { view.current.pendingRemoteDescription }
+    public var pendingRemoteDescription: RTCSessionDescription? {
+        view.current.descriptions.pendingRemote.map(RTCSessionDescription.init)
+    }
     /// Every transceiver, in the order of creation; stopped ones leave once that is negotiated.
     public var transceivers: [RTCRtpTransceiver] { view.current.transceivers }
     /// The senders of all transceivers.

@@ -7,6 +7,8 @@ final class DatagramHandler: ChannelInboundHandler {
 
     private let driver: PeerDriver
     private let port: PortID
+    /// Datagrams read before the kernel is asked to join them (UDP GRO).
+    private var readsUntilOffload = 32
 
     init(driver: PeerDriver, port: PortID) {
         self.driver = driver
@@ -15,7 +17,16 @@ final class DatagramHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let envelope = Self.unwrapInboundIn(data)
+        if readsUntilOffload > 0 { countRead(context.channel) }
         driver.assumeIsolated { [port] in $0.receive(envelope, on: port) }
+    }
+
+    /// A machine's first socket with GRO has the kernel patch its code, on all cores: the setting-up of a connection
+    /// does not wait for that.
+    private func countRead(_ channel: any Channel) {
+        readsUntilOffload -= 1
+        // A kernel without it goes on with single datagrams.
+        if readsUntilOffload == 0 { _ = channel.setOption(.datagramReceiveOffload, value: true) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

@@ -26,7 +26,7 @@ extension PeerDriver {
         switch event {
         case .localCandidate(let candidate):
             let place = engine.negotiator.addLocalCandidate(candidate.attributeValue)
-            deliverLocalDescriptions()
+            deliverDescriptions()
             view.deliver(
                 .iceCandidate(
                     RTCIceCandidate(
@@ -41,7 +41,7 @@ extension PeerDriver {
             gathering.completeGenerations =
                 gathering.completeGenerations.suffix(3) + [engine.ice.localCredentials.usernameFragment]
             engine.negotiator.setEndOfLocalCandidates()
-            deliverLocalDescriptions()
+            deliverDescriptions()
             view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
             view.deliver(.iceCandidate(nil))
         case .stateChanged(let state):

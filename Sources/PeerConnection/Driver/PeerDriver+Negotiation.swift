@@ -189,12 +189,7 @@ extension PeerDriver {
     private func deliverDescriptions(_ outcome: NegotiationOutcome) {
         let negotiator = engine.negotiator
         let state = RTCSignalingState(rawValue: negotiator.signalingState.rawValue) ?? .stable
-        let descriptions = (
-            currentLocal: negotiator.currentLocal.map(RTCSessionDescription.init),
-            pendingLocal: negotiator.pendingLocal.map(RTCSessionDescription.init),
-            currentRemote: negotiator.currentRemote.map(RTCSessionDescription.init),
-            pendingRemote: negotiator.pendingRemote.map(RTCSessionDescription.init)
-        )
+        let descriptions = ConnectionView.Descriptions(negotiator)
         let updates = negotiator.transceivers.compactMap { state in
             transceivers[state.id].map {
                 (
@@ -210,10 +205,7 @@ extension PeerDriver {
         lastSignalingState = state
         view.deliver(isChanged ? .signalingStateChange(state) : nil) { snapshot in
             snapshot.signalingState = state
-            snapshot.currentLocalDescription = descriptions.currentLocal
-            snapshot.pendingLocalDescription = descriptions.pendingLocal
-            snapshot.currentRemoteDescription = descriptions.currentRemote
-            snapshot.pendingRemoteDescription = descriptions.pendingRemote
+            snapshot.descriptions = descriptions
             snapshot.transceivers.removeAll { transceiver in removed.contains { $0 === transceiver } }
             snapshot.transceivers += added
             for (transceiver, mid, direction) in updates { transceiver.update(mid: mid, currentDirection: direction) }
@@ -224,14 +216,10 @@ extension PeerDriver {
         }
     }
 
-    /// The local description's text, candidates included, for the view.
-    func deliverLocalDescriptions() {
-        let current = engine.negotiator.currentLocal.map(RTCSessionDescription.init)
-        let pending = engine.negotiator.pendingLocal.map(RTCSessionDescription.init)
-        view.deliver(nil) { snapshot in
-            snapshot.currentLocalDescription = current
-            snapshot.pendingLocalDescription = pending
-        }
+    /// Shows the descriptions, with the local candidates found so far, to the application.
+    func deliverDescriptions() {
+        let descriptions = ConnectionView.Descriptions(engine.negotiator)
+        view.deliver { $0.descriptions = descriptions }
     }
 
     // MARK: Names

@@ -50,7 +50,6 @@ final class UDPPort {
         case .failure(let error): return onBound(.failure(error))
         }
         DatagramBootstrap(group: eventLoop)
-            .channelOption(.datagramReceiveOffload, value: true)
             .channelOption(.datagramReceiveSegmentSize, value: true)
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 65_536))
             .channelOption(.maxMessagesPerRead, value: 4)

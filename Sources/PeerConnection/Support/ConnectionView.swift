@@ -1,4 +1,5 @@
 internal import Locking
+internal import PeerEngine
 
 /// What the application sees of a connection: a snapshot, readable anywhere, changed only in delivered tasks.
 final class ConnectionView: Sendable {
@@ -7,12 +8,26 @@ final class ConnectionView: Sendable {
         var iceGatheringState = RTCIceGatheringState.new
         var iceConnectionState = RTCIceConnectionState.new
         var connectionState = RTCPeerConnectionState.new
-        var currentLocalDescription: RTCSessionDescription?
-        var pendingLocalDescription: RTCSessionDescription?
-        var currentRemoteDescription: RTCSessionDescription?
-        var pendingRemoteDescription: RTCSessionDescription?
+        /// Written out when the application asks: they change more often than that.
+        var descriptions = Descriptions()
         var transceivers: [RTCRtpTransceiver] = []
         var isClosed = false
+    }
+
+    struct Descriptions {
+        var currentLocal: Negotiator.Description?
+        var pendingLocal: Negotiator.Description?
+        var currentRemote: Negotiator.Description?
+        var pendingRemote: Negotiator.Description?
+
+        init() {}
+
+        init(_ negotiator: Negotiator) {
+            currentLocal = negotiator.currentLocal
+            pendingLocal = negotiator.pendingLocal
+            currentRemote = negotiator.currentRemote
+            pendingRemote = negotiator.pendingRemote
+        }
     }
 
     let delivery: DeliveryQueue
