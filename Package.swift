@@ -146,7 +146,10 @@ let package = Package(
         .testTarget(name: "CLITests", dependencies: ["Locking", "TerminalUI"], swiftSettings: testSettings),
         .testTarget(
             name: "PeerConnectionTests",
-            dependencies: ["Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing"],
+            dependencies: [
+                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             swiftSettings: testSettings
         ),
         .testTarget(
@@ -163,7 +166,10 @@ if Context.environment["BENCHMARKS"] == "1" {
     package.targets.append(
         .executableTarget(
             name: "peer-bench",
-            dependencies: ["Locking", "PeerConnection", "Media"],
+            dependencies: [
+                "Locking", "PeerConnection", "Media", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             path: "Benchmarks/PeerBench",
             swiftSettings: testSettings
         )

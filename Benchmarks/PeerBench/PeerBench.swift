@@ -17,7 +17,13 @@ struct PeerBench {
         let figure = arguments[1]
         let rest = Array(arguments[2...])
         switch (arguments[0], figure) {
-        case ("both", "setup"): try await SetUp(count: integer(rest, 0)).run()
+        case ("both", "setup"):
+            let threads = rest.count > 1 ? Threads(rawValue: rest[1]) : .loop
+            guard let threads else {
+                print("loop or shared, not \(rest[1])")
+                exit(2)
+            }
+            try await SetUp(count: integer(rest, 0), threads: threads).run()
         case ("both", "idle"): try await Idle(pairCount: integer(rest, 0), seconds: number(rest, 1)).run()
         case ("both", "codec"): try await CodecCost(rest).run()
         case ("offer", "dc"): try await Throughput(rest).offer()

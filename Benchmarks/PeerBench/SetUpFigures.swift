@@ -1,5 +1,15 @@
 import Glibc
+import NIOCore
+import NIOPosix
 import PeerConnection
+
+/// Where the connections of a figure live and its tasks run.
+enum Threads: String {
+    /// All on one event loop, tasks too: the shortest way.
+    case loop
+    /// Connections on NIO's shared loops, tasks in Swift's pool: what a program has that chooses nothing.
+    case shared
+}
 
 /// Two connections in this process, candidates handed over as they come, a data channel open on both sides.
 final class Pair: Sendable {
@@ -7,9 +17,15 @@ final class Pair: Sendable {
     let second: RTCPeerConnection
     let milliseconds: Double
 
-    init() async throws {
+    /// Two that are connected.
+    ///
+    /// - Parameter loop: The event loop of both connections, on which the tasks run too; nil chooses nothing.
+    /// - Throws: What a connection refuses.
+    init(on loop: (any EventLoop)? = nil) async throws {
         let start = Meter.now()
-        let configuration = PeerBench.configuration()
+        var configuration = PeerBench.configuration()
+        configuration.eventLoop = loop
+        let executor = loop.map { EventLoopTaskExecutor($0) }
         let first = try RTCPeerConnection(configuration: configuration)
         let second = try RTCPeerConnection(configuration: configuration)
         self.first = first
@@ -18,7 +34,8 @@ final class Pair: Sendable {
         let channel = try first.createDataChannel("b")
         second.setEventHandler { [weak first] event in
             switch event {
-            case .iceCandidate(let candidate): Task { try? await first?.addIceCandidate(candidate) }
+            case .iceCandidate(let candidate):
+                Task(executorPreference: executor) { try? await first?.addIceCandidate(candidate) }
             case .dataChannel: open.yield()
             default: break
             }
@@ -31,7 +48,7 @@ final class Pair: Sendable {
         try await first.setLocalDescription()
         guard let offer = first.localDescription else { throw RTCError(.operationError, "no offer") }
         try await second.setRemoteDescription(offer)
-        let trickle = Task { [weak second] in
+        let trickle = Task(executorPreference: executor) { [weak second] in
             for await found in candidates { try? await second?.addIceCandidate(found) }
         }
         try await second.setLocalDescription()
@@ -54,8 +71,18 @@ final class Pair: Sendable {
 /// `setup COUNT`: one pair after another.
 struct SetUp {
     let count: Int
+    let threads: Threads
 
     func run() async throws {
+        switch threads {
+        case .shared: try await measure(on: nil)
+        case .loop:
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            try await withTaskExecutorPreference(EventLoopTaskExecutor(loop)) { try await measure(on: loop) }
+        }
+    }
+
+    private func measure(on loop: (any EventLoop)?) async throws {
         var times: [Double] = []
         var start = Meter.now()
         for index in 0..<count {
@@ -63,7 +90,7 @@ struct SetUp {
                 times = []
                 start = Meter.now()
             }
-            let pair = try await Pair()
+            let pair = try await Pair(on: loop)
             times.append(pair.milliseconds)
             await pair.close()
         }
