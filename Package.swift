@@ -167,7 +167,7 @@ if Context.environment["BENCHMARKS"] == "1" {
         .executableTarget(
             name: "peer-bench",
             dependencies: [
-                "Locking", "PeerConnection", "Media", .product(name: "NIOCore", package: "swift-nio"),
+                "Capture", "Locking", "PeerConnection", "Media", .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Benchmarks/PeerBench",

@@ -1,3 +1,4 @@
+import Capture
 import Glibc
 import Locking
 import PeerConnection
@@ -114,7 +115,7 @@ struct MediaCall {
 final class RecordedFrames: VideoSource {
     let label = "recorded frames"
     let frames: [VideoFrame]
-    private let thread = Mutex<Task<Void, Never>?>(nil)
+    private let thread = Mutex<ScheduledThread?>(nil)
 
     init(width: Int, height: Int) throws {
         let scratch = getenv("BENCH_SCRATCH").map { String(cString: $0) } ?? "/tmp/peer-bench"
@@ -154,20 +155,14 @@ final class RecordedFrames: VideoSource {
 
     func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
         let frames = frames
-        let task = Task.detached {
-            let start = ContinuousClock.now
-            var index = 0
-            while !Task.isCancelled {
-                try? await Task.sleep(until: start + .nanoseconds(index * 33_333_333), tolerance: .zero)
-                let frame = frames[index % frames.count]
-                deliver(frame.retimed(Int64(Meter.now() * 1e9)))
-                index += 1
-            }
+        let new = ScheduledThread(name: "recorded frames", intervalNanoseconds: 33_333_333) { index, time in
+            deliver(frames[index % frames.count].retimed(time))
+            return true
         }
-        thread.withLock { $0 = task }
+        thread.withLock { $0 = new }
     }
 
-    func stop() { thread.withLock { $0?.cancel() } }
+    func stop() { thread.withLock { $0?.stop() } }
 }
 
 /// `rtp SECONDS`: 1200-byte packets through SRTP as fast as they go.

@@ -33,14 +33,14 @@ struct Schedule {
 }
 
 /// A thread that calls its owner at absolute times, so that a source neither drifts nor bunches.
-final class ScheduledThread: Sendable {
+package final class ScheduledThread: Sendable {
     private let isStopped = Atomic<Bool>(false)
 
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
     /// `stop()` is called.
     ///
     /// A tick that is more than a second late skips what was missed.
-    init(
+    package init(
         name: String,
         intervalNanoseconds: Int64,
         tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool
@@ -55,7 +55,8 @@ final class ScheduledThread: Sendable {
         }
     }
 
-    func stop() { isStopped.store(true, ordering: .relaxed) }
+    /// Ends the ticks; one that is under way comes to its end.
+    package func stop() { isStopped.store(true, ordering: .relaxed) }
 
     static func now() -> Int64 {
         var time = timespec()
