@@ -72,6 +72,9 @@ let package = Package(
         module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
         module("Capture", ["Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
 
+        // Two who know a short code agree on a key.
+        module("PAKE", ["COpenSSL"]),
+
         // The library and the tool.
         module(
             "PeerConnection",
@@ -98,7 +101,7 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "Locking", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -120,7 +123,7 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
+                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C", "PAKE",
                 "SimulatedClock", "AllocationCounter", "TimeSharing",
             ],
             exclude: ["Vectors"],
