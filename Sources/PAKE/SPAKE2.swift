@@ -37,7 +37,7 @@ package enum SPAKE2Error: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// What both come to if both know the code.
     package struct Keys: Sendable {
-        /// The shared key, 16 bytes (Ke). Only to be used once the peer's confirmation was verified.
+        /// The shared key, 16 bytes (Ke), to be used only once the peer's confirmation was verified.
         package let sharedKey: [UInt8]
         /// What this side sends to show that it knows the key, 32 bytes.
         package let confirmation: [UInt8]

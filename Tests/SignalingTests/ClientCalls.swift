@@ -64,7 +64,7 @@ struct ClientCalls {
                 sdpMLineIndex: 0
             )
             let messages: [SignalingMessage] = [
-                .offer(sdp: "v=0\r\n“é”"), .candidate(candidate), .candidate(nil), .bye,
+                .offer(sdp: "v=0\r\n“é”"), .candidate(candidate), .candidate(nil), .pake("{}"), .bye,
             ]
             for message in messages { grace.client.send(message, to: first.id) }
             for message in messages {

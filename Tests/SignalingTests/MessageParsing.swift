@@ -27,6 +27,7 @@ struct MessageParsing {
             .relay(.candidate(candidate), to: SignalingPeerID("p2"), sequence: 2),
             .relay(.candidate(.init(candidate: "")), to: SignalingPeerID("p2"), sequence: 2),
             .relay(.candidate(nil), to: SignalingPeerID("p2"), sequence: 3),
+            .relay(.pake("{\"share\":\"04\"}"), to: SignalingPeerID("p2"), sequence: 3),
             .relay(.bye, to: SignalingPeerID("p2"), sequence: 4), .leave,
             .ping(acknowledged: nil), .ping(acknowledged: 0), .pong(acknowledged: 9_007_199_254_740_992),
         ]

@@ -35,7 +35,8 @@ struct RoomRules {
         let ada = try peer(rooms.join(1)), grace = try peer(rooms.join(2)), mary = try peer(rooms.join(3))
         _ = (rooms.heard(1), rooms.heard(2), rooms.heard(3))
         let messages: [SignalingMessage] = [
-            .offer(sdp: "o"), .answer(sdp: "a"), .candidate(.init(candidate: "c", sdpMid: "0")), .candidate(nil), .bye,
+            .offer(sdp: "o"), .answer(sdp: "a"), .candidate(.init(candidate: "c", sdpMid: "0")), .candidate(nil),
+            .pake("{}"), .bye,
         ]
         for message in messages { rooms.say(1, .relay(message, to: grace, sequence: nil)) }
         #expect(rooms.heard(2) == messages.enumerated().map { .relay($1, from: ada, sequence: $0 + 2) })

@@ -49,7 +49,7 @@ package enum ClientMessage: Hashable, Sendable {
                 )
             )
         case "bye" where (value["to"] ?? .null).isNull: self = .leave
-        case "offer", "answer", "candidate", "bye":
+        case "offer", "answer", "candidate", "pake", "bye":
             self = .relay(
                 try Wire.relayed(value, type),
                 to: SignalingPeerID(try Wire.text("to", in: value, type)),

@@ -74,7 +74,7 @@ package enum ServerMessage: Hashable, Sendable {
                 SignalingLeaveReason(rawValue: value["reason"]?.string ?? "") ?? .lost,
                 sequence: sequence
             )
-        case "offer", "answer", "candidate", "bye":
+        case "offer", "answer", "candidate", "pake", "bye":
             self = .relay(
                 try Wire.relayed(value, type),
                 from: SignalingPeerID(try Wire.text("from", in: value, type)),

@@ -6,6 +6,8 @@ public enum SignalingMessage: Hashable, Sendable {
     case answer(sdp: String)
     /// A candidate; nil says that this generation has no more.
     case candidate(SignalingCandidate?)
+    /// A step of a key exchange, by which two who know a code find out that they do; the text is theirs.
+    case pake(String)
     /// Hangs up with that peer alone; the room is left by `SignalingClient.leave`.
     case bye
 }

@@ -48,6 +48,7 @@ enum Wire {
         switch type {
         case "offer": return .offer(sdp: try text("sdp", in: value, type))
         case "answer": return .answer(sdp: try text("sdp", in: value, type))
+        case "pake": return .pake(try text("text", in: value, type))
         case "bye": return .bye
         default:
             guard let member = value["candidate"] else {
@@ -72,6 +73,7 @@ enum Wire {
         switch message {
         case .offer(let sdp): return ["type": "offer", "sdp": .string(sdp)]
         case .answer(let sdp): return ["type": "answer", "sdp": .string(sdp)]
+        case .pake(let text): return ["type": "pake", "text": .string(text)]
         case .bye: return ["type": "bye"]
         case .candidate(nil): return ["type": "candidate", "candidate": .null]
         case .candidate(let candidate?):

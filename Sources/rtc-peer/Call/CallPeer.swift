@@ -64,6 +64,7 @@ actor CallPeer {
             case .answer(let sdp): try await receive(RTCSessionDescription(type: .answer, sdp: sdp))
             case .candidate(let candidate): await receive(candidate)
             case .bye: break  // the call handles it
+            case .pake: break  // a call needs no code
             }
         } catch {
             report(.problem(remote, "\(error)"))

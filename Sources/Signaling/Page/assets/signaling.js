@@ -68,7 +68,7 @@ export class Signaling extends EventTarget {
       case 'joined': return this.#joined(message);
       case 'peer-joined': return this.#tell('peer', {id: message.peer, name: message.name, polite: message.polite});
       case 'peer-left': return this.#tell('left', {id: message.peer, reason: message.reason});
-      case 'offer': case 'answer': case 'candidate': case 'bye':
+      case 'offer': case 'answer': case 'candidate': case 'pake': case 'bye':
         return this.#tell('message', {from: message.from, message});
       case 'ping': return this.#write({type: 'pong', ack: this.#received});
       case 'pong': return this.#forget(message.ack);
