@@ -102,6 +102,7 @@ let package = Package(
             name: "rtc-peer",
             dependencies: [
                 "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

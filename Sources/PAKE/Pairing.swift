@@ -25,7 +25,7 @@ package enum PairingError: Error, Hashable, Sendable, CustomStringConvertible {
 /// `resume` for the secret of an earlier pairing. The responder answers `share SHARE FINGERPRINT CONFIRMATION`, the
 /// initiator ends with `confirm CONFIRMATION`. SHARE and CONFIRMATION are those of SPAKE2 in lower-case hexadecimal,
 /// FINGERPRINT is the SHA-256 of the side's certificate, the same way; both fingerprints enter the confirmations.
-/// Instead of a step either side may say `refused` and why. docs/FILE-TRANSFER.md
+/// Instead of a step either side may say `refused` and why. docs/CODES.md
 ///
 /// Each guess at the code takes an exchange of its own: whoever accepts one per code gives an attacker one guess.
 package final class Pairing {

@@ -23,7 +23,7 @@ package struct TransferCode: Hashable, Sendable, CustomStringConvertible {
     /// - Returns: nil unless it is a number and three words of the list.
     package init?(_ text: some StringProtocol) {
         guard text.utf8.count <= 100 else { return nil }
-        let parts = text.lowercased().split(whereSeparator: { $0 == "-" || $0 == " " || $0 == "\u{2010}" || $0 == "\t" })
+        let parts = text.lowercased().split { $0 == "-" || $0 == " " || $0 == "\u{2010}" || $0 == "\t" }
         guard parts.count == 4, (4...9).contains(parts[0].utf8.count),
             parts[0].utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             parts[1...].allSatisfy({ CodeWords.all.contains(String($0)) })

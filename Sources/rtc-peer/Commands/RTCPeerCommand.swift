@@ -22,6 +22,6 @@ struct RTCPeerCommand: AsyncParsableCommand {
               rtc-peer devices --try                             tries camera, microphone and loudspeaker
             """,
         version: "0.1.0",
-        subcommands: [CallCommand.self, ServeCommand.self, DevicesCommand.self]
+        subcommands: [CallCommand.self, PipeCommand.self, ServeCommand.self, DevicesCommand.self]
     )
 }

@@ -87,8 +87,13 @@ struct OutputOptions: ParsableArguments {
 
     /// Sends all logs to standard error at the levels asked for.
     func startLogging() {
-        let levels = Dictionary(log.compactMap(Self.level).map { ($0.module, $0.level) }, uniquingKeysWith: { $1 })
-        let standard: Logger.Level = verbose ? .debug : .warning
+        let levels = log.compactMap(Self.level).map { ($0.module, $0.level) }
+        Self.startLogging(isVerbose: verbose, levels: Dictionary(levels, uniquingKeysWith: { $1 }))
+    }
+
+    /// Sends all logs to standard error.
+    static func startLogging(isVerbose: Bool, levels: [String: Logger.Level] = [:]) {
+        let standard: Logger.Level = isVerbose ? .debug : .warning
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
             handler.logLevel = levels[label] ?? levels.first { label.hasPrefix($0.key + ".") }?.value ?? standard

@@ -1,0 +1,152 @@
+import ArgumentParser
+import Glibc
+import PAKE
+import PeerConnection
+import Signaling
+import TerminalUI
+
+/// `rtc-peer pipe`: standard input here is standard output there, and the other way round.
+struct PipeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pipe",
+        abstract: "Joins standard input and output of two machines, encrypted, from peer to peer.",
+        discussion: """
+            Without a code it prints one; with that the other machine joins. It ends when both inputs have ended. A \
+            connection that breaks is made again, and goes on where it was.
+
+            Examples:
+              rtc-peer pipe < film.mp4                       prints a code
+              rtc-peer pipe 4821-amber-otter-lemon > film.mp4
+            """
+    )
+
+    @Argument(
+        help: ArgumentHelp(
+            "The code or address that the other machine printed. Example: rtc-peer pipe 4821-amber-otter-lemon",
+            valueName: "CODE"
+        )
+    )
+    var code: String?
+
+    @OptionGroup var meeting: MeetingOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
+            valueName: "HOST:PORT"
+        )
+    )
+    var listen = ListenAddress(host: "0.0.0.0", port: 0)
+
+    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
+    var wait = 30.0
+
+    @Flag(help: "More about what happens, on standard error. Example: rtc-peer pipe --verbose")
+    var verbose = false
+
+    func validate() throws {
+        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
+    }
+
+    func run() async throws {
+        OutputOptions.startLogging(isVerbose: verbose)
+        signal(SIGPIPE, SIG_IGN)
+        // Standard output carries the other side's bytes: words go to standard error.
+        let show = TransferOutput(isJSON: false)
+        do {
+            try await run(show)
+        } catch {
+            throw Exit.failure("\(error)", json: false)
+        }
+    }
+
+    private func run(_ show: TransferOutput) async throws {
+        var place: MeetingPlace?
+        let found: (code: TransferCode, server: String)
+        if let code {
+            let (code, server) = try MeetingPlace.read(code, server: meeting.serverURL)
+            if let server {
+                found = (code, server)
+            } else {
+                show.say("Looking for \(code.room) on this network…")
+                guard let server = await LocalDiscovery.find(room: code.room, patience: .seconds(wait)) else {
+                    throw MeetingError.connection(
+                        "nobody with the number \(code.room) is on this network; give the printed address instead of the code, or --server"
+                    )
+                }
+                found = (code, server)
+            }
+        } else {
+            let made = try await MeetingPlace.open(
+                code: TransferCode { Int.random(in: $0) },
+                options: meeting,
+                listen: listen,
+                note: show.problem
+            )
+            place = made
+            show.ready(made, command: "pipe")
+            found = (made.code, made.serverURL)
+        }
+        let running = try RunningMeeting.start(
+            code == nil ? .sender : .receiver,
+            code: found.code,
+            server: found.server,
+            options: meeting,
+            paired: { _ in show.paired() },
+            note: show.problem
+        )
+        let outcome = await Result { try await pump(running.meeting, show) }
+        await running.end()
+        await place?.close()
+        try outcome.get()
+        show.ended("both inputs have ended")
+    }
+
+    /// Carries bytes both ways until both inputs have ended.
+    private func pump(_ meeting: TransferMeeting, _ show: TransferOutput) async throws {
+        let pipe = BytePipe()
+        let reading = Task {
+            while true {
+                let bytes = try await StandardStreams.read(limit: 64 << 10)
+                if bytes.isEmpty { break }
+                await pipe.write(bytes)
+            }
+            pipe.finish()
+        }
+        let interrupts = Task {
+            for await _ in Interrupts.stream() { _exit(130) }
+        }
+        defer {
+            reading.cancel()
+            interrupts.cancel()
+            pipe.stop()
+        }
+        for try await channel in meeting.channels {
+            show.connected(await meeting.statistics())
+            try await pipe.run(over: channel) { try await StandardStreams.write($0) }
+            if pipe.isFinished { return await channel.closeGracefully() }
+            show.problem("The connection broke; making it again.")
+        }
+    }
+}
+
+extension RTCDataChannel {
+    /// Closes and waits until the last messages have arrived there, for three seconds at most.
+    func closeGracefully() async {
+        let events = events
+        close()
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for await event in events where event == .close { break } }
+            group.addTask { try? await Task.sleep(for: .seconds(3)) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What an asynchronous operation comes to.
+    init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
+    }
+}

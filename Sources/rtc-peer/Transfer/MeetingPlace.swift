@@ -1,0 +1,138 @@
+import Glibc
+import PAKE
+import PeerConnection
+import Signaling
+import TerminalUI
+
+/// Where the two of a transfer meet, and by which code.
+struct MeetingPlace: Sendable {
+    let code: TransferCode
+    /// The signalling server, for this machine.
+    let serverURL: String
+    /// What a browser or `rtc-peer receive` opens.
+    let url: String
+    private let ownServer: SignalingServer?
+    private let responder: LocalDiscovery.Responder?
+
+    /// Opens a place: on a server of our own, which the local network can find by the code, or on another one.
+    ///
+    /// - Parameters:
+    ///   - code: the code; it names the room.
+    ///   - options: which server, and so on.
+    ///   - listen: where our own server listens.
+    ///   - note: words for a person.
+    /// - Returns: the place.
+    /// - Throws: the server's error if it does not start.
+    static func open(
+        code: TransferCode,
+        options: MeetingOptions,
+        listen: ListenAddress,
+        note: (String) -> Void
+    ) async throws -> MeetingPlace {
+        if let server = options.serverURL {
+            return MeetingPlace(
+                code: code,
+                serverURL: server,
+                url: url(server: server, code),
+                ownServer: nil,
+                responder: nil
+            )
+        }
+        var configuration = SignalingServerConfiguration()
+        configuration.host = listen.host
+        configuration.port = listen.port
+        configuration.iceServers = options.iceServer.map { SignalingICEServer(urls: [$0]) }
+        let server = SignalingServer(configuration: configuration)
+        let endpoint = try await server.start()
+        var responder: LocalDiscovery.Responder?
+        do {
+            responder = try await LocalDiscovery.Responder.start(
+                room: code.room,
+                serverPort: endpoint.port,
+                isSecure: endpoint.isSecure
+            )
+        } catch {
+            note("Nobody on this network will find this machine by the code alone (\(error)): give them the address.")
+        }
+        return MeetingPlace(
+            code: code,
+            serverURL: endpoint.url,
+            url: url(server: endpoint.networkURLs.first ?? endpoint.url, code),
+            ownServer: server,
+            responder: responder
+        )
+    }
+
+    func close() async {
+        await responder?.stop()
+        await ownServer?.stop()
+    }
+
+    /// The address that has the code in it; its secret part is never sent to the server.
+    private static func url(server: String, _ code: TransferCode) -> String {
+        "\(server.hasSuffix("/") ? server : server + "/")\(code.room)#\(code.words)"
+    }
+
+    /// The place that a person names by a code or an address.
+    ///
+    /// - Parameters:
+    ///   - text: `4821-amber-otter-lemon`, or `http://192.168.1.20:40001/4821#amber-otter-lemon`.
+    ///   - server: the server given besides, if any.
+    /// - Returns: the code, and the server if it is known.
+    /// - Throws: words for what cannot be read.
+    static func read(_ text: String, server: String?) throws -> (code: TransferCode, server: String?) {
+        if let code = TransferCode(text) { return (code, server) }
+        let parts = text.split(separator: "#", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let slash = parts[0].lastIndex(of: "/"), text.contains("://"),
+            let code = TransferCode("\(parts[0][parts[0].index(after: slash)...])-\(parts[1])")
+        else {
+            throw MeetingError.connection(
+                "“\(TerminalText.printable(String(text.prefix(80))))” is neither a code, as 4821-amber-otter-lemon, nor the address that was printed with it"
+            )
+        }
+        return (code, server ?? String(parts[0][..<slash]))
+    }
+}
+
+/// A meeting that runs in a task of its own until `end()`.
+struct RunningMeeting: Sendable {
+    let meeting: TransferMeeting
+    private let task: Task<Void, Never>
+
+    /// Joins the room and begins.
+    static func start(
+        _ side: TransferMeeting.Side,
+        code: TransferCode,
+        resumption: [UInt8]? = nil,
+        server: String,
+        options: MeetingOptions,
+        paired: @escaping @Sendable ([UInt8]) -> Void,
+        note: @escaping @Sendable (String) -> Void
+    ) throws -> RunningMeeting {
+        let client = try SignalingClient(
+            url: server,
+            room: code.room,
+            name: side == .sender ? "sender" : "receiver",
+            certificateFingerprint: options.serverFingerprint
+        )
+        let meeting = try TransferMeeting(
+            options: .init(
+                side: side,
+                code: code.words,
+                resumption: resumption,
+                iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
+                paired: paired,
+                note: note
+            ),
+            client: client
+        )
+        return RunningMeeting(meeting: meeting, task: Task { await meeting.run() })
+    }
+
+    /// Says farewell.
+    func end() async {
+        task.cancel()
+        await meeting.leave()
+        await task.value
+    }
+}

@@ -1,0 +1,146 @@
+import PeerConnection
+import Signaling
+
+/// One connection of a transfer with its data channel.
+actor TransferLink {
+    nonisolated let connection: RTCPeerConnection
+    private let signal: @Sendable (SignalingMessage) -> Void
+    private let opened: @Sendable (TransferLink, RTCDataChannel) async -> Void
+    private let lost: @Sendable (TransferLink) async -> Void
+    /// Candidates that wait until the description which they belong to has gone; nil once it has.
+    private var heldCandidates: [SignalingMessage]? = []
+    private var tasks: [Task<Void, Never>] = []
+    private var hasTold = false
+
+    /// How long a connection may take, from the description to the open channel.
+    private static let patience = Duration.seconds(30)
+
+    init(
+        configuration: RTCConfiguration,
+        signal: @escaping @Sendable (SignalingMessage) -> Void,
+        opened: @escaping @Sendable (TransferLink, RTCDataChannel) async -> Void,
+        lost: @escaping @Sendable (TransferLink) async -> Void
+    ) throws {
+        connection = try RTCPeerConnection(configuration: configuration)
+        self.signal = signal
+        self.opened = opened
+        self.lost = lost
+    }
+
+    func offer() async throws {
+        start()
+        var options = RTCDataChannelInit()
+        options.protocol = TransferMeeting.channelProtocol
+        attach(try connection.createDataChannel(TransferMeeting.channelLabel, options: options))
+        try await connection.setLocalDescription()
+        if let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
+        releaseCandidates()
+    }
+
+    func answer(_ sdp: String) async throws {
+        start()
+        try await connection.setRemoteDescription(RTCSessionDescription(type: .offer, sdp: sdp))
+        try await connection.setLocalDescription()
+        if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        releaseCandidates()
+    }
+
+    func take(answer sdp: String) async throws {
+        guard connection.signalingState == .haveLocalOffer else { return }
+        try await connection.setRemoteDescription(RTCSessionDescription(type: .answer, sdp: sdp))
+    }
+
+    func take(_ candidate: SignalingCandidate?) async {
+        // Those of an earlier connection are refused, and rightly.
+        try? await connection.addIceCandidate(
+            candidate.map {
+                RTCIceCandidate(
+                    candidate: $0.candidate,
+                    sdpMid: $0.sdpMid,
+                    sdpMLineIndex: $0.sdpMLineIndex,
+                    usernameFragment: $0.usernameFragment
+                )
+            }
+        )
+    }
+
+    func close() {
+        hasTold = true
+        connection.close()
+        for task in tasks { task.cancel() }
+        tasks = []
+    }
+
+    private func start() {
+        let events = connection.events
+        tasks.append(
+            Task { [weak self] in
+                for await event in events { await self?.handle(event) }
+            }
+        )
+        tasks.append(
+            Task { [weak self] in
+                try? await Task.sleep(for: Self.patience)
+                guard !Task.isCancelled else { return }
+                await self?.giveUpUnlessConnected()
+            }
+        )
+    }
+
+    private func handle(_ event: RTCPeerConnectionEvent) async {
+        switch event {
+        case .iceCandidate(let candidate): send(candidate)
+        case .connectionStateChange(.failed), .remoteClosed: await tellLost()
+        case .dataChannel(let channel):
+            guard channel.protocol == TransferMeeting.channelProtocol else { return channel.close() }
+            attach(channel)
+        default: break
+        }
+    }
+
+    private func attach(_ channel: RTCDataChannel) {
+        tasks.append(
+            Task { [weak self] in
+                do {
+                    try await channel.waitUntilOpen()
+                } catch {
+                    return
+                }
+                guard let self else { return }
+                await self.opened(self, channel)
+                // A channel that ends, ends the connection: there is no other.
+                for await event in channel.events where event == .close { break }
+                await self.tellLost()
+            }
+        )
+    }
+
+    private func giveUpUnlessConnected() async {
+        if connection.connectionState != .connected { await tellLost() }
+    }
+
+    private func tellLost() async {
+        guard !hasTold else { return }
+        hasTold = true
+        await lost(self)
+    }
+
+    private func send(_ candidate: RTCIceCandidate?) {
+        let message = SignalingMessage.candidate(
+            candidate.map {
+                SignalingCandidate(
+                    candidate: $0.candidate,
+                    sdpMid: $0.sdpMid,
+                    sdpMLineIndex: $0.sdpMLineIndex,
+                    usernameFragment: $0.usernameFragment
+                )
+            }
+        )
+        if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
+    }
+
+    private func releaseCandidates() {
+        for message in heldCandidates ?? [] { signal(message) }
+        heldCandidates = nil
+    }
+}

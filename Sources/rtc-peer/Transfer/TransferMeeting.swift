@@ -1,0 +1,357 @@
+import Glibc
+import PAKE
+import PeerConnection
+import Signaling
+
+/// Why the two sides of a transfer do not meet.
+enum MeetingError: Error, CustomStringConvertible {
+    /// Somebody tried the code and did not know it: it is void.
+    case codeWasGuessed
+    /// This side's code is not the other's.
+    case wrongCode
+    /// The other side says no.
+    case refused(String)
+    case signaling(SignalingError)
+    case connection(String)
+    case over
+
+    var description: String {
+        switch self {
+        case .codeWasGuessed: "somebody tried a wrong code: this code is void"
+        case .wrongCode:
+            "the code is not the sender's, or somebody between the two has altered what was said; ask for a new code"
+        case .refused(let words): "the other side refuses: \(words)"
+        case .signaling(let error): error.message
+        case .connection(let words): words
+        case .over: "the meeting is over"
+        }
+    }
+}
+
+/// Brings the two sides of a transfer together: in a room of a signalling server they prove to each other that they
+/// know the code, and then connect; whenever the connection is lost they connect again.
+///
+/// The receiver makes every offer. Each connection has one data channel, which goes to ``channels``.
+actor TransferMeeting {
+    enum Side: Sendable { case sender, receiver }
+
+    struct Options: Sendable {
+        var side: Side
+        /// The secret part of the code; nil if only a resumption will do.
+        var code: String?
+        /// What an earlier pairing left, if this goes on with that.
+        var resumption: [UInt8]?
+        var iceServers: [RTCIceServer]
+        /// Called when the other side has proved itself, with what lets the two pair again.
+        var paired: @Sendable ([UInt8]) -> Void
+        /// Words for a person who waits.
+        var note: @Sendable (String) -> Void
+    }
+
+    static let channelLabel = "transfer"
+    static let channelProtocol = "rtc-peer-transfer-1"
+
+    /// An open data channel for each connection; ends, with an error, when there will be none.
+    nonisolated let channels: AsyncThrowingStream<RTCDataChannel, any Error>
+    private let feed: AsyncThrowingStream<RTCDataChannel, any Error>.Continuation
+    private let options: Options
+    private let client: SignalingClient
+    private let certificate: RTCCertificate
+    private let fingerprint: [UInt8]
+    private var iceServers: [RTCIceServer]
+    /// Whether the code may still be tried.
+    private var codeIsFresh = true
+    private var resumption: [UInt8]?
+    /// The exchange that is under way, and with whom.
+    private var exchange: (peer: SignalingPeerID, pairing: Pairing, usesCode: Bool)?
+    /// Who has proved to know the code, and the SHA-256 of its certificate.
+    private var partner: (id: SignalingPeerID, fingerprint: [UInt8])?
+    private var link: TransferLink?
+    private var others: [SignalingPeerID] = []
+    private var failedLinks = 0
+
+    /// A meeting over a client that has just been made.
+    init(options: Options, client: SignalingClient) throws {
+        self.options = options
+        self.client = client
+        iceServers = options.iceServers
+        resumption = options.resumption
+        certificate = try RTCCertificate()
+        guard let bytes = SessionFingerprint.bytes(certificate.fingerprint) else {
+            throw MeetingError.connection("the certificate has no SHA-256 fingerprint")
+        }
+        fingerprint = bytes
+        (channels, feed) = AsyncThrowingStream.makeStream()
+    }
+
+    /// Runs until the task is cancelled or nothing can come of it.
+    func run() async {
+        for await event in client.events {
+            do {
+                try await handle(event)
+            } catch {
+                feed.finish(throwing: error)
+                break
+            }
+            if Task.isCancelled { break }
+        }
+        feed.finish(throwing: MeetingError.over)
+        await link?.close()
+        link = nil
+        await client.leave()
+    }
+
+    /// Leaves the room, so that `run` ends.
+    func leave() async {
+        await link?.close()
+        link = nil
+        await client.leave()
+    }
+
+    /// The path and state of the present connection.
+    func statistics() async -> RTCStatsReport? { await link?.connection.getStats() }
+
+    /// Gives the present connection up, after the transfer over it failed; another one is made.
+    func reconnect() async {
+        await lostLink(link)
+    }
+
+    // MARK: Signalling
+
+    private func handle(_ event: SignalingEvent) async throws {
+        switch event {
+        case .joined(let place, let isResumed):
+            guard !isResumed else { return }
+            iceServers =
+                options.iceServers
+                + place.iceServers.map {
+                    RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential)
+                }
+            partner = nil
+            exchange = nil
+            others = place.peers.map(\.id)
+            if options.side == .receiver {
+                if others.isEmpty {
+                    options.note("Waiting for the sender…")
+                } else {
+                    try await approachNext()
+                }
+            }
+        case .peerJoined(let peer):
+            others.append(peer.id)
+            if options.side == .receiver, partner == nil, exchange == nil { try await approachNext() }
+        case .peerLeft(let id, _):
+            others.removeAll { $0 == id }
+            if exchange?.peer == id {
+                let usedCode = exchange?.usesCode ?? false
+                exchange = nil
+                // Whoever goes away in the middle may have tried the code.
+                if options.side == .sender, usedCode { throw MeetingError.codeWasGuessed }
+                if options.side == .receiver { try await approachNext() }
+            }
+            if partner?.id == id {
+                // The connection between the two may well go on.
+                partner = nil
+                if link == nil, options.side == .receiver { try await approachNext() }
+            }
+        case .message(let message, let id): try await handle(message, from: id)
+        case .disconnected(let error):
+            if error.code != .unreachable { throw MeetingError.signaling(error) }
+            options.note("The signalling server does not answer; trying again.")
+        case .error(let error): if error.code != .unknownPeer { options.note(error.message) }
+        case .closed(let error): throw error.map { MeetingError.signaling($0) } ?? MeetingError.over
+        }
+    }
+
+    private func handle(_ message: SignalingMessage, from id: SignalingPeerID) async throws {
+        switch message {
+        case .pake(let text): try await pair(text, from: id)
+        case .offer(let sdp):
+            guard options.side == .sender, let partner, partner.id == id else { return }
+            await accept(sdp, from: partner)
+        case .answer(let sdp):
+            guard options.side == .receiver, let partner, partner.id == id, let link else { return }
+            guard SessionFingerprint.isOnly(partner.fingerprint, in: sdp) else {
+                return options.note("An answer with another certificate was refused: somebody is between the two.")
+            }
+            do { try await link.take(answer: sdp) } catch { options.note("\(error)") }
+        case .candidate(let candidate):
+            guard partner?.id == id else { return }
+            await link?.take(candidate)
+        case .bye: break
+        }
+    }
+
+    // MARK: Pairing
+
+    /// Asks the next one in the room whether it is the sender.
+    private func approachNext() async throws {
+        guard partner == nil, exchange == nil, let id = others.first else { return }
+        let secret: Pairing.Secret
+        if let resumption {
+            secret = .resumption(resumption)
+        } else if let code = options.code, codeIsFresh {
+            secret = .code(code)
+            codeIsFresh = false
+        } else {
+            throw MeetingError.refused("it has gone, and the code was used")
+        }
+        let pairing = try makePairing(.initiator, secret)
+        guard let hello = pairing.begin() else { return }
+        exchange = (id, pairing, resumption == nil)
+        client.send(.pake(hello), to: id)
+    }
+
+    private func pair(_ text: String, from id: SignalingPeerID) async throws {
+        if options.side == .sender, let resumes = Pairing.asksToResume(text) {
+            return try answer(text, from: id, resumes: resumes)
+        }
+        guard let exchange, exchange.peer == id else { return }
+        let step: Pairing.Step
+        do throws(PairingError) {
+            step = try exchange.pairing.receive(text)
+        } catch {
+            self.exchange = nil
+            if case .refused = error {} else { client.send(.pake(Pairing.refusal("the code is wrong")), to: id) }
+            switch options.side {
+            case .sender: if exchange.usesCode { throw MeetingError.codeWasGuessed }
+            case .receiver:
+                others.removeAll { $0 == id }
+                // Somebody else in the room may be the sender, but the code was for one try.
+                guard case .refused(let words) = error else { throw MeetingError.wrongCode }
+                throw MeetingError.refused(words)
+            }
+            return
+        }
+        switch step {
+        case .send(let reply): client.send(.pake(reply), to: id)
+        case .done(let agreement, let reply):
+            self.exchange = nil
+            if let reply { client.send(.pake(reply), to: id) }
+            partner = (id, agreement.peerFingerprint)
+            resumption = agreement.resumption
+            options.paired(agreement.resumption)
+            // Pairing anew after the signalling connection broke leaves a connection that works alone.
+            if options.side == .receiver, link?.connection.connectionState != .connected { try await connect() }
+        }
+    }
+
+    /// Answers somebody who wants to pair with this sender.
+    private func answer(_ hello: String, from id: SignalingPeerID, resumes: Bool) throws {
+        func refuse(_ words: String) { client.send(.pake(Pairing.refusal(words)), to: id) }
+        let secret: Pairing.Secret
+        if resumes {
+            guard let resumption else { return refuse("there is no transfer to go on with") }
+            secret = .resumption(resumption)
+        } else {
+            guard let code = options.code, codeIsFresh else { return refuse("the code was used by somebody else") }
+            secret = .code(code)
+        }
+        guard exchange == nil else { return refuse("somebody else is just pairing; try again") }
+        let pairing = try makePairing(.responder, secret)
+        if !resumes { codeIsFresh = false }
+        exchange = (id, pairing, !resumes)
+        do throws(PairingError) {
+            if case .send(let reply) = try pairing.receive(hello) { client.send(.pake(reply), to: id) }
+        } catch {
+            exchange = nil
+            refuse("\(error)")
+            if !resumes { throw MeetingError.codeWasGuessed }
+        }
+    }
+
+    private func makePairing(_ role: Pairing.Role, _ secret: Pairing.Secret) throws -> Pairing {
+        var random = SystemRandomNumberGenerator()
+        return try Pairing(
+            role: role,
+            secret: secret,
+            fingerprint: fingerprint,
+            random: (0..<48).map { _ in UInt8.random(in: 0...255, using: &random) }
+        )
+    }
+
+    // MARK: Connecting
+
+    private func makeLink(_ partner: (id: SignalingPeerID, fingerprint: [UInt8])) throws -> TransferLink {
+        var configuration = RTCConfiguration()
+        configuration.iceServers = iceServers
+        configuration.certificate = certificate
+        let client = client
+        return try TransferLink(
+            configuration: configuration,
+            signal: { client.send($0, to: partner.id) },
+            opened: { [weak self] link, channel in await self?.opened(link, channel) },
+            lost: { [weak self] link in await self?.lostLink(link) }
+        )
+    }
+
+    /// The receiver's part: a new connection, offered to the partner.
+    private func connect() async throws {
+        guard let partner, options.side == .receiver else { return }
+        await link?.close()
+        let made = try makeLink(partner)
+        link = made
+        try await made.offer()
+    }
+
+    /// The sender's part.
+    private func accept(_ offer: String, from partner: (id: SignalingPeerID, fingerprint: [UInt8])) async {
+        guard SessionFingerprint.isOnly(partner.fingerprint, in: offer) else {
+            return options.note("An offer with another certificate was refused: somebody is between the two.")
+        }
+        await link?.close()
+        link = nil
+        do {
+            let made = try makeLink(partner)
+            link = made
+            try await made.answer(offer)
+        } catch {
+            options.note("cannot connect: \(error)")
+        }
+    }
+
+    private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
+        guard self.link === link else { return }
+        failedLinks = 0
+        feed.yield(channel)
+    }
+
+    private func lostLink(_ lost: TransferLink?) async {
+        guard let lost, link === lost else { return }
+        await lost.close()
+        link = nil
+        guard options.side == .receiver, partner != nil else { return }
+        failedLinks += 1
+        // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
+        if failedLinks > 1 {
+            try? await Task.sleep(for: .milliseconds(min(8_000, 250 << min(failedLinks - 1, 5))))
+        }
+        guard link == nil, !Task.isCancelled else { return }
+        do { try await connect() } catch { options.note("cannot connect: \(error)") }
+    }
+}
+
+/// SHA-256 fingerprints of certificates as SDP has them. RFC 8122 §5
+enum SessionFingerprint {
+    /// The bytes of `sha-256 AB:CD:…`; nil for anything else.
+    static func bytes(_ attribute: some StringProtocol) -> [UInt8]? {
+        let parts = attribute.split(separator: " ")
+        guard parts.count == 2, parts[0].lowercased() == "sha-256",
+            let bytes = Hexadecimal.bytes(String(parts[1].filter { $0 != ":" })), bytes.count == 32
+        else { return nil }
+        return bytes
+    }
+
+    /// Whether every fingerprint of a description, and there is one at least, is this one.
+    static func isOnly(_ expected: [UInt8], in sdp: String) -> Bool {
+        let prefix = "a=fingerprint:"
+        var found = false
+        for line in sdp.utf8.split(whereSeparator: { $0 == 10 || $0 == 13 }) {
+            let text = String(decoding: line, as: UTF8.self)
+            guard text.lowercased().hasPrefix(prefix) else { continue }
+            guard bytes(text.dropFirst(prefix.count)) == expected else { return false }
+            found = true
+        }
+        return found
+    }
+}

@@ -1,0 +1,78 @@
+import PeerConnection
+import TerminalUI
+
+/// What those who meet by a code show: sentences and one live line for people on standard error, or one JSON object a
+/// line on standard output.
+struct TransferOutput: Sendable {
+    let isJSON: Bool
+    let statusLine = StatusLine()
+
+    init(isJSON: Bool) { self.isJSON = isJSON }
+
+    /// A sentence for people; not part of the JSON output.
+    func say(_ sentence: String) {
+        if !isJSON { statusLine.print(TerminalText.printable(sentence)) }
+    }
+
+    /// Something that does not end the transfer.
+    func problem(_ message: String) {
+        emit("error", ["message": .string(message)])
+        say("! \(message)")
+    }
+
+    /// How the other side gets here.
+    func ready(_ place: MeetingPlace, command: String) {
+        emit(
+            "ready",
+            [
+                "code": .string("\(place.code)"), "url": .string(place.url), "server": .string(place.serverURL),
+            ]
+        )
+        guard !isJSON else { return }
+        say("The code is \(place.code)")
+        say("On the other machine:  rtc-peer \(command) \(place.code)")
+        say("                   or  rtc-peer \(command) '\(place.url)'")
+    }
+
+    /// The address as a QR code, on a terminal.
+    func drawAddress(_ place: MeetingPlace) {
+        guard !isJSON, Terminal.standardError.isInteractive, let code = QRCode(place.url) else { return }
+        for line in code.rendered(coloured: Terminal.standardError.wantsColour) { statusLine.print(line) }
+    }
+
+    /// The other side has proved that it knows the code.
+    func paired() {
+        emit("paired", [:])
+        say("The other side knows the code.")
+    }
+
+    /// A connection is up, by this path.
+    func connected(_ report: RTCStatsReport?) {
+        let path = report.flatMap { Self.path($0) } ?? "an unknown path"
+        emit("connected", ["path": .string(path)])
+        say("Connected, \(path)")
+    }
+
+    func ended(_ reason: String) {
+        if isJSON {
+            emit("ended", ["reason": .string(reason)])
+        } else {
+            statusLine.finish(TerminalText.printable(reason.prefix(1).uppercased() + reason.dropFirst()))
+        }
+    }
+
+    /// Direct or relayed, and by which addresses.
+    static func path(_ report: RTCStatsReport) -> String? {
+        report.selectedCandidatePair.map { pair in
+            let isRelayed = pair.localType == "relay" || pair.remoteType == "relay"
+            return "\(isRelayed ? "relayed" : "direct"), \(pair.localAddress) to \(pair.remoteAddress)"
+        }
+    }
+
+    func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {
+        guard isJSON else { return }
+        var line = JSONLine(event: event)
+        for (name, value) in members { line[name] = value }
+        Terminal.standardOutput.write(line.text)
+    }
+}
