@@ -26,6 +26,7 @@ let package = Package(
     products: [
         .library(name: "PeerConnection", targets: ["PeerConnection"]),
         .library(name: "Signaling", targets: ["Signaling"]),
+        .library(name: "FileTransfer", targets: ["FileTransfer"]),
         .executable(name: "rtc-peer", targets: ["rtc-peer"]),
     ],
     dependencies: [
@@ -98,6 +99,9 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // Files over a data channel; no terminal and no signalling.
+        module("FileTransfer", ["Locking", "PeerConnection", "COpenSSL", "CLinux"]),
+
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
@@ -154,6 +158,11 @@ let package = Package(
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
+            swiftSettings: testSettings
+        ),
+        .testTarget(
+            name: "FileTransferTests",
+            dependencies: ["FileTransfer", "Locking", "PeerConnection", "TimeSharing"],
             swiftSettings: testSettings
         ),
         .testTarget(

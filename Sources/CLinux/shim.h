@@ -9,6 +9,8 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -18,6 +20,12 @@
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 static inline int clinux_blocking_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+/* GNU extensions, which the importer's headers leave out. */
+static inline int clinux_rename_noreplace(int directory, const char *name, int new_directory, const char *new_name) {
+    return (int)syscall(SYS_renameat2, directory, name, new_directory, new_name, 1U /* RENAME_NOREPLACE */);
+}
+static inline int clinux_syncfs(int descriptor) { return (int)syscall(SYS_syncfs, descriptor); }
 
 /* CMSG_* are macros: sends `length` bytes as datagrams of `segment` bytes (UDP GSO; 0: one datagram).
    Returns the bytes sent, or -errno. */

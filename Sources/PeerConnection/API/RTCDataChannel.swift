@@ -84,6 +84,8 @@ public final class RTCDataChannel: Sendable {
     public var id: UInt16? { state.withLock { $0.id } }
     /// The channel's state.
     public var readyState: RTCDataChannelState { state.withLock { $0.readyState } }
+    /// The largest message in bytes that the peer takes; 65 536 until its description tells.
+    public var maxMessageSize: Int { link.maxMessageSize }
     /// Bytes of messages that were given to `send` and not yet to the network.
     public var bufferedAmount: Int { state.withLock { $0.bufferedAmount } }
     /// The amount, in bytes, at or below which the channel counts as having room.

@@ -1,0 +1,53 @@
+/// What an application is told while a transfer runs, on the transfer's own thread: return soon.
+public enum TransferEvent: Sendable, Hashable {
+    /// What there is to transfer; at the receiver before it answers.
+    case offered(TransferOffer)
+    /// The receiver takes the offer.
+    case accepted
+    /// An entry that cannot be sent and is left out: a device, a name that no receiver takes, a link that leads out.
+    case leftOut(name: String, TransferError)
+    /// A file or the whole begins with bytes that the receiver has already.
+    case resumed(name: String, bytes: Int)
+    /// The receiver has another beginning of the file: it is sent from its start.
+    case restarted(name: String)
+    /// Bytes of a file so far, and of the whole so far; at the sender sent, at the receiver written.
+    case progress(name: String, bytes: Int, total: Int)
+    /// So many bytes of a file are safely on the receiver's disk.
+    case stored(name: String, bytes: Int)
+    /// A file is complete, checked, and safely on the receiver's disk.
+    case done(name: String)
+    /// A file is not complete: refused, changed while it was sent, damaged.
+    case failed(name: String, TransferError)
+}
+
+/// What a sender offers.
+public struct TransferOffer: Sendable, Hashable {
+    /// The name of the transfer: 64 hexadecimal digits, the same for the same kinds and paths.
+    public var transfer: String
+    /// All entries; directories before what is in them.
+    public var entries: [TransferEntry]
+    /// Regular files among them.
+    public var files: Int
+    /// Bytes of all files whose length is known.
+    public var bytes: Int
+}
+
+/// How a transfer ended that came to its end.
+public struct TransferSummary: Sendable, Hashable {
+    /// Files that are complete, with those of earlier runs.
+    public var files = 0
+    /// Bytes of files that went over the channel in this run.
+    public var bytes = 0
+    /// Bytes that were not sent because the receiver had them.
+    public var resumedBytes = 0
+    /// What did not go through, by name; empty: all is there.
+    public var failures: [Failure] = []
+
+    /// An entry that did not go through.
+    public struct Failure: Sendable, Hashable {
+        /// The path with slashes.
+        public var name: String
+        /// Why.
+        public var error: TransferError
+    }
+}
