@@ -105,7 +105,7 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

@@ -171,7 +171,7 @@ actor CallPeer {
         tasks.append(
             Task {
                 do {
-                    let sent = try await FileSender(path: path).send(over: connection)
+                    let sent = try await CallFileSender(path: path).send(over: connection)
                     report(.fileSent(remote, sent))
                 } catch {
                     report(.problem(remote, "\(path): \(error)"))
@@ -192,7 +192,7 @@ actor CallPeer {
         tasks.append(
             Task {
                 do {
-                    let received = try await FileReceiver(channel: channel, directory: downloads).receive()
+                    let received = try await CallFileReceiver(channel: channel, directory: downloads).receive()
                     report(.fileReceived(remote, received))
                 } catch {
                     channel.close()

@@ -44,7 +44,7 @@ enum FileError: Error, CustomStringConvertible {
 }
 
 /// Sends one file over a data channel of its own.
-struct FileSender {
+struct CallFileSender {
     let path: String
 
     func send(over connection: RTCPeerConnection) async throws -> TransferredFile {
@@ -93,7 +93,7 @@ struct FileSender {
 }
 
 /// Receives one file from a data channel into a folder, under a name that is free there.
-struct FileReceiver {
+struct CallFileReceiver {
     let channel: RTCDataChannel
     let directory: String
 

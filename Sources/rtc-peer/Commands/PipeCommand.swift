@@ -62,20 +62,14 @@ struct PipeCommand: AsyncParsableCommand {
 
     private func run(_ show: TransferOutput) async throws {
         var place: MeetingPlace?
-        let found: (code: TransferCode, server: String)
+        let found: (server: String, code: TransferCode)
         if let code {
-            let (code, server) = try MeetingPlace.read(code, server: meeting.serverURL)
-            if let server {
-                found = (code, server)
-            } else {
-                show.say("Looking for \(code.room) on this network…")
-                guard let server = await LocalDiscovery.find(room: code.room, patience: .seconds(wait)) else {
-                    throw MeetingError.connection(
-                        "nobody with the number \(code.room) is on this network; give the printed address instead of the code, or --server"
-                    )
-                }
-                found = (code, server)
-            }
+            found = try await MeetingPlace.find(
+                code,
+                server: meeting.serverURL,
+                patience: .seconds(wait),
+                show: show
+            )
         } else {
             let made = try await MeetingPlace.open(
                 code: TransferCode { Int.random(in: $0) },
@@ -85,7 +79,7 @@ struct PipeCommand: AsyncParsableCommand {
             )
             place = made
             show.ready(made, command: "pipe")
-            found = (made.code, made.serverURL)
+            found = (made.serverURL, made.code)
         }
         let running = try RunningMeeting.start(
             code == nil ? .sender : .receiver,
@@ -121,11 +115,12 @@ struct PipeCommand: AsyncParsableCommand {
             interrupts.cancel()
             pipe.stop()
         }
-        for try await channel in meeting.channels {
-            show.connected(await meeting.statistics())
-            try await pipe.run(over: channel) { try await StandardStreams.write($0) }
-            if pipe.isFinished { return await channel.closeGracefully() }
+        for try await connection in meeting.connections {
+            show.connected(await connection.link.connection.getStats())
+            try await pipe.run(over: connection.channel) { try await StandardStreams.write($0) }
+            if pipe.isFinished { return await connection.channel.closeGracefully() }
             show.problem("The connection broke; making it again.")
+            await meeting.giveUp(connection)
         }
     }
 }

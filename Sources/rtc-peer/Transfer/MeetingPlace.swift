@@ -11,6 +11,9 @@ struct MeetingPlace: Sendable {
     let serverURL: String
     /// What a browser or `rtc-peer receive` opens.
     let url: String
+    /// Where our own server listens.
+    var port: Int? { endpoint?.port }
+    private let endpoint: SignalingServer.Endpoint?
     private let ownServer: SignalingServer?
     private let responder: LocalDiscovery.Responder?
 
@@ -34,6 +37,7 @@ struct MeetingPlace: Sendable {
                 code: code,
                 serverURL: server,
                 url: url(server: server, code),
+                endpoint: nil,
                 ownServer: nil,
                 responder: nil
             )
@@ -58,6 +62,7 @@ struct MeetingPlace: Sendable {
             code: code,
             serverURL: endpoint.url,
             url: url(server: endpoint.networkURLs.first ?? endpoint.url, code),
+            endpoint: endpoint,
             ownServer: server,
             responder: responder
         )
@@ -71,6 +76,34 @@ struct MeetingPlace: Sendable {
     /// The address that has the code in it; its secret part is never sent to the server.
     private static func url(server: String, _ code: TransferCode) -> String {
         "\(server.hasSuffix("/") ? server : server + "/")\(code.room)#\(code.words)"
+    }
+
+    /// Where the place is that a person names; looks for it on the local network if need be.
+    ///
+    /// - Parameters:
+    ///   - text: a code or an address.
+    ///   - server: the server given besides, if any.
+    ///   - known: where it was before; the sender's own may have moved.
+    ///   - patience: how long to look.
+    ///   - show: where that is told.
+    /// - Returns: the server's address, and the code.
+    /// - Throws: words for what cannot be read or found.
+    static func find(
+        _ text: String,
+        server: String?,
+        known: (TransferCode) -> String? = { _ in nil },
+        patience: Duration,
+        show: TransferOutput
+    ) async throws -> (server: String, code: TransferCode) {
+        let (code, named) = try read(text, server: server)
+        if let named { return (named, code) }
+        show.say("Looking for \(code.room) on this network…")
+        let known = known(code)
+        let patience = known == nil ? patience : min(patience, .seconds(3))
+        if let found = await LocalDiscovery.find(room: code.room, patience: patience) ?? known { return (found, code) }
+        throw MeetingError.connection(
+            "nobody with the number \(code.room) is on this network; give the printed address instead of the code, or --server"
+        )
     }
 
     /// The place that a person names by a code or an address.
@@ -107,7 +140,8 @@ struct RunningMeeting: Sendable {
         server: String,
         options: MeetingOptions,
         paired: @escaping @Sendable ([UInt8]) -> Void,
-        note: @escaping @Sendable (String) -> Void
+        note: @escaping @Sendable (String) -> Void,
+        channel: (@Sendable (RTCDataChannel) -> Void)? = nil
     ) throws -> RunningMeeting {
         let client = try SignalingClient(
             url: server,
@@ -122,7 +156,8 @@ struct RunningMeeting: Sendable {
                 resumption: resumption,
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
                 paired: paired,
-                note: note
+                note: note,
+                channel: channel
             ),
             client: client
         )

@@ -5,6 +5,7 @@ import Signaling
 actor TransferLink {
     nonisolated let connection: RTCPeerConnection
     private let signal: @Sendable (SignalingMessage) -> Void
+    private let channel: (@Sendable (RTCDataChannel) -> Void)?
     private let opened: @Sendable (TransferLink, RTCDataChannel) async -> Void
     private let lost: @Sendable (TransferLink) async -> Void
     /// Candidates that wait until the description which they belong to has gone; nil once it has.
@@ -18,11 +19,13 @@ actor TransferLink {
     init(
         configuration: RTCConfiguration,
         signal: @escaping @Sendable (SignalingMessage) -> Void,
+        channel: (@Sendable (RTCDataChannel) -> Void)?,
         opened: @escaping @Sendable (TransferLink, RTCDataChannel) async -> Void,
         lost: @escaping @Sendable (TransferLink) async -> Void
     ) throws {
         connection = try RTCPeerConnection(configuration: configuration)
         self.signal = signal
+        self.channel = channel
         self.opened = opened
         self.lost = lost
     }
@@ -92,8 +95,8 @@ actor TransferLink {
         case .iceCandidate(let candidate): send(candidate)
         case .connectionStateChange(.failed), .remoteClosed: await tellLost()
         case .dataChannel(let channel):
-            guard channel.protocol == TransferMeeting.channelProtocol else { return channel.close() }
-            attach(channel)
+            if channel.protocol == TransferMeeting.channelProtocol { return attach(channel) }
+            if let take = self.channel { take(channel) } else { channel.close() }
         default: break
         }
     }

@@ -31,7 +31,7 @@ enum MeetingError: Error, CustomStringConvertible {
 /// Brings the two sides of a transfer together: in a room of a signalling server they prove to each other that they
 /// know the code, and then connect; whenever the connection is lost they connect again.
 ///
-/// The receiver makes every offer. Each connection has one data channel, which goes to ``channels``.
+/// The receiver makes every offer. Each connection has one data channel; both go to ``connections``.
 actor TransferMeeting {
     enum Side: Sendable { case sender, receiver }
 
@@ -46,14 +46,22 @@ actor TransferMeeting {
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
         var note: @Sendable (String) -> Void
+        /// Takes the channels that the other side opens besides the transfer's; nil closes them.
+        var channel: (@Sendable (RTCDataChannel) -> Void)?
     }
 
     static let channelLabel = "transfer"
     static let channelProtocol = "rtc-peer-transfer-1"
 
-    /// An open data channel for each connection; ends, with an error, when there will be none.
-    nonisolated let channels: AsyncThrowingStream<RTCDataChannel, any Error>
-    private let feed: AsyncThrowingStream<RTCDataChannel, any Error>.Continuation
+    /// A connection and its open data channel.
+    struct Connection: Sendable {
+        let link: TransferLink
+        let channel: RTCDataChannel
+    }
+
+    /// One connection after another; ends, with an error, when there will be none.
+    nonisolated let connections: AsyncThrowingStream<Connection, any Error>
+    private let feed: AsyncThrowingStream<Connection, any Error>.Continuation
     private let options: Options
     private let client: SignalingClient
     private let certificate: RTCCertificate
@@ -67,6 +75,8 @@ actor TransferMeeting {
     /// Who has proved to know the code, and the SHA-256 of its certificate.
     private var partner: (id: SignalingPeerID, fingerprint: [UInt8])?
     private var link: TransferLink?
+    /// The certificate of the link's other side.
+    private var linkFingerprint: [UInt8] = []
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
 
@@ -81,7 +91,7 @@ actor TransferMeeting {
             throw MeetingError.connection("the certificate has no SHA-256 fingerprint")
         }
         fingerprint = bytes
-        (channels, feed) = AsyncThrowingStream.makeStream()
+        (connections, feed) = AsyncThrowingStream.makeStream()
     }
 
     /// Runs until the task is cancelled or nothing can come of it.
@@ -108,13 +118,8 @@ actor TransferMeeting {
         await client.leave()
     }
 
-    /// The path and state of the present connection.
-    func statistics() async -> RTCStatsReport? { await link?.connection.getStats() }
-
-    /// Gives the present connection up, after the transfer over it failed; another one is made.
-    func reconnect() async {
-        await lostLink(link)
-    }
+    /// Gives a connection up, after the transfer over it failed; another one is made, unless it is already.
+    func giveUp(_ connection: Connection) async { await lostLink(connection.link) }
 
     // MARK: Signalling
 
@@ -231,8 +236,10 @@ actor TransferMeeting {
             partner = (id, agreement.peerFingerprint)
             resumption = agreement.resumption
             options.paired(agreement.resumption)
-            // Pairing anew after the signalling connection broke leaves a connection that works alone.
-            if options.side == .receiver, link?.connection.connectionState != .connected { try await connect() }
+            // Pairing anew after the signalling connection broke leaves a connection that works alone; a sender that
+            // was started anew has another certificate.
+            let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
+            if options.side == .receiver, !isUp { try await connect() }
         }
     }
 
@@ -276,10 +283,12 @@ actor TransferMeeting {
         var configuration = RTCConfiguration()
         configuration.iceServers = iceServers
         configuration.certificate = certificate
+        linkFingerprint = partner.fingerprint
         let client = client
         return try TransferLink(
             configuration: configuration,
             signal: { client.send($0, to: partner.id) },
+            channel: options.channel,
             opened: { [weak self] link, channel in await self?.opened(link, channel) },
             lost: { [weak self] link in await self?.lostLink(link) }
         )
@@ -313,7 +322,7 @@ actor TransferMeeting {
     private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
         guard self.link === link else { return }
         failedLinks = 0
-        feed.yield(channel)
+        feed.yield(Connection(link: link, channel: channel))
     }
 
     private func lostLink(_ lost: TransferLink?) async {

@@ -1,3 +1,4 @@
+import FileTransfer
 import PeerConnection
 import TerminalUI
 
@@ -21,7 +22,7 @@ struct TransferOutput: Sendable {
     }
 
     /// How the other side gets here.
-    func ready(_ place: MeetingPlace, command: String) {
+    func ready(_ place: MeetingPlace, command: String, example: String = "") {
         emit(
             "ready",
             [
@@ -30,8 +31,8 @@ struct TransferOutput: Sendable {
         )
         guard !isJSON else { return }
         say("The code is \(place.code)")
-        say("On the other machine:  rtc-peer \(command) \(place.code)")
-        say("                   or  rtc-peer \(command) '\(place.url)'")
+        say("On the other machine:  rtc-peer \(command) \(place.code)\(example)")
+        say("                   or  rtc-peer \(command) '\(place.url)'\(example)")
     }
 
     /// The address as a QR code, on a terminal.
@@ -47,8 +48,8 @@ struct TransferOutput: Sendable {
     }
 
     /// A connection is up, by this path.
-    func connected(_ report: RTCStatsReport?) {
-        let path = report.flatMap { Self.path($0) } ?? "an unknown path"
+    func connected(_ report: RTCStatsReport) {
+        let path = Self.path(report) ?? "by an unknown path"
         emit("connected", ["path": .string(path)])
         say("Connected, \(path)")
     }
@@ -61,6 +62,15 @@ struct TransferOutput: Sendable {
         }
     }
 
+    /// How many files went through.
+    func ended(_ summary: TransferSummary, verb: String) {
+        let files = summary.files == 1 ? "1 file" : "\(summary.files) files"
+        var words = "\(files) \(verb), \(Amount.bytes(summary.bytes))"
+        if summary.resumedBytes > 0 { words += ", \(Amount.bytes(summary.resumedBytes)) were there before" }
+        if !summary.failures.isEmpty { words += "; \(summary.failures.count) did not go through" }
+        ended(words)
+    }
+
     /// Direct or relayed, and by which addresses.
     static func path(_ report: RTCStatsReport) -> String? {
         report.selectedCandidatePair.map { pair in
@@ -70,6 +80,10 @@ struct TransferOutput: Sendable {
     }
 
     func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {
+        if isJSON { emit(event, members.map { ($0, $1) }) }
+    }
+
+    func emit(_ event: String, _ members: [(String, TerminalUI.JSONValue)]) {
         guard isJSON else { return }
         var line = JSONLine(event: event)
         for (name, value) in members { line[name] = value }

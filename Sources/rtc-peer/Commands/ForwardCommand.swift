@@ -1,0 +1,211 @@
+import ArgumentParser
+import Glibc
+import PAKE
+import PeerConnection
+import TerminalUI
+
+/// `rtc-peer forward`: TCP ports of one machine's network, reached from another.
+struct ForwardCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forward",
+        abstract: "Reaches TCP services of another machine's network, encrypted, from peer to peer.",
+        discussion: """
+            The machine at the services allows them by --allow and prints a code; nothing else can be reached through \
+            it. The other machine names the code, and what shall listen on it. It goes on until Ctrl-C; a connection \
+            that breaks is made again, but what was under way through it ends.
+
+            Examples:
+              rtc-peer forward --allow localhost:80 --allow 192.168.1.9:22    prints a code
+              rtc-peer forward 4821-amber-otter-lemon 8080:localhost:80 2222:192.168.1.9:22
+            """
+    )
+
+    @Argument(
+        help: ArgumentHelp(
+            "The code or address that the other machine printed. Example: rtc-peer forward 4821-amber-otter-lemon 8080:localhost:80",
+            valueName: "CODE"
+        )
+    )
+    var code: String?
+
+    @Argument(
+        help: ArgumentHelp(
+            "What listens here, on 127.0.0.1 or HOST, and where it leads there. Example: 8080:localhost:80",
+            valueName: "[HOST:]PORT:TARGET:PORT"
+        )
+    )
+    var rules: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "A service that the other machine may use. May be repeated. Example: --allow localhost:80",
+            valueName: "HOST:PORT"
+        )
+    )
+    var allow: [String] = []
+
+    @OptionGroup var meeting: MeetingOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
+            valueName: "HOST:PORT"
+        )
+    )
+    var listen = ListenAddress(host: "0.0.0.0", port: 0)
+
+    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
+    var wait = 30.0
+
+    @Flag(help: "More about what happens, on standard error. Example: rtc-peer forward --verbose")
+    var verbose = false
+
+    func validate() throws {
+        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
+        for target in allow where ForwardTarget(target) == nil {
+            throw ValidationError("--allow \(target): expected HOST:PORT, as localhost:80")
+        }
+        for rule in rules where ForwardRule(rule) == nil {
+            throw ValidationError("\(rule): expected [HOST:]PORT:TARGET:PORT, as 8080:localhost:80")
+        }
+        if code == nil, allow.isEmpty {
+            throw ValidationError("allow a service by --allow HOST:PORT, or name the code of a machine that does")
+        }
+        if code != nil, rules.isEmpty { throw ValidationError("say what shall listen here, as 8080:localhost:80") }
+        if code != nil, !allow.isEmpty { throw ValidationError("--allow is for the machine that prints the code") }
+    }
+
+    func run() async throws {
+        OutputOptions.startLogging(isVerbose: verbose)
+        signal(SIGPIPE, SIG_IGN)
+        let show = TransferOutput(isJSON: false)
+        do {
+            if let code { try await reach(code, show) } else { try await offer(show) }
+        } catch {
+            throw Exit.failure("\(error)", json: false)
+        }
+    }
+
+    /// The side of the services.
+    private func offer(_ show: TransferOutput) async throws {
+        let allowed = Set(allow.compactMap { ForwardTarget($0) })
+        let place = try await MeetingPlace.open(
+            code: TransferCode { Int.random(in: $0) },
+            options: meeting,
+            listen: listen,
+            note: show.problem
+        )
+        show.ready(place, command: "forward", example: " 8080:\(allow.first ?? "localhost:80")")
+        let running = try RunningMeeting.start(
+            .sender,
+            code: place.code,
+            server: place.serverURL,
+            options: meeting,
+            paired: { _ in show.paired() },
+            note: show.problem,
+            channel: { channel in
+                Task {
+                    guard let target = ForwardTarget(channel.label), allowed.contains(target) else {
+                        show.problem("The other side asked for \(channel.label), which is not allowed.")
+                        try? await channel.waitUntilOpen()
+                        try? channel.send("refused \(channel.label) is not allowed there")
+                        return channel.close()
+                    }
+                    await PortForwarding.serve(channel, target: target)
+                }
+            }
+        )
+        let outcome = await Result { try await keepConnected(running.meeting, show) { _ in } }
+        await running.end()
+        await place.close()
+        try outcome.get()
+        show.ended("interrupted")
+    }
+
+    /// The side that listens.
+    private func reach(_ code: String, _ show: TransferOutput) async throws {
+        let (server, code) = try await MeetingPlace.find(
+            code,
+            server: meeting.serverURL,
+            patience: .seconds(wait),
+            show: show
+        )
+        let running = try RunningMeeting.start(
+            .receiver,
+            code: code,
+            server: server,
+            options: meeting,
+            paired: { _ in show.paired() },
+            note: show.problem
+        )
+        let current = CurrentConnection()
+        let rules = rules.compactMap { ForwardRule($0) }
+        let outcome = await Result {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await keepConnected(running.meeting, show) { current.set($0) } }
+                for rule in rules {
+                    group.addTask {
+                        try await PortForwarding.listen(
+                            rule,
+                            listening: { show.say("\(rule.listenHost):\($0) leads to \(rule.target)") },
+                            accept: { tcp in
+                                guard let connection = current.value,
+                                    let channel = try? connection.createDataChannel(
+                                        rule.target.description,
+                                        options: .forwarding
+                                    )
+                                else {
+                                    show.problem("Somebody connected while the other machine was away.")
+                                    return await PortForwarding.close(tcp)
+                                }
+                                await PortForwarding.join(tcp, channel) { words in
+                                    show.problem(
+                                        words.hasPrefix("refused ") ? String(words.dropFirst(8)) : "refused: \(words)"
+                                    )
+                                }
+                            }
+                        )
+                    }
+                }
+                // The first that ends, ends all: Ctrl-C, or a port that cannot be used.
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+        }
+        await running.end()
+        try outcome.get()
+        show.ended("interrupted")
+    }
+
+    /// Tells each connection, and makes a new one whenever one ends, until Ctrl-C.
+    private func keepConnected(
+        _ meeting: TransferMeeting,
+        _ show: TransferOutput,
+        connected: @escaping @Sendable (RTCPeerConnection?) -> Void
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for try await connection in meeting.connections {
+                    show.connected(await connection.link.connection.getStats())
+                    connected(connection.link.connection)
+                    for await _ in connection.channel.messages {}
+                    connected(nil)
+                    show.problem("The connection broke; making it again.")
+                    await meeting.giveUp(connection)
+                }
+            }
+            group.addTask { for await _ in Interrupts.stream() { return } }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+}
+
+extension RTCDataChannelInit {
+    /// A channel for one TCP connection.
+    static var forwarding: RTCDataChannelInit {
+        var options = RTCDataChannelInit()
+        options.protocol = PortForwarding.channelProtocol
+        return options
+    }
+}

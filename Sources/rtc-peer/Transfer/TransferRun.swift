@@ -1,0 +1,70 @@
+import FileTransfer
+import Glibc
+import PeerConnection
+
+/// Runs a transfer over one connection after another until it has come to its end.
+enum TransferRun {
+    /// How a transfer ended.
+    enum Outcome: Sendable {
+        case finished(TransferSummary)
+        case interrupted
+    }
+
+    /// What the other side can cure by itself, and then come again: it was stopped, its disk is full, and the like.
+    private static func isCuredThere(_ code: TransferError.Code) -> Bool {
+        [.cancelled, .noSpace, .accessDenied, .readOnly, .fileTooLarge, .system].contains(code)
+    }
+
+    /// - Parameters:
+    ///   - meeting: gives an open channel for each connection.
+    ///   - show: where the path is told.
+    ///   - progress: shows it too.
+    ///   - transfer: one run of the transfer over a channel.
+    /// - Returns: how it ended.
+    /// - Throws: why it cannot come to its end: the meeting's or the transfer's error.
+    static func run(
+        _ meeting: TransferMeeting,
+        show: TransferOutput,
+        progress: TransferProgress,
+        transfer: @escaping @Sendable (RTCDataChannel) async throws(TransferError) -> TransferSummary
+    ) async throws -> Outcome {
+        try await withThrowingTaskGroup(of: Outcome.self) { group in
+            group.addTask {
+                for try await connection in meeting.connections {
+                    let report = await connection.link.connection.getStats()
+                    show.connected(report)
+                    progress.setPath(TransferOutput.path(report) ?? "")
+                    do {
+                        let summary = try await transfer(connection.channel)
+                        await connection.channel.closeGracefully()
+                        return .finished(summary)
+                    } catch let error as TransferError where error.code == .channelClosed {
+                        show.problem("The connection broke; making it again.")
+                        await meeting.giveUp(connection)
+                    } catch let error as TransferError where error.isFromPeer && isCuredThere(error.code) {
+                        show.problem("The other side has stopped: \(error.message). Waiting for it to come again.")
+                        await meeting.giveUp(connection)
+                    }
+                }
+                throw MeetingError.over
+            }
+            group.addTask {
+                for await _ in Interrupts.stream() { return .interrupted }
+                // The stream ends without an element only when this task is cancelled.
+                try await Task.sleep(for: .seconds(1 << 30))
+                return .interrupted
+            }
+            defer { group.cancelAll() }
+            guard let outcome = try await group.next() else { throw MeetingError.over }
+            return outcome
+        }
+    }
+}
+
+/// How `rtc-peer send` and `rtc-peer receive` end, for scripts.
+enum TransferExit {
+    /// Some files did not go through.
+    static let partial: Int32 = 2
+    /// Ctrl-C: the same command goes on where it was.
+    static let interrupted: Int32 = 130
+}
