@@ -74,9 +74,13 @@ struct TransferOutput: Sendable {
     /// Direct or relayed, and by which addresses.
     static func path(_ report: RTCStatsReport) -> String? {
         report.selectedCandidatePair.map { pair in
-            let isRelayed = pair.localType == "relay" || pair.remoteType == "relay"
-            return "\(isRelayed ? "relayed" : "direct"), \(pair.localAddress) to \(pair.remoteAddress)"
+            "\(isRelayed(report) ? "relayed" : "direct"), \(pair.localAddress) to \(pair.remoteAddress)"
         }
+    }
+
+    /// Whether the path leads through a TURN server.
+    static func isRelayed(_ report: RTCStatsReport) -> Bool {
+        report.selectedCandidatePair.map { $0.localType == "relay" || $0.remoteType == "relay" } ?? false
     }
 
     func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {

@@ -33,7 +33,7 @@ enum TransferRun {
                 for try await connection in meeting.connections {
                     let report = await connection.link.connection.getStats()
                     show.connected(report)
-                    progress.setPath(TransferOutput.path(report) ?? "")
+                    progress.setPath(TransferOutput.isRelayed(report) ? "relayed" : "direct")
                     do {
                         let summary = try await transfer(connection.channel)
                         await connection.channel.closeGracefully()
