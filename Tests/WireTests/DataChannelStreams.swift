@@ -257,7 +257,8 @@ extension VirtualTime {
             pair.client.close(first.client, at: pair.now)
             #expect(
                 pair.run(for: .seconds(5)) {
-                    $0.serverEvents.contains(.closing(first.server)) && $0.serverEvents.contains(.closing(second.server))
+                    $0.serverEvents.contains(.closing(first.server))
+                        && $0.serverEvents.contains(.closing(second.server))
                 }
             )
         }
