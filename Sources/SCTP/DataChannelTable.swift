@@ -39,6 +39,8 @@ package enum DataChannelEvent: Hashable, Sendable {
     case message(DataChannelHandle, isText: Bool, [UInt8])
     case bufferedAmountChanged(DataChannelHandle, Int)
     case closing(DataChannelHandle)
+    /// The association failed; `closed` follows.
+    case failed(DataChannelHandle, SCTPError)
     case closed(DataChannelHandle)
 }
 
@@ -457,7 +459,10 @@ package final class DataChannelTable {
         tickAt = nil
         ready = RingQueue()
         laterResets = []
-        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) { remove(channel) }
+        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) {
+            if let error { events.append(.failed(channel.handle, error)) }
+            remove(channel)
+        }
         events.append(.associationClosed(error))
     }
 
