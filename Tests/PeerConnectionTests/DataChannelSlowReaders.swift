@@ -4,7 +4,7 @@ import TimeSharing
 
 /// Several channels of one connection, one of which is read slowly or not at all.
 @Suite(.realTime) struct DataChannelSlowReaders {
-    /// A connected pair with negotiated channels of the ids 0, 1, …
+    /// Negotiated channels of a pair that is then connected; their ids count from 0.
     private func channels(_ count: UInt16, _ pair: ConnectedPair) async throws -> [(RTCDataChannel, RTCDataChannel)] {
         var result: [(RTCDataChannel, RTCDataChannel)] = []
         for id in 0..<count {

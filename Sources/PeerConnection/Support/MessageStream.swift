@@ -119,7 +119,9 @@ final class MessageInbox: Sendable {
         if account.remove(rest) { onPressureChange() }
     }
 
-    /// Whether the channel is slow: more is unread than its limit. One that was closed here waits for nobody.
+    /// Whether the channel is slow: more is unread than its limit.
+    ///
+    /// One that was closed here waits for nobody.
     var isAboveLimit: Bool { state.withLock { $0.isAboveLimit && !$0.refusesMore } }
 
     /// Drops what comes from now on.
