@@ -39,6 +39,8 @@ package enum DataChannelEvent: Hashable, Sendable {
     case message(DataChannelHandle, isText: Bool, [UInt8])
     case bufferedAmountChanged(DataChannelHandle, Int)
     case closing(DataChannelHandle)
+    /// The association failed; `closed` follows.
+    case failed(DataChannelHandle, SCTPError)
     case closed(DataChannelHandle)
 }
 
@@ -75,6 +77,19 @@ package final class DataChannelTable {
         var hasResetOutgoing = false
         var isOutgoingReset = false
         var isIncomingReset = false
+        /// What waits for room in usrsctp's buffer, oldest first.
+        var queue = RingQueue<Queued>()
+        var queuedByteCount = 0
+        /// Whether the channel is in `ready`.
+        var isReady = false
+        /// Whether it has had its share of the present round.
+        var hasShare = false
+        /// Bytes that it may send in this round.
+        var credit = 0
+        /// Whether `bufferedAmount` is to be reported.
+        var isTouched = false
+        /// Bytes of label and protocol, of a channel that the peer opened.
+        var nameByteCount = 0
 
         init(handle: DataChannelHandle, parameters: DataChannelParameters) {
             self.handle = handle
@@ -86,10 +101,14 @@ package final class DataChannelTable {
             if let milliseconds = parameters.maxPacketLifeTime { return .lifetime(milliseconds: milliseconds) }
             return .reliable
         }
+
+        /// What a channel may send before it is another's turn: in proportion to its priority, within bounds.
+        ///
+        /// RFC 8831 §6.4, RFC 8260 §3.6
+        var share: Int { min(max(Int(parameters.priority), 64), 4_096) * 32 }
     }
 
     private struct Queued {
-        var channel: Channel
         var ppid: UInt32
         var bytes: [UInt8]
         /// Bytes that count as buffered: not the one that stands for an empty message.
@@ -107,10 +126,12 @@ package final class DataChannelTable {
 
     /// The longest message that is sent, whatever the peer takes: usrsctp's buffer must hold it at once.
     package static let sendByteLimit = Int(SCTPStack.bufferByteCount / 2)
-    /// Bytes that may wait beyond usrsctp's own buffer.
+    /// Bytes that may wait in a channel beyond usrsctp's own buffer.
     package static let queueByteLimit = 96 << 20
     /// Channels that the peer may have open at once.
     package static let channelLimit = 65_535
+    /// Bytes of labels and protocols of the channels that the peer may have open at once.
+    package static let nameByteLimit = 8 << 20
     /// How long after the last packet the fast clock runs on.
     private static let activeTime = Duration.seconds(1)
     private static let idleTick = Duration.milliseconds(500)
@@ -121,15 +142,21 @@ package final class DataChannelTable {
     private var byID: [UInt16: Channel] = [:]
     private var events: [DataChannelEvent] = []
     private var eventHead = 0
-    private var queue: [Queued] = []
-    private var queueHead = 0
-    private var queuedBytes = 0
+    /// Channels with queued messages, the one whose turn it is first: deficit round robin.
+    private var ready = RingQueue<Channel>()
+    /// Channels whose reset must wait.
+    private var laterResets: [Channel] = []
+    /// Streams of refused channels whose reset is on its way.
+    private var refusedStreams: Set<UInt16> = []
+    private var nameByteCount = 0
+    /// No id of ours below it is free.
+    private var lowestFreeID: UInt16 = 0
     private var nextHandle = 0
     private var isClient = true
     private var hasRole = false
     private var remoteMaxMessageSize = 65_536
     /// Streams that this side may send on: what it asked for, or fewer if the peer takes fewer.
-    private var streamLimit: UInt16
+    package private(set) var streamLimit: UInt16
     private var tickAt: Instant?
     private var activeUntil: Instant?
     private var hasStarted = false
@@ -168,7 +195,7 @@ package final class DataChannelTable {
                 try begin(channel)
             } catch {
                 channels[channel.handle] = nil
-                if let id = channel.id { byID[id] = nil }
+                if let id = channel.id { free(id) }
                 throw error
             }
         }
@@ -241,14 +268,14 @@ package final class DataChannelTable {
             enqueueOrSend(channel, ppid: ppid, bytes: [0], byteCount: 0)
             return count(message)
         }
-        if queueHead == queue.count {
+        if ready.isEmpty {
             switch sendNow(channel, ppid: ppid, message) {
             case .sent: return count(message)
             case .failed(let number): throw .association(.system("send", number))
-            case .blocked: break
+            case .blocked, .noStream: break
             }
         }
-        guard queuedBytes + message.byteCount <= Self.queueByteLimit else {
+        guard channel.queuedByteCount + message.byteCount <= Self.queueByteLimit else {
             throw .bufferFull(limit: Self.queueByteLimit)
         }
         enqueue(channel, ppid: ppid, bytes: message.array(), byteCount: message.byteCount)
@@ -381,29 +408,44 @@ package final class DataChannelTable {
     }
 
     private func freeID() -> UInt16? {
-        var id: UInt16 = isClient ? 0 : 1
-        while id < streamLimit {
-            if byID[id] == nil { return id }
+        // Odd or even as the role wants it.
+        var id = Int(lowestFreeID) & ~1 | (isClient ? 0 : 1)
+        while id < Int(streamLimit), let candidate = UInt16(exactly: id) {
+            if byID[candidate] == nil {
+                lowestFreeID = candidate
+                return candidate
+            }
             id += 2
         }
+        lowestFreeID = streamLimit
         return nil
     }
 
     private func remove(_ channel: Channel, keepsID: Bool = false) {
         channels[channel.handle] = nil
-        if !keepsID, let id = channel.id, byID[id] === channel { byID[id] = nil }
+        if !keepsID, let id = channel.id, byID[id] === channel { free(id) }
         channel.state = .closed
+        channel.queue = RingQueue()
+        nameByteCount -= channel.nameByteCount
         statistics.closed += 1
         events.append(.closed(channel.handle))
     }
 
+    private func free(_ id: UInt16) {
+        byID[id] = nil
+        lowestFreeID = min(lowestFreeID, id)
+    }
+
     private func resetIfFlushed(_ channel: Channel) {
         guard isConnected, channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
-            !queue[queueHead...].contains(where: { $0.channel === channel })
+            channel.queue.isEmpty
         else { return }
-        channel.hasResetOutgoing = association?.resetOutgoing([id]) ?? false
+        switch association?.resetOutgoing(id) {
+        case .requested: channel.hasResetOutgoing = true
+        case .later: laterResets.append(channel)
         // A peer without RE-CONFIG (RFC 6525) cannot be told; the id stays taken, since its half is still open.
-        if !channel.hasResetOutgoing { remove(channel, keepsID: true) }
+        case .unsupported, nil: remove(channel, keepsID: true)
+        }
     }
 
     private func finishIfReset(_ channel: Channel) {
@@ -415,23 +457,29 @@ package final class DataChannelTable {
         isEnded = true
         isConnected = false
         tickAt = nil
-        queue = []
-        queueHead = 0
-        queuedBytes = 0
-        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) { remove(channel) }
+        ready = RingQueue()
+        laterResets = []
+        for channel in channels.values.sorted(by: { $0.handle.rawValue < $1.handle.rawValue }) {
+            if let error { events.append(.failed(channel.handle, error)) }
+            remove(channel)
+        }
         events.append(.associationClosed(error))
     }
 
     // MARK: Sending
 
     private func enqueueOrSend(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
-        if queueHead == queue.count, case .sent = unsafe sendNow(channel, ppid: ppid, bytes.span.bytes) { return }
+        if ready.isEmpty, case .sent = unsafe sendNow(channel, ppid: ppid, bytes.span.bytes) { return }
         enqueue(channel, ppid: ppid, bytes: bytes, byteCount: byteCount)
     }
 
     private func enqueue(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
-        queue.append(Queued(channel: channel, ppid: ppid, bytes: bytes, byteCount: byteCount))
-        queuedBytes += bytes.count
+        channel.queue.append(Queued(ppid: ppid, bytes: bytes, byteCount: byteCount))
+        channel.queuedByteCount += bytes.count
+        if !channel.isReady {
+            channel.isReady = true
+            ready.append(channel)
+        }
         channel.bufferedAmount += byteCount
         channel.reportedAmount = channel.bufferedAmount
     }
@@ -448,29 +496,59 @@ package final class DataChannelTable {
         )
     }
 
+    /// Gives usrsctp what it has room for, a share of each waiting channel in turn.
     private func flushQueue() {
-        guard isConnected, queueHead < queue.count else { return }
+        guard isConnected else { return }
+        retryResets()
         var touched: [Channel] = []
-        while queueHead < queue.count {
-            let item = queue[queueHead]
-            if case .blocked = unsafe sendNow(item.channel, ppid: item.ppid, item.bytes.span.bytes) { break }
-            queue[queueHead].bytes = []
-            queueHead += 1
-            queuedBytes -= item.bytes.count
-            item.channel.bufferedAmount -= item.byteCount
-            if !touched.contains(where: { $0 === item.channel }) { touched.append(item.channel) }
-        }
-        if queueHead > 64, queueHead * 2 > queue.count {
-            queue.removeFirst(queueHead)
-            queueHead = 0
+        /// Channels in a row whose stream is not there yet.
+        var waitingCount = 0
+        turns: while let channel = ready.first, waitingCount < ready.count {
+            if !channel.hasShare {
+                channel.hasShare = true
+                channel.credit += channel.share
+            }
+            var isWaiting = false
+            messages: while let item = channel.queue.first, item.bytes.count <= channel.credit {
+                switch unsafe sendNow(channel, ppid: item.ppid, item.bytes.span.bytes) {
+                case .blocked: break turns
+                case .noStream:
+                    isWaiting = true
+                    break messages
+                case .failed: statistics.dropped += 1
+                case .sent: break
+                }
+                _ = channel.queue.popFirst()
+                channel.credit -= item.bytes.count
+                channel.queuedByteCount -= item.bytes.count
+                channel.bufferedAmount -= item.byteCount
+                if !channel.isTouched {
+                    channel.isTouched = true
+                    touched.append(channel)
+                }
+            }
+            _ = ready.popFirst()
+            channel.hasShare = false
+            channel.isReady = !channel.queue.isEmpty
+            if channel.isReady { ready.append(channel) }
+            if isWaiting || !channel.isReady { channel.credit = 0 }
+            waitingCount = isWaiting ? waitingCount + 1 : 0
         }
         for channel in touched {
+            channel.isTouched = false
             if channel.bufferedAmount != channel.reportedAmount {
                 channel.reportedAmount = channel.bufferedAmount
                 events.append(.bufferedAmountChanged(channel.handle, channel.bufferedAmount))
             }
             resetIfFlushed(channel)
         }
+    }
+
+    private func retryResets() {
+        guard !laterResets.isEmpty else { return }
+        let channels = laterResets
+        laterResets = []
+        for channel in channels { resetIfFlushed(channel) }
     }
 
     // MARK: Receiving
@@ -491,7 +569,9 @@ package final class DataChannelTable {
                 association?.close()
                 end(error)
             case .message(let stream, let ppid, let bytes): receive(bytes, ppid: ppid, stream: stream)
-            case .incomingReset(let streams):
+            case .incomingReset(let listed):
+                // No list means all of them. RFC 6525 §4.1
+                let streams = listed.isEmpty ? byID.keys.sorted() : listed
                 for stream in streams {
                     guard let channel = byID[stream] else { continue }
                     channel.isIncomingReset = true
@@ -504,7 +584,9 @@ package final class DataChannelTable {
                 }
             case .outgoingReset(let streams, let isDone):
                 for stream in streams {
-                    guard let channel = byID[stream] else { continue }
+                    refusedStreams.remove(stream)
+                    // The id may have another channel by now.
+                    guard let channel = byID[stream], channel.hasResetOutgoing else { continue }
                     // A peer that refuses keeps its half; the channel is over for us.
                     channel.isOutgoingReset = true
                     if !isDone { channel.isIncomingReset = true }
@@ -545,14 +627,20 @@ package final class DataChannelTable {
         case .open(var parameters):
             // A peer may open only ids of its own parity that are free and that we can answer on; anything else is an
             // error of its.
-            guard byID[stream] == nil, channels.count < Self.channelLimit, stream < streamLimit,
-                (stream % 2 == 0) != isClient
-            else {
+            let names = parameters.label.utf8.count + parameters.protocol.utf8.count
+            // Who opens a channel anew has let go of the old one, although its answer to our reset was lost.
+            if let old = byID[stream], old.isIncomingReset, old.hasResetOutgoing { remove(old) }
+            guard byID[stream] == nil, !refusedStreams.contains(stream) else {
                 statistics.dropped += 1
                 return
             }
+            guard channels.count < Self.channelLimit, stream < streamLimit, (stream % 2 == 0) != isClient,
+                nameByteCount + names <= Self.nameByteLimit
+            else { return refuse(stream) }
             parameters.id = stream
             let channel = addChannel(parameters)
+            channel.nameByteCount = names
+            nameByteCount += names
             channel.id = stream
             channel.state = .open
             channel.isConfirmed = true
@@ -561,8 +649,19 @@ package final class DataChannelTable {
             enqueueOrSend(channel, ppid: DCEP.ppid, bytes: DCEP.acknowledgement, byteCount: 0)
             events.append(.incoming(channel.handle, parameters, id: stream))
         case .acknowledgement: byID[stream]?.isConfirmed = true
-        case nil: statistics.dropped += 1
+        case nil:
+            // A channel's own stream goes on; without one, the peer learns that none came about.
+            if byID[stream] == nil { refuse(stream) } else { statistics.dropped += 1 }
         }
+    }
+
+    /// Counts what cannot open a channel, and tells the peer by closing the stream.
+    ///
+    /// The receiver of a DATA_CHANNEL_OPEN that it cannot follow "MUST close the corresponding data channel". RFC 8832 §6
+    private func refuse(_ stream: UInt16) {
+        statistics.dropped += 1
+        guard stream < streamLimit, !refusedStreams.contains(stream) else { return }
+        if case .requested? = association?.resetOutgoing(stream) { refusedStreams.insert(stream) }
     }
 
     // MARK: Clock

@@ -24,8 +24,8 @@ package struct SCTPConfiguration: Sendable {
     package var localPort: UInt16 = 5000
     /// The largest message that is taken in.
     package var maxMessageSize = 262_144
-    /// Streams asked for in INIT; each costs usrsctp about 0.1 kB.
-    package var streamCount: UInt16 = 1024
+    /// Streams that the peer is told of, so the ids that channels can have are those below it.
+    package var streamCount: UInt16 = 65_535
     /// Bytes of an SCTP packet: with DTLS's 37 it fits 1200.
     package var pathMTU: UInt32 = 1160
 
@@ -35,7 +35,7 @@ package struct SCTPConfiguration: Sendable {
 /// One SCTP association over DTLS. RFC 8261
 @safe final class SCTPAssociation {
     enum Event {
-        /// Up, with so many streams to send on.
+        /// Up, with so many streams to send on, as far as the peer is concerned.
         case connected(streamCount: UInt16)
         case closed(SCTPError?)
         case message(stream: UInt16, ppid: UInt32, bytes: [UInt8])
@@ -45,12 +45,17 @@ package struct SCTPConfiguration: Sendable {
 
     /// How a message is delivered.
     enum Reliability { case reliable, retransmits(UInt16), lifetime(milliseconds: UInt16) }
-    enum SendResult { case sent, blocked, failed(Int32) }
+    /// `noStream`: the stream is not there yet; others are.
+    enum SendResult { case sent, blocked, noStream, failed(Int32) }
+    enum ResetResult { case requested, later, unsupported }
 
     private let token: UInt
-    private let mailbox = SCTPMailbox()
+    private let mailbox: SCTPMailbox
     private var socket: OpaquePointer?  // struct socket *
     private let configuration: SCTPConfiguration
+    private var remotePort: UInt16 = 0
+    /// Streams whose reset the peer has not answered: usrsctp takes nothing for them.
+    private var resettingStreams: Set<UInt16> = []
     /// Messages that arrive in parts, by stream.
     private var partial: [UInt16: [UInt8]] = [:]
     private var outBytes: [UInt8] = []
@@ -73,6 +78,7 @@ package struct SCTPConfiguration: Sendable {
 
     init(configuration: SCTPConfiguration) {
         self.configuration = configuration
+        mailbox = SCTPMailbox(streamCount: configuration.streamCount)
         token = SCTPStack.shared.register(mailbox)
     }
 
@@ -88,6 +94,7 @@ package struct SCTPConfiguration: Sendable {
 
     /// Sends INIT; the peer does the same.
     func connect(remotePort: UInt16) throws(SCTPError) {
+        self.remotePort = remotePort
         let error = SCTPStack.shared.withLock(for: token) { openSocket() ?? connectSocket(remotePort: remotePort) }
         if let error { throw error }
     }
@@ -135,6 +142,7 @@ package struct SCTPConfiguration: Sendable {
         }
         return SCTPStack.shared.withLock(for: token) {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
+            guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
             let sent = unsafe message.withUnsafeBytes { bytes in
                 unsafe usrsctp_sendv(
                     socket,
@@ -153,23 +161,27 @@ package struct SCTPConfiguration: Sendable {
         }
     }
 
-    /// Asks the peer to let go of our outgoing streams. RFC 6525 §4.1
-    func resetOutgoing(_ streams: [UInt16]) -> Bool {
+    /// Asks the peer to let go of one of our outgoing streams, once it has all that was sent on it. RFC 6525 §4.1
+    func resetOutgoing(_ stream: UInt16) -> ResetResult {
         // struct sctp_reset_streams, whose list is a flexible array.
         var request = ByteStruct()
         request.append(UInt32(0))
         request.append(UInt16(SCTP_STREAM_RESET_OUTGOING))
-        request.append(UInt16(streams.count))
-        for stream in streams { request.append(stream) }
+        request.append(UInt16(1))
+        request.append(stream)
         return SCTPStack.shared.withLock(for: token) {
-            guard let socket = unsafe socket else { return false }
-            return unsafe usrsctp_setsockopt(
+            guard let socket = unsafe socket, mailbox.streams.peerResets else { return .unsupported }
+            guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .later }
+            let status = unsafe usrsctp_setsockopt(
                 socket,
                 Int32(IPPROTO_SCTP),
                 SCTP_RESET_STREAMS,
                 request.bytes,
                 socklen_t(request.bytes.count)
-            ) == 0
+            )
+            guard status == 0 else { return .unsupported }
+            resettingStreams.insert(stream)
+            return .requested
         }
     }
 
@@ -195,6 +207,7 @@ package struct SCTPConfiguration: Sendable {
         var events: [Event] = []
         SCTPStack.shared.withLock(for: token) {
             while let packet = mailbox.gate.release() { unsafe input(packet.span.bytes) }
+            answerRequest()
             guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
             mailbox.isReadable = false
             unsafe read(socket, into: &events)
@@ -211,6 +224,87 @@ package struct SCTPConfiguration: Sendable {
     // MARK: Inside the lock
 
     private func input(_ packet: RawSpan) {
+        var needsCare = false
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            if SCTPStreamCounts.concerns(type)
+                || SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end) > mailbox.streams.incoming
+            {
+                needsCare = true
+            }
+        }
+        guard needsCare else { return inputWhole(packet) }
+        // Chunk by chunk: what comes first may bring the association up, which then gets the streams for the rest.
+        let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
+        var part = header
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            let needed = SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end)
+            if needed > mailbox.streams.incoming, needed <= mailbox.streams.announced {
+                if part.count > header.count { unsafe inputWhole(part.span.bytes) }
+                part = header
+                // The peer sends again what is dropped.
+                guard addIncoming(upTo: needed) else { return }
+            }
+            part.append(contentsOf: mailbox.streams.incoming(type, packet.extracting(start..<end).array()))
+            while part.count % 4 != 0 { part.append(0) }
+        }
+        if part.count > header.count { unsafe inputWhole(part.span.bytes) }
+    }
+
+    /// Gives usrsctp more streams to receive on.
+    private func addIncoming(upTo needed: Int) -> Bool {
+        guard let socket = unsafe socket else { return false }
+        unsafe updateStreamCounts(socket)
+        let before = mailbox.streams.incoming
+        let wanted = min(max(needed, 2 * before), mailbox.streams.announced)
+        guard before > 0, wanted > before,
+            let request = mailbox.streams.request(
+                adding: wanted - before,
+                from: remotePort,
+                to: configuration.localPort
+            )
+        else { return needed <= before }
+        unsafe inputWhole(request.span.bytes)
+        unsafe updateStreamCounts(socket)
+        guard mailbox.streams.incoming >= wanted else { return false }
+        mailbox.streams.requestTaken()
+        return true
+    }
+
+    /// Whether usrsctp can send on a stream; gives it more if it has too few.
+    ///
+    /// There is always one that is not used: a reset of all that usrsctp has would reset all that the peer has.
+    private func hasStream(_ stream: UInt16, _ socket: OpaquePointer) -> Bool {
+        let needed = Int(stream) + 1
+        guard mailbox.streams.isEstablished else { return needed <= Int(mailbox.streams.initialOutgoing) }
+        let limit = Int(mailbox.streams.outgoingLimit)
+        if min(needed + 1, limit) <= mailbox.streams.outgoing { return needed <= limit }
+        let count = min(max(needed + 1, 2 * mailbox.streams.outgoing), limit) - mailbox.streams.outgoing
+        guard needed <= limit, count > 0 else { return false }
+        var request = sctp_add_streams(sas_assoc_id: 0, sas_instrms: 0, sas_outstrms: UInt16(count))
+        let length = socklen_t(MemoryLayout<sctp_add_streams>.size)
+        // Refused while a reset is on its way.
+        guard unsafe usrsctp_setsockopt(socket, Int32(IPPROTO_SCTP), SCTP_ADD_STREAMS, &request, length) == 0 else {
+            return needed <= mailbox.streams.outgoing
+        }
+        answerRequest()
+        unsafe updateStreamCounts(socket)
+        return needed <= mailbox.streams.outgoing
+    }
+
+    /// Answers what usrsctp asked the peer for more streams.
+    private func answerRequest() {
+        guard let answer = mailbox.streams.answer(from: remotePort, to: configuration.localPort) else { return }
+        unsafe inputWhole(answer.span.bytes)
+    }
+
+    private func updateStreamCounts(_ socket: OpaquePointer) {
+        var status = sctp_status()
+        var length = socklen_t(MemoryLayout<sctp_status>.size)
+        guard unsafe usrsctp_getsockopt(socket, Int32(IPPROTO_SCTP), SCTP_STATUS, &status, &length) == 0 else { return }
+        mailbox.streams.update(outgoing: Int(status.sstat_outstrms), incoming: Int(status.sstat_instrms))
+    }
+
+    private func inputWhole(_ packet: RawSpan) {
         unsafe packet.withUnsafeBytes {
             unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
         }
@@ -291,11 +385,23 @@ package struct SCTPConfiguration: Sendable {
             switch state {
             case SCTP_COMM_UP:
                 guard bytes.count >= 16 else { return }
-                unsafe events.append(.connected(streamCount: bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self)))
+                unsafe mailbox.streams.establish(
+                    outgoing: Int(bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self)),
+                    incoming: max(
+                        mailbox.streams.incoming,
+                        Int(bytes.loadUnaligned(fromByteOffset: 14, as: UInt16.self))
+                    )
+                )
+                events.append(.connected(streamCount: mailbox.streams.outgoingLimit))
             case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: unsafe events.append(.closed(.lost(Self.reason(for: bytes))))
             case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
             default: break
             }
+        case SCTP_PARTIAL_DELIVERY_EVENT:
+            // The rest of a message was given up by the peer.
+            guard bytes.count >= 16 else { return }
+            let stream = unsafe bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self)
+            partial[UInt16(truncatingIfNeeded: stream)] = nil
         case SCTP_STREAM_RESET_EVENT:
             guard bytes.count >= 12 else { return }
             let flags = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
@@ -307,7 +413,11 @@ package struct SCTPConfiguration: Sendable {
             }
             let isDone = flags & (SCTP_STREAM_RESET_DENIED | SCTP_STREAM_RESET_FAILED) == 0
             if flags & SCTP_STREAM_RESET_INCOMING_SSN != 0, isDone { events.append(.incomingReset(streams)) }
-            if flags & SCTP_STREAM_RESET_OUTGOING_SSN != 0 { events.append(.outgoingReset(streams, isDone: isDone)) }
+            if flags & SCTP_STREAM_RESET_OUTGOING_SSN != 0 {
+                if streams.isEmpty { streams = resettingStreams.sorted() }
+                resettingStreams.subtract(streams)
+                events.append(.outgoingReset(streams, isDone: isDone))
+            }
         default: break
         }
     }
@@ -363,12 +473,12 @@ package struct SCTPConfiguration: Sendable {
             assoc_value: UInt32(SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ)
         )
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_ENABLE_STREAM_RESET, &reset)
-        for type in [SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT] {
+        for type in [SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT, SCTP_PARTIAL_DELIVERY_EVENT] {
             var event = sctp_event(se_assoc_id: UInt32(SCTP_ALL_ASSOC), se_type: UInt16(type), se_on: 1)
             unsafe set(made, Int32(IPPROTO_SCTP), SCTP_EVENT, &event)
         }
         var initial = sctp_initmsg(
-            sinit_num_ostreams: configuration.streamCount,
+            sinit_num_ostreams: mailbox.streams.initialOutgoing,
             sinit_max_instreams: 65_535,
             sinit_max_attempts: 0,
             sinit_max_init_timeo: 0

@@ -44,12 +44,8 @@ struct SCTPResetGate {
         return rest
     }
 
-    /// Looks at a packet of usrsctp's that goes out.
-    mutating func note(_ packet: RawSpan) {
-        SCTPChunks.forEach(in: packet) { type, start, end in
-            if type == SCTPChunks.sack, end - start >= 8 { cumulativeTSN = packet.uint32(at: start + 4) }
-        }
-    }
+    /// Looks at a SACK of usrsctp's that goes out.
+    mutating func note(sack cumulativeTSN: UInt32) { self.cumulativeTSN = cumulativeTSN }
 
     /// The next packet whose time has come.
     mutating func release() -> [UInt8]? {
@@ -85,10 +81,12 @@ struct SCTPResetGate {
 /// The chunks of a packet. RFC 9260 §3
 enum SCTPChunks {
     static let headerByteCount = 12
+    static let data: UInt8 = 0
     static let initiation: UInt8 = 1
     static let initiationAck: UInt8 = 2
     static let sack: UInt8 = 3
     static let reconfiguration: UInt8 = 130
+    static let forwardTSN: UInt8 = 192
 
     /// Calls `body` with each chunk's type, its first byte and the end of its content, as far as the lengths are possible.
     static func forEach(in packet: RawSpan, _ body: (_ type: UInt8, _ start: Int, _ end: Int) -> Void) {

@@ -45,11 +45,7 @@ final class SCTPStack: Sendable {
                 let mailbox = unsafe SCTPStack.state.mailboxes[UInt(bitPattern: address)]
             else { return -1 }
             // usrsctp frees the packet after we return and may hold the association's lock: copy, never call back in.
-            let packet = unsafe UnsafeMutableRawBufferPointer(start: buffer, count: length)
-            unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
-            let checksum = unsafe ccrc32c(0, buffer, length)
-            unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
-            unsafe mailbox.put(UnsafeRawBufferPointer(packet))
+            unsafe mailbox.put(UnsafeMutableRawBufferPointer(start: buffer, count: length))
             if unsafe UInt(bitPattern: address) != SCTPStack.state.caller { mailbox.wakeUp?() }
             return 0
         }
@@ -145,15 +141,33 @@ final class SCTPMailbox {
     private(set) var lengths: [Int] = []
     var isReadable = false
     var gate = SCTPResetGate()
+    var streams: SCTPStreamCounts
     /// Called when somebody else's call left something here.
     var wakeUp: (@Sendable () -> Void)?
 
     /// Bytes of packets beyond which more are dropped: the owner does not drain.
     private static let byteLimit = 16 << 20
 
-    func put(_ packet: UnsafeRawBufferPointer) {
+    init(streamCount: UInt16) { streams = SCTPStreamCounts(streamCount: streamCount) }
+
+    /// Takes a copy of a packet, which is usrsctp's, and gives it its checksum.
+    func put(_ packet: UnsafeMutableRawBufferPointer) {
         guard bytes.count + packet.count <= Self.byteLimit else { return }
-        unsafe gate.note(RawSpan(_unsafeBytes: packet))
+        let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
+        var isChanged = false
+        SCTPChunks.forEach(in: span) { type, start, end in
+            if type == SCTPChunks.sack, end - start >= 8 { gate.note(sack: span.uint32(at: start + 4)) }
+            if SCTPStreamCounts.concerns(type) { isChanged = true }
+        }
+        guard isChanged else { return unsafe append(packet) }
+        var changed = streams.outgoing(span)
+        if !changed.isEmpty { unsafe changed.withUnsafeMutableBytes { unsafe append($0) } }
+    }
+
+    private func append(_ packet: UnsafeMutableRawBufferPointer) {
+        unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
+        let checksum = unsafe ccrc32c(0, packet.baseAddress, packet.count)
+        unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
         unsafe bytes.append(contentsOf: packet)
         lengths.append(packet.count)
     }

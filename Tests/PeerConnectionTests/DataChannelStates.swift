@@ -4,7 +4,7 @@ import Testing
 @testable import PeerConnection
 
 /// A connection that only writes down what a channel wants of it; its event loop turns when the test says so.
-private final class RecordingLink: DataChannelLink {
+final class RecordingLink: DataChannelLink {
     private let state = Mutex(State())
     private struct State {
         var work: [@Sendable () -> Void] = []
@@ -14,6 +14,7 @@ private final class RecordingLink: DataChannelLink {
     }
 
     let maxMessageSize = 100
+    let unread = UnreadAccount()
     var sent: [OutgoingMessage] { state.withLock { $0.sent } }
     var closed: [Int] { state.withLock { $0.closed } }
     var pressureChanges: Int { state.withLock { $0.pressureChanges } }
@@ -33,7 +34,7 @@ private final class RecordingLink: DataChannelLink {
 }
 
 /// What a handler was given.
-private final class Received: Sendable {
+final class Received: Sendable {
     private let messages = Mutex<[RTCDataChannelMessage]>([])
     var all: [RTCDataChannelMessage] { messages.withLock { $0 } }
     func add(_ message: RTCDataChannelMessage) { messages.withLock { $0.append(message) } }

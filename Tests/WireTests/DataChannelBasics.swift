@@ -125,8 +125,8 @@ extension VirtualTime {
             #expect(pair.connect())
             var parameters = DataChannelParameters(label: "n")
             parameters.negotiated = true
-            parameters.id = 1_024
-            #expect(throws: DataChannelError.idOutOfRange(1_024, limit: 1_024)) { try pair.client.open(parameters) }
+            parameters.id = 65_535
+            #expect(throws: DataChannelError.idOutOfRange(65_535, limit: 65_535)) { try pair.client.open(parameters) }
         }
 
         @Test func allIDsInUseIsATypedError() throws {

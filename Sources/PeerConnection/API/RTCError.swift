@@ -27,6 +27,8 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notFoundError = Name(rawValue: "NotFoundError")
         /// A device or file could not be read.
         public static let notReadableError = Name(rawValue: "NotReadableError")
+        /// The task that waited was cancelled.
+        public static let abortError = Name(rawValue: "AbortError")
         /// The network failed.
         public static let networkError = Name(rawValue: "NetworkError")
     }

@@ -18,10 +18,12 @@ extension PeerDriver {
         parameters.maxPacketLifeTime = channel.maxPacketLifeTime
         parameters.negotiated = channel.negotiated
         parameters.id = channel.options.id
+        parameters.priority = channel.priority.wireValue
         do {
             let handle = try engine.openChannel(parameters)
             handlesByKey[channel.key] = handle
             channelsByHandle[handle] = channel
+            updateReading()
         } catch {
             view.deliver(
                 .error(
@@ -41,8 +43,14 @@ extension PeerDriver {
 
     func handle(_ event: DataChannelEvent) {
         switch event {
-        case .associationConnected: break
+        case .associationConnected:
+            let count = Int(engine.channels.streamLimit)
+            view.deliver { snapshot in
+                snapshot.sctp?.state = .connected
+                snapshot.sctp?.maxChannels = count
+            }
         case .associationClosed(let error):
+            view.deliver { $0.sctp?.state = .closed }
             if let error { log.debug("SCTP ended: \(error)") }
         case .incoming(let handle, let parameters, let id):
             var options = RTCDataChannelInit()
@@ -51,6 +59,7 @@ extension PeerDriver {
             options.maxPacketLifeTime = parameters.maxPacketLifeTime
             options.protocol = parameters.protocol
             options.id = id
+            options.priority = RTCPriorityType(wireValue: parameters.priority)
             let channel = RTCDataChannel(key: view.makeKey(), label: parameters.label, options: options, link: self)
             channelsByKey[channel.key] = channel
             handlesByKey[channel.key] = handle
@@ -68,11 +77,16 @@ extension PeerDriver {
         case .closing(let handle):
             guard let channel = channelsByHandle[handle] else { return }
             view.delivery.deliver { channel.didStartClosing() }
+        case .failed(let handle, let error):
+            guard let channel = channelsByHandle[handle] else { return }
+            let failure = RTCError(.operationError, "SCTP: \(error)", errorDetail: .sctpFailure)
+            view.delivery.deliver { channel.didFail(failure) }
         case .closed(let handle):
             guard let channel = channelsByHandle.removeValue(forKey: handle) else { return }
             channelsByKey[channel.key] = nil
             handlesByKey[channel.key] = nil
-            if pausedChannels.remove(channel.key) != nil { updateReading() }
+            slowChannels.remove(channel.key)
+            updateReading()
             view.delivery.deliver { channel.didClose() }
         }
     }
@@ -106,21 +120,25 @@ extension PeerDriver {
         drainOutbox()
         guard let handle = handlesByKey[key] else { return }
         engine.channels.close(handle, at: Self.now())
-        drain()
+        updateReading(of: key)
     }
 
     func updateReading(of key: Int) {
         if channelsByKey[key]?.inbox.isAboveLimit == true {
-            pausedChannels.insert(key)
+            slowChannels.insert(key)
         } else {
-            pausedChannels.remove(key)
+            slowChannels.remove(key)
         }
         updateReading()
         drain()
     }
 
+    /// Reads on as long as somebody waits for it and memory is left; see ``MessageStream``.
     private func updateReading() {
-        engine.channels.setReadingPaused(!pausedChannels.isEmpty, at: Self.now())
+        let unreadBytes = unread.byteCount
+        isUnreadFull = unreadBytes > (isUnreadFull ? UnreadAccount.resumeByteCount : UnreadAccount.byteLimit)
+        let areAllSlow = !slowChannels.isEmpty && slowChannels.count == channelsByKey.count
+        engine.channels.setReadingPaused(isUnreadFull || areAllSlow, at: Self.now())
     }
 }
 

@@ -177,7 +177,15 @@ extension PeerDriver {
         for send in outcome.sends { setSending(send.id, mid: send.mid, parameters: send.parameters) }
         for receive in outcome.receives { setReceiving(receive.id, mid: receive.mid, parameters: receive.parameters) }
         if let data = outcome.data {
-            view.maxMessageSize = min(data.remoteMaxMessageSize, DataChannelTable.sendByteLimit)
+            let limit = min(data.remoteMaxMessageSize, DataChannelTable.sendByteLimit)
+            view.maxMessageSize = limit
+            view.deliver { snapshot in
+                if snapshot.sctp == nil {
+                    snapshot.sctp = RTCSctpTransport(state: .connecting, maxMessageSize: limit)
+                } else {
+                    snapshot.sctp?.maxMessageSize = limit
+                }
+            }
         }
         deliverDescriptions(outcome)
         if negotiator.signalingState == .stable {

@@ -18,6 +18,7 @@ actor PeerDriver {
     nonisolated let view: ConnectionView
     /// Messages from `RTCDataChannel.send`, waiting for the event loop.
     nonisolated let outbox: Mutex<Outbox>
+    nonisolated let unread = UnreadAccount()
     let configuration: RTCConfiguration
     let engine: PeerEngine
     let log = Logger(label: "PeerConnection.driver")
@@ -30,7 +31,9 @@ actor PeerDriver {
     var handlesByKey: [Int: DataChannelHandle] = [:]
     var channelsByHandle: [DataChannelHandle: RTCDataChannel] = [:]
     /// Channels whose unread messages are above their limit.
-    var pausedChannels: Set<Int> = []
+    var slowChannels: Set<Int> = []
+    /// Whether the unread messages of all channels are above their limit.
+    var isUnreadFull = false
     /// Transceivers by the negotiator's identity.
     var transceivers: [TransceiverID: RTCRtpTransceiver] = [:]
     var sendPipelines: [TransceiverID: any SendPipeline] = [:]

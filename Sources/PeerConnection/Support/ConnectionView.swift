@@ -11,6 +11,7 @@ final class ConnectionView: Sendable {
         /// Written out when the application asks: they change more often than that.
         var descriptions = Descriptions()
         var transceivers: [RTCRtpTransceiver] = []
+        var sctp: RTCSctpTransport?
         var isClosed = false
     }
 
@@ -76,6 +77,7 @@ final class ConnectionView: Sendable {
             snapshot.signalingState = .closed
             snapshot.iceConnectionState = .closed
             snapshot.connectionState = .closed
+            snapshot.sctp?.state = .closed
         }
     }
 

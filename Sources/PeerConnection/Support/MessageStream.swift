@@ -18,9 +18,19 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 
 /// The messages of a data channel in the order of their arrival, for one reader.
 ///
-/// Messages wait from the channel's first moment, so a late reader misses none. Unread messages count in bytes:
-/// above 1 MiB the connection stops reading, the peer's window closes and the peer slows down; reading opens it
-/// again. Ends when the channel is closed and all was read.
+/// Messages wait from the channel's first moment, so a late reader misses none. Ends when the channel is closed and all
+/// was read. A reader that leaves before the end loses nothing: what it did not take waits for the next.
+///
+/// Unread messages count in bytes. SCTP has one receive window for all channels of a connection, so a slow reader can
+/// be waited for in two steps only:
+/// - A channel with more than 1 MiB unread is slow. When all channels of the connection are, the connection stops
+///   reading: the window, 2 MiB more, closes, and the peer slows down. So a connection with one channel never holds
+///   more than a little over 3 MiB.
+/// - As long as other channels are read, the connection reads on for them, and the slow ones' messages wait in memory:
+///   up to 16 MiB for all channels of the connection together, those included that are closed and still to be read.
+///   Beyond that all stop until messages are read, or channels with unread messages are released.
+///
+/// Reading opens the window again.
 public struct MessageStream: AsyncSequence, Sendable {
     /// A message.
     public typealias Element = RTCDataChannelMessage
@@ -31,21 +41,40 @@ public struct MessageStream: AsyncSequence, Sendable {
 
     /// The iterator.
     public struct AsyncIterator: AsyncIteratorProtocol {
-        let inbox: MessageInbox
-        private var batch: ArraySlice<RTCDataChannelMessage> = []
-        private var batchCost = 0
+        private let batch: Batch
 
-        init(inbox: MessageInbox) { self.inbox = inbox }
+        /// What was taken out of the inbox at once; the iterator's copies share it.
+        private final class Batch {
+            let inbox: MessageInbox
+            var messages: ArraySlice<RTCDataChannelMessage> = []
+            /// What was read and not yet told.
+            var readCost = 0
+
+            init(inbox: MessageInbox) { self.inbox = inbox }
+
+            deinit {
+                if readCost > 0 { inbox.didRead(cost: readCost) }
+                inbox.mailbox.putBack(messages)
+            }
+        }
+
+        /// Bytes read after which the peer may send more, if that much is read at once.
+        private static let readCostStep = 64 << 10
+
+        init(inbox: MessageInbox) { batch = Batch(inbox: inbox) }
 
         /// The next message; nil at the end or when the task is cancelled.
         public mutating func next() async -> RTCDataChannelMessage? {
-            if batch.isEmpty {
-                guard let taken = await inbox.mailbox.takeAll() else { return nil }
-                batch = taken[...]
-                batchCost = taken.reduce(0) { $0 + MessageInbox.cost(of: $1) }
+            if batch.messages.isEmpty {
+                guard let taken = await batch.inbox.mailbox.takeAll() else { return nil }
+                batch.messages = taken[...]
             }
-            guard let message = batch.popFirst() else { return nil }
-            if batch.isEmpty { inbox.didRead(cost: batchCost) }
+            guard let message = batch.messages.popFirst() else { return nil }
+            batch.readCost += MessageInbox.cost(of: message)
+            if batch.messages.isEmpty || batch.readCost >= Self.readCostStep {
+                batch.inbox.didRead(cost: batch.readCost)
+                batch.readCost = 0
+            }
             return message
         }
 
@@ -64,10 +93,11 @@ final class MessageInbox: Sendable {
     private struct State {
         var unreadBytes = 0
         var isAboveLimit = false
+        var refusesMore = false
         var consumer: (@Sendable (RTCDataChannelMessage) -> Void)?
     }
 
-    /// Unread bytes above which the connection stops reading from the network.
+    /// Unread bytes above which the channel counts as slow.
     static let unreadByteLimit = 1 << 20
     /// What a message costs beside its bytes, so that empty ones count too.
     static let messageOverhead = 64
@@ -77,11 +107,25 @@ final class MessageInbox: Sendable {
     /// Called when ``isAboveLimit`` may have changed: by the event loop and by the reader's thread, in no certain
     /// order, so what it calls asks again.
     let onPressureChange: @Sendable () -> Void
+    private let account: UnreadAccount
 
-    init(onPressureChange: @escaping @Sendable () -> Void) { self.onPressureChange = onPressureChange }
+    init(account: UnreadAccount, onPressureChange: @escaping @Sendable () -> Void) {
+        self.account = account
+        self.onPressureChange = onPressureChange
+    }
 
-    /// Whether more is unread than the connection should read ahead.
-    var isAboveLimit: Bool { state.withLock { $0.isAboveLimit } }
+    deinit {
+        let rest = state.withLock { $0.unreadBytes }
+        if account.remove(rest) { onPressureChange() }
+    }
+
+    /// Whether the channel is slow: more is unread than its limit.
+    ///
+    /// One that was closed here waits for nobody.
+    var isAboveLimit: Bool { state.withLock { $0.isAboveLimit && !$0.refusesMore } }
+
+    /// Drops what comes from now on.
+    func refuseMore() { state.withLock { $0.refusesMore = true } }
 
     /// What a message counts.
     static func cost(of message: RTCDataChannelMessage) -> Int { message.byteCount + messageOverhead }
@@ -89,17 +133,26 @@ final class MessageInbox: Sendable {
     /// Called on the event loop.
     func put(_ message: RTCDataChannelMessage) {
         deliverQueued()
-        let (consumer, crossed) = state.withLock { state -> ((@Sendable (RTCDataChannelMessage) -> Void)?, Bool) in
-            if let consumer = state.consumer { return (consumer, false) }
-            state.unreadBytes += Self.cost(of: message)
+        let cost = Self.cost(of: message)
+        let fate = state.withLock { state -> Fate in
+            if state.refusesMore { return .dropped }
+            if let consumer = state.consumer { return .consumed(consumer) }
+            state.unreadBytes += cost
             let crossed = !state.isAboveLimit && state.unreadBytes > Self.unreadByteLimit
             if crossed { state.isAboveLimit = true }
-            return (nil, crossed)
+            return .queued(crossed: crossed)
         }
-        if let consumer { return consumer(message) }
-        mailbox.put(message)
-        if crossed { onPressureChange() }
+        switch fate {
+        case .dropped: return
+        case .consumed(let consumer): consumer(message)
+        case .queued(let crossed):
+            mailbox.put(message)
+            let crossedAll = account.add(cost)
+            if crossed || crossedAll { onPressureChange() }
+        }
     }
+
+    private enum Fate { case dropped, consumed(@Sendable (RTCDataChannelMessage) -> Void), queued(crossed: Bool) }
 
     /// Called by the reader when it has used up a batch of that cost.
     func didRead(cost: Int) {
@@ -109,7 +162,8 @@ final class MessageInbox: Sendable {
             state.isAboveLimit = false
             return true
         }
-        if crossed { onPressureChange() }
+        let crossedAll = account.remove(cost)
+        if crossed || crossedAll { onPressureChange() }
     }
 
     /// Hands each message to `consumer` on the event loop from now on, and what waited first: the caller has
@@ -134,4 +188,29 @@ final class MessageInbox: Sendable {
     }
 
     func finish() { mailbox.finish() }
+}
+
+/// The unread messages of all channels of a connection, counted in bytes.
+final class UnreadAccount: Sendable {
+    /// Unread bytes above which the connection stops reading, whoever else might read.
+    static let byteLimit = 16 << 20
+    /// Unread bytes at which it goes on: near the limit, so that the others' messages come soon.
+    static let resumeByteCount = 15 << 20
+
+    private let total = Atomic<Int>(0)
+
+    /// Bytes that are unread.
+    var byteCount: Int { total.load(ordering: .relaxed) }
+
+    /// - Returns: whether the limit was crossed.
+    func add(_ byteCount: Int) -> Bool {
+        let (before, after) = total.add(byteCount, ordering: .relaxed)
+        return before <= Self.byteLimit && after > Self.byteLimit
+    }
+
+    /// - Returns: whether reading can go on.
+    func remove(_ byteCount: Int) -> Bool {
+        let (before, after) = total.subtract(byteCount, ordering: .relaxed)
+        return before > Self.resumeByteCount && after <= Self.resumeByteCount
+    }
 }
