@@ -223,11 +223,11 @@ export async function receive(room, words) {
       setTimeout(() => meeting.finish(), 500);
     } catch (error) {
       if (error.code === 'channel-closed') return view.pause();
-      if (error.code === 'cancelled') {
-        fail('The sender has stopped. Its command tells how it goes on: then load this page again.');
-      } else {
-        fail(error.code === 'refused' ? error.message : `${error.isFromPeer ? 'The sender ended it: ' : ''}${error.message}`);
+      if (error.code === 'cancelled' && error.isFromPeer) {
+        view.pause();
+        return view.state('The sender has stopped; waiting for it to go on …');
       }
+      fail(error.isFromPeer && error.code !== 'refused' ? `The sender ended it: ${error.message}` : error.message);
       setTimeout(() => meeting.finish(), 500);
     }
   }
