@@ -87,7 +87,13 @@ class PrivateFiles {
 
   async create() {
     const handle = await this.#folder.getFileHandle(String(this.#count++), {create: true}), file = await writer(handle);
-    return {...file, close: async () => { await file.close(); return handle.getFile(); }};
+    const close = async () => {
+      await file.close();
+      const kept = await handle.getFile();
+      // With a type, or browsers guess one and put its ending behind the name.
+      return kept.slice(0, kept.size, 'application/octet-stream');
+    };
+    return {...file, close};
   }
 }
 
