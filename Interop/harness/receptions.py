@@ -93,6 +93,12 @@ class BrowserReceives(Scenario):
             self.logs.append(program.log_path)
             yield program
 
+    def in_page(self, log_name, body, timeout=30):
+        """What a function returns that uses the page's modules."""
+        with self.sender(log_name, self.path("Größe.txt")) as sender:
+            self.page.open(sender.address())
+            return self.page.page.run(body, timeout)
+
     def everything(self):
         return [self.path(name) for name in ("large.bin", "Größe.txt", "photos")]
 
@@ -117,6 +123,116 @@ class BrowserReceives(Scenario):
                 raise Failed(f"the page lists {listed}")
             if "sent" in sender.words():
                 raise Failed("something was sent before it was accepted")
+
+    @check("the page's key exchange gives the vector of RFC 9382, and takes no share that is no point")
+    def key_exchange(self):
+        wrong = self.in_page("key-exchange.log", """
+            const {SPAKE2} = await import('/assets/spake2.js');
+            const bytes = text => Uint8Array.from(text.match(/../g), digits => parseInt(digits, 16));
+            const hex = all => [...all].map(byte => byte.toString(16).padStart(2, '0')).join('');
+            const side = (isA, secret) => new SPAKE2({isA, secret: bytes(secret), names: ['server', 'client'],
+              password: bytes('2ee57912099d31560b3a44b1184b9b4866e904c49d12ac5042c97dca461b1a5f')});
+            const a = side(true, '43dd0fd7215bdcb482879fca3220c6a968e66d70b1356cac18bb26c84a78d729');
+            const b = side(false, 'dcb60106f276b02606d8ef0a328c02e4b629f84f89786af5befb0bc75b6e66be');
+            const ours = a.finish(b.share), theirs = b.finish(a.share);
+            const wrong = [];
+            const same = (what, got, wanted) => got === wanted || wrong.push(`${what}: ${got}`);
+            same('pA', hex(a.share), '04a56fa807caaa53a4d28dbb9853b9815c61a411118a6fe516a8798434751470f9'
+              + '010153ac33d0d5f2047ffdb1a3e42c9b4e6be662766e1eeb4116988ede5f912c');
+            same('pB', hex(b.share), '0406557e482bd03097ad0cbaa5df82115460d951e3451962f1eaf4367a420676d0'
+              + '9857ccbc522686c83d1852abfa8ed6e4a1155cf8f1543ceca528afb591a1e0b7');
+            same('Ke', hex(ours.key), '0e0672dc86f8e45565d338b0540abe69');
+            same('B’s Ke', hex(theirs.key), hex(ours.key));
+            same('A’s confirmation', hex(ours.confirmation), '58ad4aa88e0b60d5061eb6b5dd93e80d9c4f00d127c65b3b35b1b5281fee38f0');
+            same('B’s confirmation', hex(theirs.confirmation), 'd3e2e547f1ae04f2dbdbf0fc4b79f8ecff2dff314b5d32fe9fcef2fb26dc459b');
+            same('A’s expectation', hex(ours.expected), hex(theirs.confirmation));
+            for (const i of b.share.keys()) {
+              const broken = b.share.slice();
+              broken[i] ^= 1;
+              same(`a share with another byte ${i}`, a.finish(broken), null);
+            }
+            for (const share of [a.share, b.share.subarray(1), new Uint8Array(65), new Uint8Array()]) {
+              same(`a share of ${share.length} bytes`, a.finish(share), null);
+            }
+            return wrong;""")
+        if wrong:
+            raise Failed("; ".join(wrong))
+
+    @check("what no honest sender says ends the transfer or the file, in words")
+    def hostile_sender(self):
+        wrong = self.in_page("hostile.log", """
+            const [{FileReceiver}, {SHA256}] = await Promise.all([import('/assets/transfer.js'), import('/assets/sha256.js')]);
+            const hash = text => new SHA256().update(new TextEncoder().encode(text)).hex();
+            const sink = {makeDirectory: async () => {},
+              create: async () => ({write: async () => {}, close: async () => null, abort() {}})};
+            // Says all of `messages`, then closes; gives the error's code and what the receiver said.
+            async function play(messages) {
+              const said = [], channel = Object.assign(new EventTarget(), {readyState: 'open', send: text => said.push(JSON.parse(text))});
+              channel.close = () => channel.dispatchEvent(new Event('close'));
+              const receiver = new FileReceiver({accept: async () => sink, tell() {}});
+              const end = receiver.run(channel).then(() => 'no error', error => error.code);
+              for (const message of messages) {
+                channel.onmessage?.({data: message instanceof Uint8Array ? message.buffer : JSON.stringify(message)});
+              }
+              await new Promise(done => setTimeout(done, 30));
+              channel.close();
+              return {code: await end, said};
+            }
+            const hello = {type: 'hello', protocol: 1, role: 'sender'};
+            const offer = (entries, changes) => [hello,
+              {type: 'offer', transfer: hash(entries.map(e => `${e.kind} ${e.path.join?.('/')}\n`).join('')), entries: entries.length,
+                files: entries.filter(e => e.kind === 'file').length, bytes: entries.reduce((n, e) => n + (e.size ?? 0), 0),
+                digests: false, ...changes}, {type: 'manifest', first: 0, entries}];
+            const file = (path, size = 5) => ({path, kind: 'file', size}), folder = path => ({path, kind: 'directory'});
+            const binary = (kind, index, offset, count) => {
+              const all = new Uint8Array(16 + count), view = new DataView(all.buffer);
+              view.setUint8(0, kind); view.setUint32(4, index); view.setBigUint64(8, BigInt(offset));
+              return all;
+            };
+            const one = offer([file(['a'])]), large = offer([file(['a'], 1 << 21)]), full = 1 << 20;
+            const end = (bytes, root = '0'.repeat(64)) => ({type: 'end', file: 0, bytes, root});
+            const wrong = [];
+            async function expect(code, what, messages) {
+              const got = (await play(messages)).code;
+              if (got !== code) wrong.push(`${what}: ${got}`);
+            }
+            for (const path of [['..'], ['.'], [''], ['a/b'], ['a\u0000'], ['\u0085'], ['\ud800'], ['x'.repeat(256)], [],
+              Array(65).fill('a')]) await expect('unsafe-path', JSON.stringify(path).slice(0, 40), offer([file(path)]));
+            await expect('unsafe-path', 'below a file', offer([file(['a']), file(['a', 'b'])]));
+            await expect('unsafe-path', 'before its folder', offer([file(['a', 'b']), folder(['a'])]));
+            await expect('unsafe-path', 'a path twice', offer([file(['a']), file(['a'])]));
+            await expect('protocol-violation', 'another hash of the list', offer([file(['a'])], {transfer: hash('')}));
+            await expect('protocol-violation', 'another sum', offer([file(['a'])], {bytes: 6}));
+            await expect('protocol-violation', 'a negative size', offer([file(['a'], -1)]));
+            await expect('protocol-violation', 'a device', offer([{path: ['a'], kind: 'device'}]));
+            await expect('limit-exceeded', 'too many entries', offer([file(['a'])], {entries: 1e6}));
+            await expect('protocol-violation', 'bytes before an offer', [hello, binary(1, 0, 0, 5)]);
+            await expect('protocol-violation', 'a list that is none', [hello, []]);
+            await expect('protocol-violation', 'null', [hello, null]);
+            await expect('unsupported-version', 'version 2', [{...hello, protocol: 2}]);
+            await expect('protocol-violation', 'more than the file', [...one, binary(1, 0, 0, 6)]);
+            await expect('protocol-violation', 'another offset', [...one, binary(1, 0, 1, 2)]);
+            await expect('protocol-violation', 'another file', [...one, binary(1, 7, 0, 2)]);
+            await expect('protocol-violation', 'an offset of 2⁶³', [...one, binary(1, 0, 2n ** 63n, 2)]);
+            await expect('protocol-violation', 'an empty chunk', [...one, binary(1, 0, 0, 0)]);
+            await expect('protocol-violation', 'beyond a block', [...large, binary(1, 0, 0, full + 1)]);
+            await expect('protocol-violation', 'no block’s hash', [...large, binary(1, 0, 0, full), binary(1, 0, full, 1)]);
+            await expect('protocol-violation', 'an early end', [...one, binary(1, 0, 0, 4), end(4)]);
+            await expect('protocol-violation', 'an early finish', [...one, {type: 'finish'}]);
+            await expect('protocol-violation', 'a beginning in the middle', [...one, {type: 'begin', file: 0, offset: 1}]);
+            await expect('protocol-violation', 'a root that is none', [...one, binary(1, 0, 0, 5), end(5, '')]);
+            await expect('channel-closed', 'a silent sender', [hello]);
+            // Damage fails the file and tells the sender.
+            for (const [what, messages] of [['an end', [...one, binary(1, 0, 0, 5), end(5)]],
+              ['a block', [...large, binary(1, 0, 0, full), binary(2, 0, full, 32), binary(1, 0, full, full), binary(2, 0, 2 * full, 32), end(2 * full)]]]) {
+              const {code, said} = await play([...messages, {type: 'finish'}, {type: 'bye'}]);
+              const failed = said.filter(m => m.type === 'failed'), finished = said.find(m => m.type === 'finished');
+              if (code !== 'no error' || failed.length !== 1 || failed[0].code !== 'hash-mismatch' || finished?.failed !== 1
+                || said.some(m => m.type === 'done')) wrong.push(`${what} with a wrong hash: ${code} ${JSON.stringify(said)}`);
+            }
+            return wrong;""", 60)
+        if wrong:
+            raise Failed("; ".join(wrong))
 
     @check("two files, of 30 MB and 1 kB, and a folder are received and saved as they were")
     def receives(self):

@@ -192,7 +192,12 @@ class Run {
   async #text(text) {
     check(text.length <= TEXT_LIMIT, 'a text that is too long');
     let message;
-    try { message = JSON.parse(text); } catch { throw violation('a text that is no JSON'); }
+    try {
+      message = JSON.parse(text);
+    } catch {
+      if (this.#phase !== 'hello') throw violation('a text that is no JSON');
+      throw new TransferError('unsupported-version', 'This code is not for files: use rtc-peer on this machine.');
+    }
     check(message && typeof message === 'object', 'a text that is no object');
     const phase = this.#phase, {type} = message;
     if (type === 'error') throw new TransferError(printable(message.code), printable(message.reason), true);
