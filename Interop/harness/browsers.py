@@ -130,7 +130,7 @@ class Chromium(Browser):
     name = "chromium"
     programs = ["chromium-headless-shell", "/usr/lib/chromium/chromium", "chromium", "google-chrome"]
 
-    def __init__(self, log_path, camera_fps=30, flags=()):
+    def __init__(self, log_path, camera_fps=30, flags=(), downloads=None):
         super().__init__(log_path)
         there, self.outgoing = os.pipe()
         self.incoming, back = os.pipe()
@@ -144,6 +144,8 @@ class Chromium(Browser):
         os.close(back)
         self.buffer, self.calls = b"", 0
         self.version = self.call("Browser.getVersion")["product"]
+        if downloads:
+            self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=downloads)
         self.page = self.open_page()
 
     @staticmethod
@@ -232,12 +234,15 @@ class Firefox(Browser):
     name = "firefox"
     programs = ["firefox-esr", "firefox"]
 
-    def __init__(self, log_path, camera_fps=30):
+    def __init__(self, log_path, camera_fps=30, downloads=None):
         super().__init__(log_path)
         self.start_sound()
         preferences = dict(FIREFOX_PREFERENCES, **{
             "media.navigator.video.default_width": 640, "media.navigator.video.default_height": 360,
             "media.navigator.video.default_fps": camera_fps})
+        if downloads:
+            preferences.update({"browser.download.folderList": 2, "browser.download.dir": downloads,
+                                "browser.download.alwaysOpenPanel": False})
         with open(self.profile + "/user.js", "w") as file:
             for key, value in preferences.items():
                 file.write(f"user_pref({json.dumps(key)}, {json.dumps(value)});\n")

@@ -80,9 +80,11 @@ struct ServerPage {
             let page = try await get("/", from: endpoint.port).text
             let named = page.split(separator: "\"").filter { $0.hasPrefix("/assets/") }.map(String.init)
             #expect(!named.isEmpty)
-            for path in Set(
-                named + ["main", "signaling", "peer", "files", "graphs", "sha256"].map { "/assets/\($0).js" }
-            ) {
+            let modules = [
+                "start", "main", "signaling", "peer", "files", "graphs", "sha256", "receive", "meeting", "transfer",
+                "sinks", "spake2",
+            ]
+            for path in Set(named + modules.map { "/assets/\($0).js" }) {
                 let response = try await get(path, from: endpoint.port)
                 #expect(response.code == 200, "\(path)")
                 #expect(!response.body.isEmpty)

@@ -42,12 +42,19 @@ struct PageResponse {
 
     private static let assets: [String: (type: String, bytes: [UInt8])] = [
         "/assets/page.css": ("text/css; charset=utf-8", PackageResources.page_css),
+        "/assets/receive.css": ("text/css; charset=utf-8", PackageResources.receive_css),
+        "/assets/start.js": ("text/javascript; charset=utf-8", PackageResources.start_js),
         "/assets/main.js": ("text/javascript; charset=utf-8", PackageResources.main_js),
         "/assets/signaling.js": ("text/javascript; charset=utf-8", PackageResources.signaling_js),
         "/assets/peer.js": ("text/javascript; charset=utf-8", PackageResources.peer_js),
         "/assets/files.js": ("text/javascript; charset=utf-8", PackageResources.files_js),
         "/assets/graphs.js": ("text/javascript; charset=utf-8", PackageResources.graphs_js),
         "/assets/sha256.js": ("text/javascript; charset=utf-8", PackageResources.sha256_js),
+        "/assets/receive.js": ("text/javascript; charset=utf-8", PackageResources.receive_js),
+        "/assets/meeting.js": ("text/javascript; charset=utf-8", PackageResources.meeting_js),
+        "/assets/transfer.js": ("text/javascript; charset=utf-8", PackageResources.transfer_js),
+        "/assets/sinks.js": ("text/javascript; charset=utf-8", PackageResources.sinks_js),
+        "/assets/spake2.js": ("text/javascript; charset=utf-8", PackageResources.spake2_js),
     ]
 
     /// Scripts and styles of this server only; nothing may frame the page.

@@ -25,14 +25,19 @@ export class SHA256 {
     return this;
   }
 
-  hex() {
+  /** The hash, 32 bytes; ends the use of this object. */
+  digest() {
     const bits = this.#length * 8, tail = new Uint8Array((this.#fill < 56 ? 64 : 128) - this.#fill);
     tail[0] = 0x80;
     new DataView(tail.buffer).setUint32(tail.length - 8, Math.floor(bits / 2 ** 32));
     new DataView(tail.buffer).setUint32(tail.length - 4, bits >>> 0);
     this.update(tail);
-    return [...this.#state].map(word => (word >>> 0).toString(16).padStart(8, '0')).join('');
+    const digest = new Uint8Array(32), view = new DataView(digest.buffer);
+    this.#state.forEach((word, i) => view.setInt32(4 * i, word));
+    return digest;
   }
+
+  hex() { return [...this.digest()].map(byte => byte.toString(16).padStart(2, '0')).join(''); }
 
   #mix(bytes, at) {
     const w = this.#w;
@@ -42,13 +47,14 @@ export class SHA256 {
       w[i] = (w[i - 16] + ((x >>> 7 | x << 25) ^ (x >>> 18 | x << 14) ^ x >>> 3)
         + w[i - 7] + ((y >>> 17 | y << 15) ^ (y >>> 19 | y << 13) ^ y >>> 10)) | 0;
     }
-    let [a, b, c, d, e, f, g, h] = this.#state;
+    // Not by destructuring, which goes through an iterator and takes as long as all the rest.
+    const s = this.#state;
+    let a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
     for (let i = 0; i < 64; i++) {
       const t1 = (h + ((e >>> 6 | e << 26) ^ (e >>> 11 | e << 21) ^ (e >>> 25 | e << 7)) + (e & f ^ ~e & g) + K[i] + w[i]) | 0;
       const t2 = (((a >>> 2 | a << 30) ^ (a >>> 13 | a << 19) ^ (a >>> 22 | a << 10)) + (a & b ^ a & c ^ b & c)) | 0;
       h = g; g = f; f = e; e = (d + t1) | 0; d = c; c = b; b = a; a = (t1 + t2) | 0;
     }
-    const s = this.#state;
     s[0] += a; s[1] += b; s[2] += c; s[3] += d; s[4] += e; s[5] += f; s[6] += g; s[7] += h;
   }
 }
