@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+from . import channels
 from .browsers import Chromium, Firefox
 from .peer import Peer
 from .processes import Failed, tail
@@ -452,4 +453,4 @@ class AiortcAnswers(AiortcCall):
 
 
 SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, TwoBrowsers, FourPages, PeersThroughServe, PeersThroughEmbedded,
-             AiortcOffers, AiortcAnswers]
+             AiortcOffers, AiortcAnswers, *channels.SCENARIOS]

@@ -225,9 +225,10 @@ package struct SCTPConfiguration: Sendable {
 
     private func input(_ packet: RawSpan) {
         var needsCare = false
+        let streamCount = mailbox.streams.incoming
         SCTPChunks.forEach(in: packet) { type, start, end in
             if SCTPStreamCounts.concerns(type)
-                || SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end) > mailbox.streams.incoming
+                || SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end) > streamCount
             {
                 needsCare = true
             }

@@ -89,6 +89,7 @@ enum SCTPChunks {
     static let forwardTSN: UInt8 = 192
 
     /// Calls `body` with each chunk's type, its first byte and the end of its content, as far as the lengths are possible.
+    @inline(__always)
     static func forEach(in packet: RawSpan, _ body: (_ type: UInt8, _ start: Int, _ end: Int) -> Void) {
         var offset = headerByteCount
         while packet.byteCount - offset >= 4 {

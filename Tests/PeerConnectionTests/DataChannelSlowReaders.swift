@@ -1,6 +1,7 @@
-import PeerConnection
 import Testing
 import TimeSharing
+
+@testable import PeerConnection
 
 /// Several channels of one connection, one of which is read slowly or not at all.
 @Suite(.realTime) struct DataChannelSlowReaders {
@@ -79,7 +80,7 @@ import TimeSharing
         let sending = Task {
             while true { try await first.sendWhenReady([UInt8](repeating: 1, count: 1 << 16)) }
         }
-        while first.bufferedAmount < 1 << 20 { await Task.yield() }
+        while !second.inbox.isAboveLimit { await Task.yield() }
         second.close()
         for await event in second.events { if event == .close { break } }
         #expect(second.readyState == .closed)
