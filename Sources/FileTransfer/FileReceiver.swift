@@ -77,10 +77,11 @@ public final class FileReceiver: Sendable {
                 queue.finish()
             } main: { () async throws(TransferError) in
                 let hello = ControlMessage.hello(isSender: false, version: ControlMessage.version, limits: limits)
-                try await channel.send(.text(hello.text))
+                var isOpen = try await Self.send([.text(hello.text)], over: channel)
                 while let messages = await queue.popAll() {
                     let answers = try await disk.receive(messages)
-                    for answer in answers { try await channel.send(answer) }
+                    // What has come is worth keeping, even if nobody hears the answers any more.
+                    if isOpen { isOpen = try await Self.send(answers, over: channel) }
                     if await disk.isFinished {
                         queue.finish()
                         return
@@ -94,5 +95,21 @@ public final class FileReceiver: Sendable {
             throw error
         }
         return await disk.summary
+    }
+
+    /// Sends answers.
+    ///
+    /// - Returns: false if the channel is closed.
+    private static func send(
+        _ messages: [TransferMessage],
+        over channel: some TransferChannel
+    ) async throws(TransferError) -> Bool {
+        do throws(TransferError) {
+            for message in messages { try await channel.send(message) }
+            return true
+        } catch {
+            guard error.code == .channelClosed else { throw error }
+            return false
+        }
     }
 }
