@@ -21,6 +21,9 @@ public final class FileReceiver: Sendable {
         /// Told what happens, on the transfer's thread.
         public var onEvent: @Sendable (TransferEvent) -> Void = { _ in }
 
+        /// Bytes of a file after which what is written is made safe, recorded and acknowledged; smaller in tests.
+        package var syncBytes = 64 << 20
+
         /// The usual options.
         public init() {}
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Locking
 import Testing
 
 @testable import FileTransfer
@@ -149,6 +150,42 @@ import Testing
         let sent = try again.sender.get()
         #expect(sent.files == 2 && sent.resumedBytes == (1 << 20) + 100)
         #expect(there.read("a") == bytes && there.names() == ["a", "b"])
+    }
+
+    /// The process is killed at one event after another; what it left is always enough to go on from, and never wrong.
+    @Test(.timeLimit(.minutes(10))) func killedAtAnyMoment() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 12)
+        var contents = ["d/a": random.bytes((6 << 20) + 5), "d/z": random.bytes(3 << 20)]
+        for number in 0..<30 { contents["d/m/\(number)"] = random.bytes(number * 100) }
+        for (name, bytes) in contents { try here.write(name, bytes) }
+        for event in [3, 5, 8, 11, 12, 20, 30, 45] {
+            await #expect(processExitsWith: .signal(SIGKILL)) {
+                [
+                    from = here.path as String, to = there.path as String, event = event as Int
+                ] in
+                let count = Mutex(0)
+                var options = FileReceiver.Options()
+                options.syncBytes = 1 << 20
+                options.onEvent = { _ in
+                    count.withLock { $0 += 1 }
+                    if count.withLock({ $0 }) == event { kill(getpid(), SIGKILL) }
+                }
+                let (sender, receiver) = (
+                    FileSender(paths: [from + "/d"]), FileReceiver(target: to, options: options)
+                )
+                _ = await TransferRun.run(sender, receiver, MemoryChannel.pair())
+            }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        #expect(sent.files == contents.count && sent.failures.isEmpty && sent.resumedBytes >= 3 << 20)
+        for (name, bytes) in contents { #expect(there.read(name) == bytes, "\(name)") }
+        #expect(there.names().count == contents.count + 2)
     }
 
     @Test(.timeLimit(.minutes(10))) func oneReceiverAtATime() async throws {

@@ -8,8 +8,6 @@ actor ReceiverDisk {
         case stream(descriptor: CInt)
     }
 
-    /// Bytes of a file after which what is written is made safe, recorded and acknowledged.
-    private static let syncBytes = 64 << 20
     /// Complete files that wait to be made safe together.
     private static let finishingLimit = 128
     /// Complete files from which on one sync of the file system is cheaper than one each.
@@ -537,7 +535,7 @@ actor ReceiverDisk {
         }
         writing?.verified = offset
         writing?.verifiedChain = expected
-        if offset - current.synced >= Self.syncBytes { try makeSafe() }
+        if offset - current.synced >= options.syncBytes { try makeSafe() }
     }
 
     /// Makes what is verified of the file under way safe, records and acknowledges it.
