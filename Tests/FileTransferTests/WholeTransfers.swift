@@ -216,6 +216,33 @@ final class EventLog: Sendable {
         }
     }
 
+    /// A disk slower than the channel: the sender waits, and what is under way stays bounded.
+    @Test(.timeLimit(.minutes(10))) func aSlowDiskSlowsTheSender() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        let path = try here.write("a", [UInt8](repeating: 3, count: 64 << 20))
+        let sent = Mutex(0)
+        let lead = Mutex(0)
+        var sending = FileSender.Options()
+        sending.onEvent = { event in
+            if case .progress(_, let bytes, _) = event { sent.withLock { $0 = bytes } }
+        }
+        var receiving = FileReceiver.Options()
+        receiving.onEvent = { event in
+            guard case .progress(_, let bytes, _) = event else { return }
+            usleep(20_000)
+            let ahead = sent.withLock { $0 } - bytes
+            lead.withLock { $0 = max($0, ahead) }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [path], options: sending),
+            FileReceiver(target: there.path, options: receiving),
+            MemoryChannel.pair()
+        )
+        #expect(try run.receiver.get().files == 1)
+        // Two fillings of the receiver's queue, one being written; the channel; two batches of the sender.
+        #expect(lead.withLock { $0 } <= 16 << 20)
+    }
+
     @Test(.timeLimit(.minutes(10))) func anApplicationMayRefuse() async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
         let path = try here.write("a", [1])
