@@ -34,16 +34,22 @@ import PeerConnection
             }
             connection.close()
             print(
-                "round \(round): in memory \(memoryRate) MB/s, bare data channel \(raw) MB/s, files over it \(over) MB/s"
+                "round \(round): in memory \(memoryRate), bare data channel \(raw), files over it \(over)"
             )
         }
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        print("most memory at a time: \(usage.ru_maxrss / 1024) MiB")
     }
 
-    private static func rate(_ mebibytes: Int, _ body: () async throws -> Void) async throws -> Int {
+    private static func rate(_ mebibytes: Int, _ body: () async throws -> Void) async throws -> String {
         let start = ContinuousClock.now
+        let processor = clock()
         try await body()
         let seconds = (ContinuousClock.now - start) / .seconds(1)
-        return Int(Double(mebibytes) * 1.048576 / seconds)
+        let processorSeconds = Double(clock() - processor) / 1_000_000
+        let megabytes = Double(mebibytes) * 1.048576
+        return "\(Int(megabytes / seconds)) MB/s (\(Int(processorSeconds / megabytes * 1_000_000)) µs/MB of processor)"
     }
 
     private static func transfer(
