@@ -216,6 +216,26 @@ final class EventLog: Sendable {
         }
     }
 
+    /// What was read once is gone: a second run must not send the rest as if it were all.
+    @Test(.timeLimit(.minutes(10))) func aStreamIsNotSentTwice() async throws {
+        let there = try ScratchDirectory()
+        var ends: [CInt] = [0, 0]
+        #expect(pipe(&ends) == 0 && write(ends[1], "abc", 3) == 3)
+        close(ends[1])
+        let sender = FileSender(streamFrom: ends[0], name: "out")
+        let channels = MemoryChannel.pair()
+        // hello, offer, manifest, and one chunk without its end.
+        channels.0.cut(after: 4)
+        let first = await TransferRun.run(sender, FileReceiver(target: there.path), channels)
+        #expect(throws: TransferError.self) { try first.sender.get() }
+        let again = MemoryChannel.pair()
+        await #expect { try await sender.run(over: again.0) } throws: { error in
+            (error as? TransferError)?.code == .notResumable
+        }
+        close(ends[0])
+        #expect(!there.exists("out"))
+    }
+
     /// A disk slower than the channel: the sender waits, and what is under way stays bounded.
     @Test(.timeLimit(.minutes(10))) func aSlowDiskSlowsTheSender() async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
