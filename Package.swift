@@ -187,4 +187,13 @@ if Context.environment["BENCHMARKS"] == "1" {
             swiftSettings: testSettings
         )
     )
+    package.products.append(.executable(name: "transfer-rate", targets: ["transfer-rate"]))
+    package.targets.append(
+        .executableTarget(
+            name: "transfer-rate",
+            dependencies: ["FileTransfer", "Locking", "PeerConnection"],
+            path: "Benchmarks/TransferRate",
+            swiftSettings: testSettings
+        )
+    )
 }

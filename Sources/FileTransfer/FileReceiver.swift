@@ -21,6 +21,9 @@ public final class FileReceiver: Sendable {
         /// Told what happens, on the transfer's thread.
         public var onEvent: @Sendable (TransferEvent) -> Void = { _ in }
 
+        /// Bytes of a file after which what is written is made safe, recorded and acknowledged; smaller in tests.
+        package var syncBytes = 64 << 20
+
         /// The usual options.
         public init() {}
     }
@@ -77,10 +80,11 @@ public final class FileReceiver: Sendable {
                 queue.finish()
             } main: { () async throws(TransferError) in
                 let hello = ControlMessage.hello(isSender: false, version: ControlMessage.version, limits: limits)
-                try await channel.send(.text(hello.text))
+                var isOpen = try await Self.send([.text(hello.text)], over: channel)
                 while let messages = await queue.popAll() {
                     let answers = try await disk.receive(messages)
-                    for answer in answers { try await channel.send(answer) }
+                    // What has come is worth keeping, even if nobody hears the answers any more.
+                    if isOpen { isOpen = try await Self.send(answers, over: channel) }
                     if await disk.isFinished {
                         queue.finish()
                         return
@@ -94,5 +98,21 @@ public final class FileReceiver: Sendable {
             throw error
         }
         return await disk.summary
+    }
+
+    /// Sends answers.
+    ///
+    /// - Returns: false if the channel is closed.
+    private static func send(
+        _ messages: [TransferMessage],
+        over channel: some TransferChannel
+    ) async throws(TransferError) -> Bool {
+        do throws(TransferError) {
+            for message in messages { try await channel.send(message) }
+            return true
+        } catch {
+            guard error.code == .channelClosed else { throw error }
+            return false
+        }
     }
 }

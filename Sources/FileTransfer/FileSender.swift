@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Locking
 
 /// Sends files, directories or a stream over a channel; run again over another channel, it goes on where it was.
 public final class FileSender: Sendable {
@@ -17,6 +18,8 @@ public final class FileSender: Sendable {
 
     private let source: SenderDisk.Source
     private let options: Options
+    /// Whether a stream's reading has begun: what was read is gone.
+    private let isStreamBegun = Mutex(false)
 
     /// Sends files and directories with all that is in them.
     ///
@@ -58,6 +61,9 @@ public final class FileSender: Sendable {
     /// - Throws: why the transfer did not come to its end; it can be run again over a new channel.
     @discardableResult
     public func run(over channel: some TransferChannel) async throws(TransferError) -> TransferSummary {
+        if isStreamBegun.withLock({ $0 }) {
+            throw TransferError(.notResumable, "the stream was partly read: open it again and send it from its start")
+        }
         let thread = try DiskThread(name: "file-sender")
         defer { thread.stop() }
         let disk = try SenderDisk(source: source, options: options, thread: thread)
@@ -65,7 +71,7 @@ public final class FileSender: Sendable {
         try await TransferTasks.run(over: channel) { () async throws(TransferError) in
             try await Self.read(from: channel, disk: disk, signals: signals)
         } main: { () async throws(TransferError) in
-            try await Self.send(over: channel, disk: disk, signals: signals)
+            try await self.send(over: channel, disk: disk, signals: signals)
         }
         return await disk.summary
     }
@@ -88,7 +94,7 @@ public final class FileSender: Sendable {
         throw .channelEnded
     }
 
-    private static func send(
+    private func send(
         over channel: some TransferChannel,
         disk: SenderDisk,
         signals: BoundedQueue<Signal>
@@ -102,7 +108,9 @@ public final class FileSender: Sendable {
                     for message in try await disk.offer(limits: limits, maxMessageSize: channel.maxMessageSize) {
                         try await channel.send(message)
                     }
-                case .start: try await sendFiles(over: channel, disk: disk)
+                case .start:
+                    if case .stream = source { isStreamBegun.withLock { $0 = true } }
+                    try await Self.sendFiles(over: channel, disk: disk)
                 case .finished:
                     try await channel.send(.text(ControlMessage.bye.text))
                     return

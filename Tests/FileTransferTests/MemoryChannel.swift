@@ -154,6 +154,9 @@ final class MemoryChannel: TransferChannel {
         }
     }
 
+    /// Ends this end's direction alone: the other end reads what was sent, then the end.
+    func closeSending() { outgoing.close() }
+
     func close() {
         outgoing.close()
         received.close()

@@ -1,14 +1,27 @@
-import FileTransfer
+import Foundation
+import Glibc
+import Locking
 import Testing
 
+@testable import FileTransfer
+
+/// What a side's events were.
+final class EventLog: Sendable {
+    private let log = Mutex<[TransferEvent]>([])
+    var events: [TransferEvent] { log.withLock { $0 } }
+    func add(_ event: TransferEvent) { log.withLock { $0.append(event) } }
+}
+
 @Suite struct WholeTransfers {
-    @Test(.timeLimit(.minutes(10))) func oneFileArrives() async throws {
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true]) func oneFileArrives(digests: Bool) async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
         var random = SplitMix(seed: 1)
         let bytes = random.bytes(3_500_000)
         let path = try here.write("a.bin", bytes)
+        var options = FileSender.Options()
+        options.includesFileDigests = digests
         let run = await TransferRun.run(
-            FileSender(paths: [path]),
+            FileSender(paths: [path], options: options),
             FileReceiver(target: there.path),
             MemoryChannel.pair()
         )
@@ -18,5 +31,300 @@ import Testing
         #expect(received.files == 1 && received.bytes == bytes.count && received.failures.isEmpty)
         #expect(there.names() == ["a.bin"])
         #expect(there.read("a.bin") == bytes)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aTreeArrivesAsItIs() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 2)
+        var contents: [String: [UInt8]] = [
+            "tree/empty": [], "tree/block": random.bytes(1 << 20), "tree/two": random.bytes(2 << 20),
+            "tree/more": random.bytes((1 << 20) + 1), "tree/sub/größe 🧀.txt": random.bytes(77),
+            "tree/sub/x": [1], "tree/sub/x.part": [2], "tree/sub/x.part.part": [3],
+            "tree/" + String(repeating: "n", count: 255): [4],
+        ]
+        for number in 0..<300 { contents["tree/many/\(number)"] = random.bytes(number) }
+        for (name, bytes) in contents { try here.write(name, bytes) }
+        try FileManager.default.createDirectory(atPath: here.file("tree/void"), withIntermediateDirectories: true)
+        #expect(symlink("sub/x", here.file("tree/link")) == 0)
+        #expect(symlink("../block", here.file("tree/sub/up")) == 0)
+        #expect(symlink("../../elsewhere", here.file("tree/sub/out")) == 0)
+        #expect(symlink("/etc/passwd", here.file("tree/absolute")) == 0)
+        #expect(mkfifo(here.file("tree/pipe"), 0o600) == 0)
+        #expect(chmod(here.file("tree/two"), 0o4751) == 0)
+        #expect(chmod(here.file("tree/void"), 0o555) == 0)
+        let times = [
+            timespec(tv_sec: 1_000_000_000, tv_nsec: 123_456_789), timespec(tv_sec: 1_000_000_000, tv_nsec: 5),
+        ]
+        #expect(utimensat(AT_FDCWD, here.file("tree/two"), times, 0) == 0)
+        #expect(utimensat(AT_FDCWD, here.file("tree/sub"), times, 0) == 0)
+
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("tree")]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair(maxMessageSize: 65_536)
+        )
+        let sent = try run.sender.get()
+        let received = try run.receiver.get()
+        #expect(sent.files == contents.count && received.files == contents.count && received.failures.isEmpty)
+        #expect(Set(sent.failures.map(\.name)) == ["tree/sub/out", "tree/absolute", "tree/pipe"])
+        for (name, bytes) in contents { #expect(there.read(name) == bytes, "\(name.prefix(20))") }
+        #expect(FileCalls.link(there.file("tree/link"), in: AT_FDCWD) == "sub/x")
+        #expect(FileCalls.link(there.file("tree/sub/up"), in: AT_FDCWD) == "../block")
+        let two = try #require(FileCalls.status(of: there.file("tree/two"), in: AT_FDCWD))
+        #expect(two.st_mode & 0o7777 == 0o751)
+        #expect(two.st_mtim.tv_sec == 1_000_000_000 && two.st_mtim.tv_nsec == 5)
+        let sub = try #require(FileCalls.status(of: there.file("tree/sub"), in: AT_FDCWD))
+        #expect(sub.st_mtim.tv_sec == 1_000_000_000)
+        let void = try #require(FileCalls.status(of: there.file("tree/void"), in: AT_FDCWD))
+        #expect(void.st_mode & 0o777 == 0o555)
+        // Neither a journal nor a partial file is left.
+        #expect(there.names().count == contents.count + 2 + 4)
+        #expect(!there.exists("tree/absolute") && !there.exists("tree/pipe") && !there.exists("tree/sub/out"))
+    }
+
+    @Test(.timeLimit(.minutes(10))) func tenThousandSmallFiles() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        for number in 0..<10_000 { try here.write("d/\(number % 100)/\(number)", Array("file \(number)".utf8)) }
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        #expect(try run.sender.get().files == 10_000)
+        #expect(try run.receiver.get().files == 10_000)
+        for number in stride(from: 0, to: 10_000, by: 97) {
+            #expect(there.read("d/\(number % 100)/\(number)") == Array("file \(number)".utf8))
+        }
+        #expect(there.names().count == 10_101)
+    }
+
+    @Test(.timeLimit(.minutes(10)), arguments: [FileReceiver.Existing.refuse, .overwrite, .rename])
+    func whatExistsIsTreatedAsChosen(existing: FileReceiver.Existing) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        let path = try here.write("a.txt", [1, 2, 3])
+        let other = try here.write("b.txt", [4])
+        try there.write("a.txt", [9])
+        try there.write("b.txt.part", [8])
+        var options = FileReceiver.Options()
+        options.existing = existing
+        let run = await TransferRun.run(
+            FileSender(paths: [path, other]),
+            FileReceiver(target: there.path, options: options),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        // A file of somebody else's with the temporary name is never touched.
+        #expect(there.read("b.txt.part") == [8] && !there.exists("b.txt"))
+        #expect(sent.failures.last?.error.code == .exists)
+        switch existing {
+        case .refuse:
+            #expect(there.read("a.txt") == [9])
+            #expect(sent.failures.first?.name == "a.txt" && sent.failures.first?.error.code == .exists)
+            #expect(sent.failures.first?.error.message.contains("overwrite or rename") == true)
+            #expect(sent.failures.first?.error.isFromPeer == true)
+            #expect(there.names() == ["a.txt", "b.txt.part"])
+        case .overwrite:
+            #expect(there.read("a.txt") == [1, 2, 3])
+            #expect(there.names() == ["a.txt", "b.txt.part"])
+        case .rename:
+            #expect(there.read("a.txt") == [9] && there.read("a (1).txt") == [1, 2, 3])
+            #expect(there.names() == ["a (1).txt", "a.txt", "b.txt.part"])
+        }
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aFileThatChangesMeanwhileIsNotDone() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 3)
+        let path = try here.write("log", random.bytes(9 << 20))
+        let rest = try here.write("rest", [1])
+        let isChanged = Mutex(false)
+        var options = FileSender.Options()
+        options.onEvent = { event in
+            guard case .progress("log", _, _) = event, isChanged.withLock({ !$0 }) else { return }
+            isChanged.withLock { $0 = true }
+            let descriptor = open(path, O_WRONLY | O_APPEND)
+            _ = write(descriptor, "x", 1)
+            close(descriptor)
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [path, rest], options: options),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        let received = try run.receiver.get()
+        #expect(sent.failures.map(\.error.code) == [.changed] && received.failures.map(\.error.code) == [.changed])
+        #expect(sent.files == 1 && received.files == 1)
+        #expect(!there.exists("log") && there.read("rest") == [1])
+        // At rest again, it arrives whole, and the rest is not sent again.
+        let again = await TransferRun.run(
+            FileSender(paths: [path, rest]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let summary = try again.sender.get()
+        #expect(summary.failures.isEmpty && summary.files == 2 && summary.resumedBytes > 8 << 20)
+        #expect(there.read("log") == here.read("log"))
+        #expect(there.names() == ["log", "rest"])
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aStreamOfUnknownLength() async throws {
+        let there = try ScratchDirectory()
+        var random = SplitMix(seed: 4)
+        let bytes = random.bytes(2_345_678)
+        for toStream in [false, true] {
+            var ends: [CInt] = [0, 0]
+            var outEnds: [CInt] = [0, 0]
+            #expect(pipe(&ends) == 0 && pipe(&outEnds) == 0)
+            let (input, output) = (ends, outEnds)
+            Thread.detachNewThread {
+                var offset = 0
+                while offset < bytes.count {
+                    let count = bytes[offset...].withUnsafeBytes {
+                        write(input[1], $0.baseAddress, min($0.count, 10_000))
+                    }
+                    guard count > 0 else { break }
+                    offset += count
+                }
+                close(input[1])
+            }
+            let collected = Mutex<[UInt8]>([])
+            let isRead = AsyncStream<Void>.makeStream()
+            Thread.detachNewThread {
+                var buffer = [UInt8](repeating: 0, count: 65_536)
+                while true {
+                    let count = read(output[0], &buffer, buffer.count)
+                    guard count > 0 else { break }
+                    collected.withLock { $0.append(contentsOf: buffer[..<count]) }
+                }
+                isRead.continuation.finish()
+            }
+            let run = await TransferRun.run(
+                FileSender(streamFrom: input[0], name: "out"),
+                toStream ? FileReceiver(streamTo: output[1]) : FileReceiver(target: there.path),
+                MemoryChannel.pair()
+            )
+            for descriptor in [input[0], output[1]] { close(descriptor) }
+            for await _ in isRead.stream {}
+            close(output[0])
+            #expect(try run.sender.get().files == 1 && run.receiver.get().bytes == bytes.count)
+            if toStream {
+                #expect(collected.withLock { $0 } == bytes)
+            } else {
+                #expect(there.read("out") == bytes)
+            }
+        }
+    }
+
+    /// What was read once is gone: a second run must not send the rest as if it were all.
+    @Test(.timeLimit(.minutes(10))) func aStreamIsNotSentTwice() async throws {
+        let there = try ScratchDirectory()
+        var ends: [CInt] = [0, 0]
+        #expect(pipe(&ends) == 0 && write(ends[1], "abc", 3) == 3)
+        close(ends[1])
+        let sender = FileSender(streamFrom: ends[0], name: "out")
+        let channels = MemoryChannel.pair()
+        // hello, offer, manifest, and one chunk without its end.
+        channels.0.cut(after: 4)
+        let first = await TransferRun.run(sender, FileReceiver(target: there.path), channels)
+        #expect(throws: TransferError.self) { try first.sender.get() }
+        let again = MemoryChannel.pair()
+        await #expect { try await sender.run(over: again.0) } throws: { error in
+            (error as? TransferError)?.code == .notResumable
+        }
+        close(ends[0])
+        #expect(!there.exists("out"))
+    }
+
+    /// A disk slower than the channel: the sender waits, and what is under way stays bounded.
+    @Test(.timeLimit(.minutes(10))) func aSlowDiskSlowsTheSender() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        let path = try here.write("a", [UInt8](repeating: 3, count: 64 << 20))
+        let sent = Mutex(0)
+        let lead = Mutex(0)
+        var sending = FileSender.Options()
+        sending.onEvent = { event in
+            if case .progress(_, let bytes, _) = event { sent.withLock { $0 = bytes } }
+        }
+        var receiving = FileReceiver.Options()
+        receiving.onEvent = { event in
+            guard case .progress(_, let bytes, _) = event else { return }
+            usleep(20_000)
+            let ahead = sent.withLock { $0 } - bytes
+            lead.withLock { $0 = max($0, ahead) }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [path], options: sending),
+            FileReceiver(target: there.path, options: receiving),
+            MemoryChannel.pair()
+        )
+        #expect(try run.receiver.get().files == 1)
+        // Two fillings of the receiver's queue, one being written; the channel; two batches of the sender.
+        #expect(lead.withLock { $0 } <= 16 << 20)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func anApplicationMayRefuse() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        let path = try here.write("a", [1])
+        var options = FileReceiver.Options()
+        options.refusal = { offer in "no \(offer.entries.map(\.name)) today" }
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(target: there.path, options: options),
+            MemoryChannel.pair()
+        )
+        #expect(throws: TransferError.self) { try run.receiver.get() }
+        guard case .failure(let error) = run.sender else { Issue.record("not refused"); return }
+        #expect(error.code == .refused && error.isFromPeer && error.message == "no [\"a\"] today")
+        #expect(there.names().isEmpty)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aLinkInTheTargetIsNotFollowed() async throws {
+        let (here, there, elsewhere) = (try ScratchDirectory(), try ScratchDirectory(), try ScratchDirectory())
+        try here.write("d/a", [1])
+        #expect(symlink(elsewhere.path, there.file("d")) == 0)
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        #expect(sent.files == 0 && sent.failures.count == 2)
+        #expect(elsewhere.names().isEmpty)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func cancellingLeavesAStateToResumeFrom() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 5)
+        let path = try here.write("a", random.bytes(12 << 20))
+        for side in 0..<2 {
+            let channels = MemoryChannel.pair(room: 1 << 18)
+            let progress = AsyncStream<Void>.makeStream()
+            var options = FileReceiver.Options()
+            options.onEvent = { event in
+                if case .progress(_, let bytes, _) = event, bytes >= (3 + side * 4) << 20 {
+                    progress.continuation.yield()
+                }
+            }
+            let (sender, receiver) = (FileSender(paths: [path]), FileReceiver(target: there.path, options: options))
+            let sending = Task { try await sender.run(over: channels.0) }
+            let receiving = Task { try await receiver.run(over: channels.1) }
+            for await _ in progress.stream { break }
+            (side == 0 ? sending : receiving).cancel()
+            let outcomes = [await sending.result, await receiving.result]
+            let codes = outcomes.map { outcome -> TransferError.Code? in
+                if case .failure(let error as TransferError) = outcome { error.code } else { nil }
+            }
+            #expect(codes == [.cancelled, .cancelled])
+            #expect(there.exists("a.part"))
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        #expect(try run.sender.get().resumedBytes >= 7 << 20)
+        #expect(there.read("a") == here.read("a"))
+        #expect(there.names() == ["a"])
     }
 }

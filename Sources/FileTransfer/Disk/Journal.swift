@@ -21,6 +21,8 @@ struct Journal {
         case foreign(file: Int)
         /// All entries are in the foreign list that have to: the journal is ready.
         case ready
+        /// The transfer ended, and no temporary name is this transfer's any more; only the sender may not know it.
+        case finished
     }
 
     static let recordSize = 64
@@ -54,6 +56,7 @@ struct Journal {
             appendNumber(seconds, to: &bytes)
         case .foreign(let file): bytes = head(kind: 3, file: file, number: 0)
         case .ready: bytes = head(kind: 4, file: 0, number: 0)
+        case .finished: bytes = head(kind: 5, file: 0, number: 0)
         }
         bytes.append(contentsOf: [UInt8](repeating: 0, count: recordSize - 8 - bytes.count))
         var hash = try SHA256()
@@ -87,6 +90,7 @@ struct Journal {
         case 2: return .done(file: file, size: number, seconds: readNumber(bytes[16..<24]))
         case 3: return .foreign(file: file)
         case 4: return .ready
+        case 5: return .finished
         default: return nil
         }
     }
@@ -110,7 +114,7 @@ struct Journal {
     private var length: Int
     let name: String
     private(set) var states: [Int: FileState] = [:]
-    /// Whether there was no usable journal before.
+    /// Whether no temporary file can be this transfer's: there was no usable journal, or it was finished.
     private(set) var isNew: Bool
 
     /// Opens or makes the journal of a transfer in a directory, for this process alone.
@@ -136,21 +140,16 @@ struct Journal {
         let count = unsafe bytes.withUnsafeMutableBytes { unsafe FileCalls.read(file, into: $0, at: 0) }
         guard count >= 0 else { throw FileCalls.failure("read the journal", name) }
         let (records, length) = try Self.read(bytes[..<count])
-        if records.first == .transfer(transfer), records.contains(.ready) {
-            isNew = false
-            self.length = length
-            for record in records { note(record) }
-        } else {
-            isNew = true
-            self.length = 0
-        }
+        isNew = records.first != .transfer(transfer) || !records.contains(.ready) || records.contains(.finished)
+        self.length = isNew ? 0 : length
+        if !isNew || records.contains(.finished) { records.forEach { note($0) } }
         guard ftruncate(file.descriptor, self.length) == 0 else { throw FileCalls.failure("write the journal", name) }
         if isNew { try append([.transfer(transfer)]) }
     }
 
     private mutating func note(_ record: Record) {
         switch record {
-        case .transfer, .ready: break
+        case .transfer, .ready, .finished: break
         case .progress(let file, let bytes, let chain): states[file] = .progress(bytes: bytes, chain: chain)
         case .done(let file, let size, let seconds): states[file] = .done(size: size, seconds: seconds)
         case .foreign(let file): states[file] = .foreign

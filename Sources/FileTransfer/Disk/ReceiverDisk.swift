@@ -8,8 +8,6 @@ actor ReceiverDisk {
         case stream(descriptor: CInt)
     }
 
-    /// Bytes of a file after which what is written is made safe, recorded and acknowledged.
-    private static let syncBytes = 64 << 20
     /// Complete files that wait to be made safe together.
     private static let finishingLimit = 128
     /// Complete files from which on one sync of the file system is cheaper than one each.
@@ -101,7 +99,9 @@ actor ReceiverDisk {
                 if dropped == file { dropped = nil }
             case .skip(let file, let error): skip(file, error)
             case .finish: try finish()
-            case .bye: isFinished = true
+            case .bye:
+                if let target, !leavesPartialFiles { journal?.remove(from: target.root) }
+                isFinished = true
             }
         }
         try placeFinished()
@@ -165,6 +165,8 @@ actor ReceiverDisk {
             self.target = target
             journal = try Journal(transfer: offer.transfer, in: target.root)
             try prepare(&wanted, &partials)
+            // Those that only lack their names get them before anything is said of them.
+            try placeFinished()
             try checkSpace(wanted: wanted, partials: partials)
         }
         sendHave(wanted: wanted, partials: partials)
@@ -217,6 +219,10 @@ actor ReceiverDisk {
         if journal.isNew {
             // Before anything is made: which directories will be this transfer's, which temporary names are not.
             var records: [Journal.Record] = []
+            for (index, state) in journal.states {
+                guard case .done(let size, let seconds) = state else { continue }
+                records.append(.done(file: index, size: size, seconds: seconds))
+            }
             var missing: Set<[String]> = []
             for (index, entry) in entries.enumerated() {
                 let parent = Array(entry.path.dropLast())
@@ -229,7 +235,9 @@ actor ReceiverDisk {
                             missing.insert(entry.path)
                         }
                     case .file:
-                        if FileCalls.status(of: temporaryName(index), in: directory.descriptor) != nil {
+                        if journal.states[index] == nil,
+                            FileCalls.status(of: temporaryName(index), in: directory.descriptor) != nil
+                        {
                             records.append(.foreign(file: index))
                         }
                     case .symlink: break
@@ -347,7 +355,9 @@ actor ReceiverDisk {
             )
         }
         if case .done(let size, let seconds) = state, size == entry.size, seconds == entry.modified?.seconds ?? 0 {
-            if let temporary, temporary.st_mode & S_IFMT == S_IFREG, Int(temporary.st_size) == size {
+            if journal?.isNew == false, let temporary, temporary.st_mode & S_IFMT == S_IFREG,
+                Int(temporary.st_size) == size
+            {
                 // Complete and safe, but the process died before it got its name.
                 finishing.append(
                     Finished(index: index, parent: parent, temporaryName: temporaryName, file: nil, size: size)
@@ -355,7 +365,7 @@ actor ReceiverDisk {
                 return (true, nil)
             }
             let isThere = present.map { $0.st_mode & S_IFMT == S_IFREG && Int($0.st_size) == size } ?? false
-            if temporary == nil, isThere || options.existing == .rename {
+            if temporary == nil || journal?.isNew == true, isThere || options.existing == .rename {
                 summary.files += 1
                 summary.resumedBytes += size
                 return (true, nil)
@@ -433,15 +443,20 @@ actor ReceiverDisk {
                 tell(.resumed(name: entries[index].name, bytes: offset))
             }
         } else {
-            // A leftover of this transfer's; those of others were refused.
-            if let journal, !journal.isNew {
-                _ = unsafe unlinkat(parent.descriptor, temporaryName, 0)
-                if case .progress = journal.states[index] {
-                    try self.journal?.append([.progress(file: index, bytes: 0, chain: .chainStart)])
-                    tell(.restarted(name: entries[index].name))
-                }
+            let state = journal?.states[index]
+            var isOther = false
+            switch state {
+            case .done, .foreign: isOther = true
+            case .progress:
+                tell(.restarted(name: entries[index].name))
+                try journal?.append([.progress(file: index, bytes: 0, chain: .chainStart)])
+            case nil: break
             }
+            // A leftover of this transfer's goes; what may be somebody else's stays, and the file fails.
+            if journal?.isNew == false, !isOther { _ = unsafe unlinkat(parent.descriptor, temporaryName, 0) }
             file = FileCalls.open(temporaryName, in: parent.descriptor, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW)
+            // From now on the temporary name is this transfer's.
+            if file != nil, isOther { try journal?.append([.progress(file: index, bytes: 0, chain: .chainStart)]) }
             try chain.start(wantsWhole: hasDigests)
         }
         guard let file else { throw FileCalls.failure("write", entries[index].name + ".part") }
@@ -520,7 +535,7 @@ actor ReceiverDisk {
         }
         writing?.verified = offset
         writing?.verifiedChain = expected
-        if offset - current.synced >= Self.syncBytes { try makeSafe() }
+        if offset - current.synced >= options.syncBytes { try makeSafe() }
     }
 
     /// Makes what is verified of the file under way safe, records and acknowledges it.
@@ -619,6 +634,7 @@ actor ReceiverDisk {
                 done.append(item.index)
             } catch {
                 leavesPartialFiles = true
+                failedEntries.insert(item.index)
                 fail(item.index, error, isTold: true)
             }
         }
@@ -673,7 +689,8 @@ actor ReceiverDisk {
             fsync(directory.descriptor)
         }
         if let target {
-            if !leavesPartialFiles { journal?.remove(from: target.root) }
+            // It stays until the sender knows: else the same offer would meet its own files.
+            if !leavesPartialFiles { try journal?.append([.finished]) }
             fsync(target.root.descriptor)
         }
         hasSentFinished = true

@@ -1,0 +1,1 @@
+../../Tests/FileTransferTests/MemoryChannel.swift
