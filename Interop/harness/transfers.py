@@ -284,6 +284,16 @@ class Files(Transfer):
         if digest(into + "/large") != digest(self.large):
             raise Failed("the file is not the same")
 
+    @check("whoever goes on guessing ends the sender with the fifth code")
+    def guessing(self):
+        sender, tried = self.send("guess-send.log", self.large), []
+        for number in range(5):
+            tried.append(wait_until(lambda: [c for c in dict.fromkeys(CODE.findall(sender.words())) if c not in tried],
+                                    5, f"code {number + 1}")[0])
+            wrong = tried[-1].rsplit("-", 1)[0] + ("-zebra" if not tried[-1].endswith("zebra") else "-acorn")
+            self.receive(f"guess-receive-{number}.log", wrong, "--into", self.path("guess-into")).wait_for_exit(1)
+        sender.wait_for_exit(1)
+
     @check("Ctrl-C leaves what the same command goes on with")
     def interrupt(self):
         sender = self.send("interrupt-send-1.log", self.large)

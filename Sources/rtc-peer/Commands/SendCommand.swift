@@ -77,6 +77,9 @@ struct SendCommand: AsyncParsableCommand {
         }
     }
 
+    /// Codes that may be tried in vain, the last of which ends the program.
+    private static let codeLimit = 5
+
     private func run(_ show: TransferOutput) async throws {
         var memory: TransferMemory?
         if let resume, let code = TransferCode(resume) {
@@ -93,14 +96,15 @@ struct SendCommand: AsyncParsableCommand {
             files == ["-"]
             ? FileSender(streamFrom: STDIN_FILENO, name: name, options: options)
             : FileSender(paths: paths, options: options)
-        while true {
+        // A mistyped code costs a new one; somebody who goes on guessing gets no more tries.
+        for _ in 1..<Self.codeLimit {
             do {
                 return try await send(sender, paths: paths, memory: memory, show: show, progress: progress)
             } catch MeetingError.codeWasGuessed {
-                // A code more costs nothing, and the files wait.
                 show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
             }
         }
+        try await send(sender, paths: paths, memory: memory, show: show, progress: progress)
     }
 
     private func send(
