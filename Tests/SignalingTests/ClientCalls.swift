@@ -193,7 +193,7 @@ struct ClientCalls {
         var configuration = SignalingServerConfiguration()
         configuration.port = try await unsharedPort()
         let first = SignalingServer(configuration: configuration)
-        _ = try await first.start()
+        try await startOnFreedPort(first)
         let ada = try Peer("room", "Ada", port: configuration.port)
         _ = await ada.joined()
         await first.stop()

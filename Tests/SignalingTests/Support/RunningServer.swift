@@ -17,7 +17,7 @@ func withServer(
     configuration.limits.resumeGrace = .seconds(600)
     change(&configuration)
     let server = SignalingServer(configuration: configuration)
-    let endpoint = try await server.start()
+    let endpoint = try await configuration.port == 0 ? server.start() : startOnFreedPort(server)
     do {
         try await body(server, endpoint)
     } catch {
@@ -42,16 +42,16 @@ func unsharedPort() async throws -> Int {
 /// Starts a server on a port that another one has just left.
 ///
 /// A test that starts a process holds a copy of every socket until that process runs its program: try again.
-func startOnFreedPort(_ server: SignalingServer) async throws {
-    for _ in 0..<100 {
+@discardableResult
+func startOnFreedPort(_ server: SignalingServer) async throws -> SignalingServer.Endpoint {
+    for _ in 0..<600 {
         do {
-            _ = try await server.start()
-            return
+            return try await server.start()
         } catch let error as SignalingError where error.code == .addressInUse {
             try await Task.sleep(for: .milliseconds(50))
         }
     }
-    _ = try await server.start()
+    return try await server.start()
 }
 
 /// Forwards TCP connections to a port, until it is told to break them.
