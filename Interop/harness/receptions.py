@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 
 from .browsers import Chromium, Firefox
@@ -272,8 +273,13 @@ class BrowserReceives(Scenario):
         with self.sender("used.log", *self.everything()) as sender:
             first = self.use(Program("receive", sender.address(), "--into", self.folder("taken"), log_path=self.path("used-2.log")))
             sender.wait_for("Connected")
-            self.page.open(sender.address())
-            self.page.wait_for_words("used already")
+            # Held, or it may be done, and the sender gone, before the page is there.
+            os.killpg(first.process.pid, signal.SIGSTOP)
+            try:
+                self.page.open(sender.address())
+                self.page.wait_for_words("used already")
+            finally:
+                os.killpg(first.process.pid, signal.SIGCONT)
             first.wait_for_exit(0)
             sender.wait_for_exit(0)
 
