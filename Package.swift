@@ -73,6 +73,9 @@ let package = Package(
         module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
         module("Capture", ["Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
 
+        // Texts of JSON, read and written.
+        module("JSON", []),
+
         // Two who know a short code agree on a key.
         module("PAKE", ["COpenSSL"]),
 
@@ -90,7 +93,7 @@ let package = Package(
         .target(
             name: "Signaling",
             dependencies: [
-                "Locking", "COpenSSL",
+                "JSON", "Locking", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOWebSocket", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
@@ -100,12 +103,12 @@ let package = Package(
         ),
 
         // Files over a data channel; no terminal and no signalling.
-        module("FileTransfer", ["Locking", "PeerConnection", "COpenSSL", "CLinux"]),
+        module("FileTransfer", ["JSON", "Locking", "PeerConnection", "COpenSSL", "CLinux"]),
 
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -145,7 +148,7 @@ let package = Package(
         .testTarget(
             name: "SignalingTests",
             dependencies: [
-                "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
+                "JSON", "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],

@@ -1,3 +1,4 @@
+import JSON
 import SansIO
 import Signaling
 import Testing

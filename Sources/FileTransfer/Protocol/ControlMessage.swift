@@ -1,8 +1,12 @@
+internal import JSON
+
 /// The text messages of the protocol; see docs/FILE-TRANSFER.md.
 enum ControlMessage: Hashable {
     static let version = 1
     /// Longer texts are refused unread.
     static let maxBytes = 1 << 20
+    /// Values in one text: a manifest message has some thousands.
+    static let maxValues = 32_768
     /// Items in one list of a message.
     static let maxItems = 2000
 
@@ -130,7 +134,7 @@ enum ControlMessage: Hashable {
         }
         let value: JSONValue
         do {
-            value = try JSONValue(parsing: text.utf8)
+            value = try JSONValue(parsing: text.utf8, maxValues: Self.maxValues)
         } catch {
             throw .violation("a text message is not JSON: \(error.reason) at byte \(error.offset)")
         }

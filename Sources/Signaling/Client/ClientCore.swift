@@ -1,3 +1,4 @@
+internal import JSON
 import NIOCore
 import NIOHTTP1
 import NIOPosix

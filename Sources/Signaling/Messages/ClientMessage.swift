@@ -1,3 +1,5 @@
+package import JSON
+
 /// What a client says to the server.
 package enum ClientMessage: Hashable, Sendable {
     case join(JoinRequest)

@@ -1,3 +1,5 @@
+package import JSON
+
 /// What the server says to a client.
 package enum ServerMessage: Hashable, Sendable {
     case joined(Joined)

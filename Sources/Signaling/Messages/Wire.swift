@@ -1,3 +1,5 @@
+internal import JSON
+
 /// What both kinds of messages share: reading members with errors in words, and the messages between peers.
 enum Wire {
     /// Parses an object and its `type`.

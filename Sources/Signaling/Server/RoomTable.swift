@@ -1,3 +1,4 @@
+internal import JSON
 package import NIOCore
 
 /// All rules of the server: rooms, places in them, limits, heartbeats, resuming.

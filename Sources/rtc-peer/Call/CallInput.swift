@@ -1,4 +1,5 @@
 import Glibc
+import JSON
 import Signaling
 import TerminalUI
 
@@ -28,7 +29,7 @@ enum CallInput {
     }
 
     private static func parseJSON(_ line: String) -> CallRequest {
-        guard let value = try? Signaling.JSONValue(parsing: line.utf8) else {
+        guard let value = try? JSON.JSONValue(parsing: line.utf8) else {
             return .unknown("not a JSON object: \(line.prefix(80))")
         }
         if let text = value["chat"]?.string { return .chat(text) }

@@ -5,12 +5,14 @@ struct JSONParser {
     private var depth = 0
     private var count = 0
 
-    /// Control messages are five levels deep; deeper text only costs stack.
+    /// No message of ours is more than five levels deep; deeper text only costs stack.
     static let maxDepth = 16
-    /// Values in one text; a manifest message has some thousands.
-    static let maxValues = 32_768
+    private let maxValues: Int
 
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    init(bytes: [UInt8], maxValues: Int) {
+        self.bytes = bytes
+        self.maxValues = maxValues
+    }
 
     mutating func parseDocument() throws(JSONError) -> JSONValue {
         let value = try parseValue()
@@ -36,7 +38,7 @@ struct JSONParser {
     private mutating func parseValue() throws(JSONError) -> JSONValue {
         skipWhiteSpace()
         count += 1
-        guard count <= Self.maxValues else { throw error("more than \(Self.maxValues) values") }
+        guard count <= maxValues else { throw error("more than \(maxValues) values") }
         switch current {
         case nil: throw error("the text ends where a value should be")
         case UInt8(ascii: "{"): return try nested { parser throws(JSONError) in try parser.parseObject() }

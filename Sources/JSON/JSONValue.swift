@@ -1,3 +1,5 @@
+// JSON: texts that may be hostile, read and written (RFC 8259); shared by signalling and the transfer of files.
+
 /// A JSON value, parsed from text that may be hostile: depth and number of values are bounded.
 ///
 /// RFC 8259
@@ -10,8 +12,13 @@ package enum JSONValue: Hashable, Sendable {
     case object([String: JSONValue])
 
     /// Parses one JSON text; anything but white space after it is an error.
-    package init(parsing bytes: some Collection<UInt8>) throws(JSONError) {
-        var parser = JSONParser(bytes: Array(bytes))
+    ///
+    /// - Parameters:
+    ///   - bytes: the text, in UTF-8.
+    ///   - maxValues: how many values it may hold, nested ones included.
+    /// - Throws: what is wrong with it, and where.
+    package init(parsing bytes: some Collection<UInt8>, maxValues: Int = 4_096) throws(JSONError) {
+        var parser = JSONParser(bytes: Array(bytes), maxValues: maxValues)
         self = try parser.parseDocument()
     }
 
