@@ -90,31 +90,13 @@ actor CallPeer {
     }
 
     private func signalCandidate(_ candidate: RTCIceCandidate?) {
-        let message = SignalingMessage.candidate(
-            candidate.map {
-                SignalingCandidate(
-                    candidate: $0.candidate,
-                    sdpMid: $0.sdpMid,
-                    sdpMLineIndex: $0.sdpMLineIndex,
-                    usernameFragment: $0.usernameFragment
-                )
-            }
-        )
+        let message = SignalingMessage.candidate(of: candidate)
         if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
     }
 
     private func receive(_ candidate: SignalingCandidate?) async {
         do {
-            try await connection.addIceCandidate(
-                candidate.map {
-                    RTCIceCandidate(
-                        candidate: $0.candidate,
-                        sdpMid: $0.sdpMid,
-                        sdpMLineIndex: $0.sdpMLineIndex,
-                        usernameFragment: $0.usernameFragment
-                    )
-                }
-            )
+            try await connection.addIceCandidate(candidate.map(RTCIceCandidate.init))
         } catch {
             if !isIgnoringOffer { report(.problem(remote, "\(error)")) }
         }

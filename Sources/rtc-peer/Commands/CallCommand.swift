@@ -133,16 +133,7 @@ struct CallCommand: AsyncParsableCommand {
                 "--room \(room): use 1 to 64 letters, digits, “-”, “_”, “.” or “~”, beginning with a letter or a digit"
             )
         }
-        if let fingerprint = serverFingerprint {
-            guard let serverURL, serverURL.hasPrefix("https:") || serverURL.hasPrefix("wss:") else {
-                throw ValidationError("--server-fingerprint needs --server with an address that begins with https:")
-            }
-            guard SignalingClient.isFingerprint(fingerprint) else {
-                throw ValidationError(
-                    "--server-fingerprint \(fingerprint): give the 64 hexadecimal digits that the server prints"
-                )
-            }
-        }
+        try MeetingOptions.validate(serverURL: serverURL, fingerprint: serverFingerprint)
         if serverURL != nil, server.tls {
             throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }

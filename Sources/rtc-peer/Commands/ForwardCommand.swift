@@ -45,23 +45,13 @@ struct ForwardCommand: AsyncParsableCommand {
     var allow: [String] = []
 
     @OptionGroup var meeting: MeetingOptions
-
-    @Option(
-        help: ArgumentHelp(
-            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
-            valueName: "HOST:PORT"
-        )
-    )
-    var listen = ListenAddress(host: "0.0.0.0", port: 0)
-
-    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
-    var wait = 30.0
+    @OptionGroup var host: HostOptions
+    @OptionGroup var search: SearchOptions
 
     @Flag(help: "More about what happens, on standard error. Example: rtc-peer forward --verbose")
     var verbose = false
 
     func validate() throws {
-        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
         for target in allow where ForwardTarget(target) == nil {
             throw ValidationError("--allow \(target): expected HOST:PORT, as localhost:80")
         }
@@ -92,9 +82,10 @@ struct ForwardCommand: AsyncParsableCommand {
         let place = try await MeetingPlace.open(
             code: TransferCode { Int.random(in: $0) },
             options: meeting,
-            listen: listen,
+            listen: host.listen,
             note: show.problem
         )
+        let connections = ForwardedConnections()
         show.ready(place, command: "forward", example: " 8080:\(allow.first ?? "localhost:80")")
         let running = try RunningMeeting.start(
             .sender,
@@ -104,7 +95,12 @@ struct ForwardCommand: AsyncParsableCommand {
             paired: { _ in show.paired() },
             note: show.problem,
             channel: { channel in
+                guard connections.enter() else {
+                    show.problem("More than \(ForwardedConnections.limit) connections at once: one was refused.")
+                    return channel.close()
+                }
                 Task {
+                    defer { connections.leave() }
                     guard let target = ForwardTarget(channel.label), allowed.contains(target) else {
                         show.problem("The other side asked for \(channel.label), which is not allowed.")
                         try? await channel.waitUntilOpen()
@@ -127,7 +123,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let (server, code) = try await MeetingPlace.find(
             code,
             server: meeting.serverURL,
-            patience: .seconds(wait),
+            patience: search.patience,
             show: show
         )
         let running = try RunningMeeting.start(

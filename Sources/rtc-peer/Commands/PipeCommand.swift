@@ -29,24 +29,11 @@ struct PipeCommand: AsyncParsableCommand {
     var code: String?
 
     @OptionGroup var meeting: MeetingOptions
-
-    @Option(
-        help: ArgumentHelp(
-            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
-            valueName: "HOST:PORT"
-        )
-    )
-    var listen = ListenAddress(host: "0.0.0.0", port: 0)
-
-    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
-    var wait = 30.0
+    @OptionGroup var host: HostOptions
+    @OptionGroup var search: SearchOptions
 
     @Flag(help: "More about what happens, on standard error. Example: rtc-peer pipe --verbose")
     var verbose = false
-
-    func validate() throws {
-        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
-    }
 
     func run() async throws {
         OutputOptions.startLogging(isVerbose: verbose)
@@ -67,14 +54,14 @@ struct PipeCommand: AsyncParsableCommand {
             found = try await MeetingPlace.find(
                 code,
                 server: meeting.serverURL,
-                patience: .seconds(wait),
+                patience: search.patience,
                 show: show
             )
         } else {
             let made = try await MeetingPlace.open(
                 code: TransferCode { Int.random(in: $0) },
                 options: meeting,
-                listen: listen,
+                listen: host.listen,
                 note: show.problem
             )
             place = made

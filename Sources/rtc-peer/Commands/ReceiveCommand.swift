@@ -51,17 +51,14 @@ struct ReceiveCommand: AsyncParsableCommand {
     @Flag(help: "Give files whose name is taken a number, as “report (1).pdf”. Example: --rename")
     var rename = false
 
-    @Option(help: ArgumentHelp("Look for the sender so long. Example: --wait 60", valueName: "SECONDS"))
-    var wait = 30.0
-
     @OptionGroup var meeting: MeetingOptions
+    @OptionGroup var search: SearchOptions
     @OptionGroup var shown: OutputOptions
 
     func validate() throws {
         if overwrite, rename { throw ValidationError("choose one of --overwrite and --rename") }
         if let output, output != "-" { throw ValidationError("--output takes “-” only; --into names a folder") }
         if output != nil, shown.json { throw ValidationError("--output - and --json both want standard output") }
-        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
     }
 
     func run() async throws {
@@ -82,7 +79,7 @@ struct ReceiveCommand: AsyncParsableCommand {
             code,
             server: meeting.serverURL,
             known: { TransferMemory.load(.receiver, $0)?.server },
-            patience: .seconds(wait),
+            patience: search.patience,
             show: show
         )
         let memory = TransferMemory.load(.receiver, code)

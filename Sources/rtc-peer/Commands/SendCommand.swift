@@ -44,15 +44,8 @@ struct SendCommand: AsyncParsableCommand {
     )
     var resume: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
-            valueName: "HOST:PORT"
-        )
-    )
-    var listen = ListenAddress(host: "0.0.0.0", port: 0)
-
     @OptionGroup var meeting: MeetingOptions
+    @OptionGroup var host: HostOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
@@ -89,6 +82,11 @@ struct SendCommand: AsyncParsableCommand {
             memory = found
         }
         let paths = try memory?.paths ?? files.filter { $0 != "-" }.map(absolute)
+        // Before anybody is given a code.
+        for path in paths {
+            guard unsafe access(path, R_OK) != 0 else { continue }
+            throw MediaError(.notUsable, path, "cannot be read: \(unsafe String(cString: strerror(errno)))")
+        }
         let progress = TransferProgress(show, verb: "sending")
         var options = FileSender.Options()
         options.onEvent = { progress.take($0) }
@@ -118,7 +116,7 @@ struct SendCommand: AsyncParsableCommand {
         var meetingOptions = meeting
         meetingOptions.serverURL = meeting.serverURL ?? memory?.server
         meetingOptions.serverFingerprint = meeting.serverFingerprint ?? memory?.serverFingerprint
-        var address = listen
+        var address = host.listen
         // Where the receiver, if it still runs, looks for us.
         if address.port == 0, let port = memory?.port { address.port = port }
         let place = try await MeetingPlace.open(

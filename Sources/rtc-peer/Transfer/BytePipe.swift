@@ -110,6 +110,8 @@ final class BytePipe: Sendable {
         }
         switch fields[0] {
         case "at":
+            // Once for each channel: what is sent again would else pile up at the other side's will.
+            guard state.withLock({ $0.channel !== channel }) else { throw Failure.malformed("a second “at”") }
             try forget(upTo: number, exactly: true)
             state.withLock { state in
                 state.channel = channel

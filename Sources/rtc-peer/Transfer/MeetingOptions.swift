@@ -29,10 +29,15 @@ struct MeetingOptions: ParsableArguments {
     var iceServer: [String] = []
 
     func validate() throws {
+        try Self.validate(serverURL: serverURL, fingerprint: serverFingerprint)
         for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
             throw ValidationError("--ice-server \(url): begin it with stun:, as stun:stun.example.org:3478")
         }
-        guard let fingerprint = serverFingerprint else { return }
+    }
+
+    /// Whether another's server and the certificate expected of it go together.
+    static func validate(serverURL: String?, fingerprint: String?) throws {
+        guard let fingerprint else { return }
         guard let serverURL, serverURL.hasPrefix("https:") || serverURL.hasPrefix("wss:") else {
             throw ValidationError("--server-fingerprint needs --server with an address that begins with https:")
         }
@@ -41,5 +46,29 @@ struct MeetingOptions: ParsableArguments {
                 "--server-fingerprint \(fingerprint): give the 64 hexadecimal digits that the server prints"
             )
         }
+    }
+}
+
+/// Where whoever prints a code listens.
+struct HostOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen for the other machine without --server; port 0 lets the system choose. Example: --listen 192.168.1.20:0",
+            valueName: "HOST:PORT"
+        )
+    )
+    var listen = ListenAddress(host: "0.0.0.0", port: 0)
+}
+
+/// How whoever was told a code looks for the other machine.
+struct SearchOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
+    var wait = 30.0
+
+    /// How long to look.
+    var patience: Duration { .seconds(wait) }
+
+    func validate() throws {
+        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
     }
 }

@@ -55,16 +55,7 @@ actor TransferLink {
 
     func take(_ candidate: SignalingCandidate?) async {
         // Those of an earlier connection are refused, and rightly.
-        try? await connection.addIceCandidate(
-            candidate.map {
-                RTCIceCandidate(
-                    candidate: $0.candidate,
-                    sdpMid: $0.sdpMid,
-                    sdpMLineIndex: $0.sdpMLineIndex,
-                    usernameFragment: $0.usernameFragment
-                )
-            }
-        )
+        try? await connection.addIceCandidate(candidate.map(RTCIceCandidate.init))
     }
 
     func close() {
@@ -129,16 +120,7 @@ actor TransferLink {
     }
 
     private func send(_ candidate: RTCIceCandidate?) {
-        let message = SignalingMessage.candidate(
-            candidate.map {
-                SignalingCandidate(
-                    candidate: $0.candidate,
-                    sdpMid: $0.sdpMid,
-                    sdpMLineIndex: $0.sdpMLineIndex,
-                    usernameFragment: $0.usernameFragment
-                )
-            }
-        )
+        let message = SignalingMessage.candidate(of: candidate)
         if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
     }
 

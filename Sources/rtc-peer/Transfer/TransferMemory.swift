@@ -19,22 +19,24 @@ struct TransferMemory: Sendable {
 
     private static let byteLimit = 1 << 20
 
-    /// The directory of all memories.
-    static var directory: String {
+    /// The directory of all memories; nil for a user without a home, who is remembered nothing.
+    static var directory: String? {
         if let state = unsafe getenv("XDG_STATE_HOME").map({ unsafe String(cString: $0) }), state.hasPrefix("/") {
             return state + "/rtc-peer"
         }
-        let home = unsafe getenv("HOME").map { unsafe String(cString: $0) } ?? "/tmp"
+        guard let home = unsafe getenv("HOME").map({ unsafe String(cString: $0) }), home.hasPrefix("/") else {
+            return nil
+        }
         return home + "/.local/state/rtc-peer"
     }
 
-    private static func path(_ side: TransferMeeting.Side, _ code: TransferCode) -> String {
-        "\(directory)/\(side == .sender ? "send" : "receive")-\(code)"
+    private static func path(_ side: TransferMeeting.Side, _ code: TransferCode) -> String? {
+        directory.map { "\($0)/\(side == .sender ? "send" : "receive")-\(code)" }
     }
 
     /// What is remembered of a code; nil if nothing is, or if the file cannot be read.
     static func load(_ side: TransferMeeting.Side, _ code: TransferCode) -> TransferMemory? {
-        guard let text = read(path(side, code)) else { return nil }
+        guard let path = path(side, code), let text = read(path) else { return nil }
         var memory = TransferMemory(side: side, code: code, resumption: [])
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
@@ -63,8 +65,8 @@ struct TransferMemory: Sendable {
         if let serverFingerprint { text += "fingerprint \(serverFingerprint)\n" }
         if let port { text += "port \(port)\n" }
         for path in paths { text += "path \(path)\n" }
-        Self.makeDirectories(Self.directory)
-        let path = Self.path(side, code)
+        guard let directory = Self.directory, let path = Self.path(side, code) else { return false }
+        Self.makeDirectories(directory)
         let new = path + ".new"
         let descriptor = unsafe open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { return false }
@@ -77,7 +79,9 @@ struct TransferMemory: Sendable {
     }
 
     /// Forgets it: the transfer is done.
-    static func forget(_ side: TransferMeeting.Side, _ code: TransferCode) { unsafe unlink(path(side, code)) }
+    static func forget(_ side: TransferMeeting.Side, _ code: TransferCode) {
+        if let path = path(side, code) { unsafe unlink(path) }
+    }
 
     private static func read(_ path: String) -> String? {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)

@@ -54,7 +54,7 @@ final class TransferProgress: Sendable {
             state.withLock { state in
                 state.files = offer.files
                 state.bytes = offer.bytes
-                for case let entry in offer.entries.prefix(Self.sizeLimit) {
+                for entry in offer.entries.prefix(Self.sizeLimit) {
                     if case .file(let size?) = entry.kind { state.sizes[entry.name] = size }
                 }
             }
