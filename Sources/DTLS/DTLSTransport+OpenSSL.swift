@@ -109,9 +109,13 @@ extension DTLSTransport {
                 return (count, SSL_ERROR_NONE)
             }
             if count <= 0 {
+                // From now on OpenSSL has nothing that came before the handshake's end.
+                hasReadAll = true
                 handleReadError(error)
                 return
             }
+            // A datagram is nearly always one record: not asked again for what is not there.
+            if hasReadAll, bio.isDrained, unsafe SSL_has_pending(ssl) == 0 { return }
         }
     }
 

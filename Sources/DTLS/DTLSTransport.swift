@@ -93,6 +93,8 @@ package struct DTLSStatistics: Hashable, Sendable {
     /// Datagrams that came before their time, in order; bounded.
     var held: [[UInt8]] = []
     var heldByteCount = 0
+    /// Whether all that came before the connection was up has been read.
+    var hasReadAll = false
     var remoteFingerprints: [DTLSFingerprint] = []
     /// The error behind a certificate that this end refused.
     var refusal: DTLSError?

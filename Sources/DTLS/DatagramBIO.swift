@@ -11,6 +11,8 @@ import SansIO
     private let mtu: Int
     /// The datagram that OpenSSL has not taken yet.
     private var incoming: UnsafeRawBufferPointer?
+    /// Whether OpenSSL has taken the datagram.
+    var isDrained: Bool { unsafe incoming == nil }
     private(set) var sentCount = 0
     private(set) var sentByteCount = 0
 

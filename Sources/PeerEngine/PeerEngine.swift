@@ -54,6 +54,8 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
+    /// The path that the data channels were told of.
+    private var channelPath: TransmitPath?
     /// The path of the last datagram that was let through.
     private var lastPath: TransmitPath?
     /// Credentials of an offer that restarts ICE, from its making until it is set.
@@ -197,7 +199,13 @@ package final class PeerEngine {
     }
 
     private func pumpICE(at now: Instant) {
-        while let event = ice.nextEvent() { events.push(.ice(event)) }
+        while let event = ice.nextEvent() {
+            if case .selectedPathChanged(let path, let local, _) = event, path != channelPath {
+                channelPath = path
+                channels.setPath(SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip))
+            }
+            events.push(.ice(event))
+        }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)
@@ -288,9 +296,11 @@ package final class PeerEngine {
 
     private func sendSCTPPackets() {
         guard hasStartedSCTP else { return }
-        unsafe channels.drainPackets { [dtls] packet in
+        unsafe channels.drainPackets { [dtls, transmits] packet, fragmentation in
+            transmits.fragmentation = fragmentation
             do { try unsafe dtls.send(packet) } catch { dropped.unsentSCTP += 1 }
         }
+        transmits.fragmentation = .asUsual
     }
 
     private func fail(_ reason: PeerFailure) {

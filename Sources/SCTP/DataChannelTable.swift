@@ -137,6 +137,7 @@ package final class DataChannelTable {
     private static let idleTick = Duration.milliseconds(500)
 
     private let configuration: SCTPConfiguration
+    private var path = SCTPPath.unknown
     private(set) var association: SCTPAssociation?
     private var channels: [DataChannelHandle: Channel] = [:]
     private var byID: [UInt16: Channel] = [:]
@@ -210,6 +211,14 @@ package final class DataChannelTable {
         do throws(SCTPError) { try makeAssociation(at: now).connect(remotePort: remotePort) } catch { end(error) }
     }
 
+    /// The path that packets take from now on, as far as it is known.
+    ///
+    /// The association's first path bounds the length of its packets for good.
+    package func setPath(_ path: SCTPPath) {
+        self.path = path
+        association?.pathChanged(to: path)
+    }
+
     /// Starts the association, once DTLS is up.
     ///
     /// - Parameters:
@@ -233,7 +242,7 @@ package final class DataChannelTable {
     }
 
     private func makeAssociation(at now: Instant) -> SCTPAssociation {
-        let made = SCTPAssociation(configuration: configuration)
+        let made = SCTPAssociation(configuration: configuration, path: path)
         association = made
         made.setWakeUp(wakeUp)
         made.advance(to: now)
@@ -250,11 +259,20 @@ package final class DataChannelTable {
     }
 
     /// Sends a message, or queues it.
+    ///
+    /// - Parameters:
+    ///   - message: its bytes.
+    ///   - isText: whether they are UTF-8.
+    ///   - handle: the channel.
+    ///   - now: the present.
+    ///   - moreFollows: whether other messages come before the packets are drained; short ones then share packets.
+    /// - Throws: why it is not sent.
     package func send(
         _ message: RawSpan,
         isText: Bool,
         on handle: DataChannelHandle,
-        at now: Instant
+        at now: Instant,
+        moreFollows: Bool = false
     ) throws(DataChannelError) {
         guard let channel = channels[handle], channel.state == .open || channel.state == .opening else {
             throw .notOpen
@@ -269,7 +287,7 @@ package final class DataChannelTable {
             return count(message)
         }
         if ready.isEmpty {
-            switch sendNow(channel, ppid: ppid, message) {
+            switch sendNow(channel, ppid: ppid, message, moreFollows: moreFollows) {
             case .sent: return count(message)
             case .failed(let number): throw .association(.system("send", number))
             case .blocked, .noStream: break
@@ -360,10 +378,10 @@ package final class DataChannelTable {
         return events[eventHead]
     }
 
-    /// Hands every outgoing packet to `body`.
+    /// Hands every outgoing packet to `body`, and what may happen to it on too narrow a path.
     ///
     /// Also takes in what others' calls left.
-    package func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) {
+    package func drainPackets(_ body: (UnsafeRawBufferPointer, Fragmentation) -> Void) {
         guard let association else { return }
         readEvents()
         flushQueue()
@@ -484,7 +502,12 @@ package final class DataChannelTable {
         channel.reportedAmount = channel.bufferedAmount
     }
 
-    private func sendNow(_ channel: Channel, ppid: UInt32, _ bytes: RawSpan) -> SCTPAssociation.SendResult {
+    private func sendNow(
+        _ channel: Channel,
+        ppid: UInt32,
+        _ bytes: RawSpan,
+        moreFollows: Bool = false
+    ) -> SCTPAssociation.SendResult {
         guard let association, let id = channel.id else { return .blocked }
         let isControl = ppid == DCEP.ppid
         return association.send(
@@ -492,7 +515,8 @@ package final class DataChannelTable {
             stream: id,
             ppid: ppid,
             isOrdered: isControl || channel.parameters.ordered || !channel.isConfirmed,
-            reliability: isControl ? .reliable : channel.reliability
+            reliability: isControl ? .reliable : channel.reliability,
+            moreFollows: moreFollows
         )
     }
 
@@ -510,7 +534,8 @@ package final class DataChannelTable {
             }
             var isWaiting = false
             messages: while let item = channel.queue.first, item.bytes.count <= channel.credit {
-                switch unsafe sendNow(channel, ppid: item.ppid, item.bytes.span.bytes) {
+                let moreFollows = channel.queue.count > 1 || ready.count > 1
+                switch unsafe sendNow(channel, ppid: item.ppid, item.bytes.span.bytes, moreFollows: moreFollows) {
                 case .blocked: break turns
                 case .noStream:
                     isWaiting = true

@@ -26,8 +26,8 @@ package struct SCTPConfiguration: Sendable {
     package var maxMessageSize = 262_144
     /// Streams that the peer is told of, so the ids that channels can have are those below it.
     package var streamCount: UInt16 = 65_535
-    /// Bytes of an SCTP packet: with DTLS's 37 it fits 1200.
-    package var pathMTU: UInt32 = 1160
+    /// Bytes of a packet that every path takes: with DTLS's 37 it fits 1200.
+    package var packetByteCount = 1160
 
     package init(maxMessageSize: Int = 262_144) { self.maxMessageSize = maxMessageSize }
 }
@@ -61,6 +61,12 @@ package struct SCTPConfiguration: Sendable {
     private var outBytes: [UInt8] = []
     private var outLengths: [Int] = []
     var isReadingPaused = false
+    private var mtuSearch: PathMTUSearch
+    /// The longest packet that this association can ever send: usrsctp can make its packets shorter, not longer.
+    private let longestPacket: Int
+    /// What the peer's last SACK acknowledged.
+    private var acknowledgedTSN: UInt32?
+    private var isCorked = false
     /// Packets taken in since the last `drainPackets`.
     private var batchCount = 0
     private var sackFrequency = SCTPStack.sackFrequency
@@ -71,14 +77,27 @@ package struct SCTPConfiguration: Sendable {
     private static let wideBatchCount = 16
     private static let wideSACKFrequency: UInt32 = 8
 
-    /// The common header, which usrsctp adds to the path's MTU.
-    private static let headerByteCount: UInt32 = 12
+    /// What usrsctp adds to the length of a fragment to have that of its packet, with headers of IP that we lack.
+    private static let fragmentOverhead = 48
+    /// Bytes that may leave at once.
+    ///
+    /// usrsctp's default of 4 packets stalls with rare SACKs (``adjustSACKFrequency``); no limit overruns the UDP
+    /// buffers of peers that read packet by packet.
+    private static let burstByteCount = 64 * 1160
+    /// The same in packets, for peers that take packets as long as a record of DTLS.
+    private static let longPacketBurst = 64
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
 
-    init(configuration: SCTPConfiguration) {
+    /// - Parameters:
+    ///   - configuration: this side.
+    ///   - path: the path that packets will take at first.
+    init(configuration: SCTPConfiguration, path: SCTPPath) {
         self.configuration = configuration
-        mailbox = SCTPMailbox(streamCount: configuration.streamCount)
+        let base = configuration.packetByteCount
+        mtuSearch = PathMTUSearch(base: base, candidates: path.candidates)
+        longestPacket = max(base, path.candidates.first ?? base)
+        mailbox = SCTPMailbox(streamCount: configuration.streamCount, packetLimit: base)
         token = SCTPStack.shared.register(mailbox)
     }
 
@@ -120,10 +139,37 @@ package struct SCTPConfiguration: Sendable {
         return true
     }
 
-    func advance(to now: Instant) { SCTPStack.shared.advance(to: now, for: token) }
+    func advance(to now: Instant) {
+        SCTPStack.shared.advance(to: now, for: token)
+        searchPathMTU(at: now)
+    }
 
-    func send(_ message: RawSpan, stream: UInt16, ppid: UInt32, isOrdered: Bool, reliability: Reliability) -> SendResult
-    {
+    /// What was learnt of the last path holds no more.
+    func pathChanged(to path: SCTPPath) {
+        mtuSearch.pathChanged(candidates: path.candidates.filter { $0 <= longestPacket })
+        SCTPStack.shared.withLock(for: token) { applyPacketLimit() }
+    }
+
+    private func searchPathMTU(at now: Instant) {
+        SCTPStack.shared.withLock(for: token) {
+            let byteCount = mailbox.takeDataByteCount()
+            if byteCount > 0 { mtuSearch.didSend(byteCount: byteCount) }
+            if let length = mtuSearch.probe(at: now) { mailbox.put(probe(byteCount: length)) }
+            applyPacketLimit()
+        }
+    }
+
+    /// Gives a message to usrsctp.
+    ///
+    /// `moreFollows`: others come at once, and short ones then share packets.
+    func send(
+        _ message: RawSpan,
+        stream: UInt16,
+        ppid: UInt32,
+        isOrdered: Bool,
+        reliability: Reliability,
+        moreFollows: Bool = false
+    ) -> SendResult {
         var options = sctp_sendv_spa()
         options.sendv_flags = UInt32(SCTP_SEND_SNDINFO_VALID)
         options.sendv_sndinfo.snd_sid = stream
@@ -143,6 +189,7 @@ package struct SCTPConfiguration: Sendable {
         return SCTPStack.shared.withLock(for: token) {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
+            if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
             let sent = unsafe message.withUnsafeBytes { bytes in
                 unsafe usrsctp_sendv(
                     socket,
@@ -186,16 +233,18 @@ package struct SCTPConfiguration: Sendable {
     }
 
     /// Hands every outgoing packet to `body` and forgets it.
-    func drainPackets(_ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
+    func drainPackets(_ body: (UnsafeRawBufferPointer, Fragmentation) -> Void) -> Bool {
         SCTPStack.shared.withLock(for: token) {
             adjustSACKFrequency()
+            if isCorked, let socket = unsafe socket { unsafe setCorked(false, socket) }
             mailbox.take(&outBytes, &outLengths)
         }
         guard !outLengths.isEmpty else { return false }
         unsafe outBytes.withUnsafeBytes { bytes in
             var offset = 0
             for length in outLengths {
-                unsafe body(UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)]))
+                let packet = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + length)])
+                unsafe body(packet, length <= mailbox.packetLimit ? .asUsual : fragmentation(of: packet))
                 offset += length
             }
         }
@@ -227,6 +276,13 @@ package struct SCTPConfiguration: Sendable {
         var needsCare = false
         let streamCount = mailbox.streams.incoming
         SCTPChunks.forEach(in: packet) { type, start, end in
+            if type == SCTPChunks.sack, end - start >= 8 {
+                let tsn = packet.uint32(at: start + 4)
+                if tsn != acknowledgedTSN { mtuSearch.didProgress() }
+                acknowledgedTSN = tsn
+            } else if type == SCTPChunks.heartbeatAck {
+                takeProbeAnswer(packet.extracting(start..<end))
+            }
             if SCTPStreamCounts.concerns(type)
                 || SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end) > streamCount
             {
@@ -250,6 +306,74 @@ package struct SCTPConfiguration: Sendable {
         }
         if part.count > header.count { unsafe inputWhole(part.span.bytes) }
     }
+
+    /// Whether usrsctp holds a last short packet back while others are on their way (Nagle's algorithm).
+    ///
+    /// What it holds leaves with the next message that is sent uncorked, or with the next SACK.
+    private func setCorked(_ corked: Bool, _ socket: OpaquePointer) {
+        var isImmediate: Int32 = corked ? 0 : 1
+        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, &isImmediate)
+        isCorked = corked
+    }
+
+    // MARK: Path MTU
+
+    /// A HEARTBEAT that says what it is for, and padding. RFC 8899 §6.2.1.2, RFC 4820 §3
+    private func probe(byteCount: Int) -> [UInt8] {
+        let heartbeatEnd = SCTPChunks.headerByteCount + Probe.chunkByteCount
+        guard !mailbox.header.isEmpty, byteCount >= heartbeatEnd + 4, byteCount <= Int(UInt16.max) else { return [] }
+        var packet = mailbox.header
+        packet += [SCTPChunks.heartbeat, 0, 0, UInt8(Probe.chunkByteCount)]
+        packet += [0, 1, 0, UInt8(Probe.chunkByteCount - 4)]
+        for word in [Probe.mark, mtuSearch.generation, UInt32(byteCount)] {
+            unsafe withUnsafeBytes(of: word.bigEndian) { unsafe packet.append(contentsOf: $0) }
+        }
+        let padding = UInt16(byteCount - heartbeatEnd)
+        packet += [SCTPChunks.padding, 0, UInt8(padding >> 8), UInt8(padding & 0xFF)]
+        packet.append(contentsOf: repeatElement(0, count: byteCount - packet.count))
+        return packet
+    }
+
+    private enum Probe {
+        /// usrsctp's own heartbeats begin with the time.
+        static let mark: UInt32 = 0x504D_5455
+        static let chunkByteCount = 20
+    }
+
+    private func takeProbeAnswer(_ chunk: RawSpan) {
+        guard chunk.byteCount == Probe.chunkByteCount, chunk.uint32(at: 8) == Probe.mark else { return }
+        mtuSearch.didArrive(byteCount: Int(chunk.uint32(at: 16)), generation: chunk.uint32(at: 12))
+        applyPacketLimit()
+    }
+
+    /// Lets usrsctp cut messages into fragments that fit.
+    private func applyPacketLimit() {
+        guard mailbox.packetLimit != mtuSearch.packetLimit, let socket = unsafe socket else { return }
+        mailbox.packetLimit = mtuSearch.packetLimit
+        unsafe setFragmentLimit(socket)
+    }
+
+    private func setFragmentLimit(_ socket: OpaquePointer) {
+        var fragment = sctp_assoc_value(
+            assoc_id: UInt32(SCTP_FUTURE_ASSOC),
+            assoc_value: UInt32(mailbox.packetLimit - Self.fragmentOverhead)
+        )
+        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAXSEG, &fragment)
+        let isLong = mailbox.packetLimit == longestPacket
+        var burst = sctp_assoc_value(
+            assoc_id: UInt32(SCTP_FUTURE_ASSOC),
+            assoc_value: isLong ? UInt32(Self.longPacketBurst) : UInt32(max(4, Self.burstByteCount / longestPacket))
+        )
+        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAX_BURST, &burst)
+    }
+
+    /// What may happen to a packet that is longer than the path is known to take.
+    private func fragmentation(of packet: UnsafeRawBufferPointer) -> Fragmentation {
+        // A probe must tell the truth; data that was cut for a wider path has no other way.
+        unsafe packet[SCTPChunks.headerByteCount] == SCTPChunks.heartbeat ? .forbidden : .allowed
+    }
+
+    // MARK: Streams
 
     /// Gives usrsctp more streams to receive on.
     private func addIncoming(upTo needed: Int) -> Bool {
@@ -487,8 +611,9 @@ package struct SCTPConfiguration: Sendable {
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
         var path = sctp_paddrparams()
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
+        path.spp_pathmtu = UInt32(longestPacket - SCTPChunks.headerByteCount)
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
+        unsafe setFragmentLimit(made)
         var local = unsafe address(port: configuration.localPort)
         let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
         let bound = unsafe withUnsafeMutablePointer(to: &local) {
@@ -509,7 +634,7 @@ package struct SCTPConfiguration: Sendable {
         var path = sctp_paddrparams()
         unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
         path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = configuration.pathMTU - Self.headerByteCount
+        path.spp_pathmtu = UInt32(longestPacket - SCTPChunks.headerByteCount)
         unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
         return nil
     }

@@ -4,7 +4,6 @@
 // usrsctp keeps its state in globals and is started without threads: its callbacks run only inside our own calls, all
 // of which are made under one lock. An association is known to it by a number, never by a pointer.
 
-internal import CCRC32C
 internal import CUSRSCTP
 internal import Glibc
 internal import Locking
@@ -56,9 +55,6 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_auth_enable(0)
         usrsctp_sysctl_set_sctp_pr_enable(1)
         usrsctp_sysctl_set_sctp_nrsack_enable(0)
-        // The default of 4 stalls with rare SACKs (SCTPAssociation.adjustSACKFrequency); no limit overruns the UDP
-        // buffers of peers that read packet by packet.
-        usrsctp_sysctl_set_sctp_max_burst_default(64)
         // In fast recovery usrsctp marks all that is missing again with each third SACK: unlimited, it sends the same
         // packets dozens of times, and gives the association up.
         usrsctp_sysctl_set_sctp_fr_max_burst_default(4)
@@ -132,51 +128,4 @@ final class SCTPStack: Sendable {
 
     /// Forgets the time; for tests that make their own.
     func resetClock() { lock.withLock { _ in unsafe Self.state.lastTick = nil } }
-}
-
-/// What usrsctp left for one association; touched only while the stack's lock is held.
-final class SCTPMailbox {
-    /// Outgoing packets one behind the other, and their lengths.
-    private(set) var bytes: [UInt8] = []
-    private(set) var lengths: [Int] = []
-    var isReadable = false
-    var gate = SCTPResetGate()
-    var streams: SCTPStreamCounts
-    /// Called when somebody else's call left something here.
-    var wakeUp: (@Sendable () -> Void)?
-
-    /// Bytes of packets beyond which more are dropped: the owner does not drain.
-    private static let byteLimit = 16 << 20
-
-    init(streamCount: UInt16) { streams = SCTPStreamCounts(streamCount: streamCount) }
-
-    /// Takes a copy of a packet, which is usrsctp's, and gives it its checksum.
-    func put(_ packet: UnsafeMutableRawBufferPointer) {
-        guard bytes.count + packet.count <= Self.byteLimit else { return }
-        let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
-        var isChanged = false
-        SCTPChunks.forEach(in: span) { type, start, end in
-            if type == SCTPChunks.sack, end - start >= 8 { gate.note(sack: span.uint32(at: start + 4)) }
-            if SCTPStreamCounts.concerns(type) { isChanged = true }
-        }
-        guard isChanged else { return unsafe append(packet) }
-        var changed = streams.outgoing(span)
-        if !changed.isEmpty { unsafe changed.withUnsafeMutableBytes { unsafe append($0) } }
-    }
-
-    private func append(_ packet: UnsafeMutableRawBufferPointer) {
-        unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
-        let checksum = unsafe ccrc32c(0, packet.baseAddress, packet.count)
-        unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
-        unsafe bytes.append(contentsOf: packet)
-        lengths.append(packet.count)
-    }
-
-    /// Swaps the packets out; the given arrays' memory is used for the next ones.
-    func take(_ otherBytes: inout [UInt8], _ otherLengths: inout [Int]) {
-        otherBytes.removeAll(keepingCapacity: true)
-        otherLengths.removeAll(keepingCapacity: true)
-        swap(&bytes, &otherBytes)
-        swap(&lengths, &otherLengths)
-    }
 }

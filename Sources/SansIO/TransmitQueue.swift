@@ -18,6 +18,8 @@
     ///
     /// While it is nil such datagrams are dropped and counted.
     package var selectedPath: TransmitPath?
+    /// What may happen to the datagrams appended from now on.
+    package var fragmentation = Fragmentation.asUsual
     /// Datagrams dropped since there was no selected path or the queue was full.
     package private(set) var droppedCount = 0
 
@@ -59,10 +61,11 @@
         capacity: Int,
         _ write: (UnsafeMutableRawBufferPointer) -> Int
     ) -> Bool {
-        guard let path = path ?? selectedPath, used + capacity <= Self.byteLimit else {
+        guard var path = path ?? selectedPath, used + capacity <= Self.byteLimit else {
             droppedCount += 1
             return false
         }
+        path.fragmentation = fragmentation
         reserve(capacity)
         let target = unsafe UnsafeMutableRawBufferPointer(rebasing: slab[used..<(used + capacity)])
         let written = unsafe write(target)

@@ -107,10 +107,21 @@ package struct PortID: Hashable, Sendable {
     package init(rawValue: Int) { self.rawValue = rawValue }
 }
 
+/// What may happen to a datagram that a link on its way is too narrow for.
+package enum Fragmentation: UInt8, Hashable, Sendable {
+    /// What the system thinks right for the route.
+    case asUsual
+    /// It is lost: a probe of the path.
+    case forbidden
+    /// Whoever stands before the link cuts it up.
+    case allowed
+}
+
 /// From which socket to which address a datagram goes.
 package struct TransmitPath: Hashable, Sendable {
     package var port: PortID
     package var remote: TransportAddress
+    package var fragmentation = Fragmentation.asUsual
 
     @inlinable
     package init(port: PortID, remote: TransportAddress) {

@@ -22,6 +22,9 @@ final class SCTPPair {
     private(set) var clientPacketCount = 0
     private(set) var serverPacketCount = 0
     private(set) var longestPacketByteCount = 0
+    /// Packets that were too long for the link.
+    private(set) var lostAsTooLong: [Fragmentation: Int] = [:]
+    private(set) var cutUpCount = 0
     /// Calls of `handleTimeout`.
     private(set) var wakeUpCount = 0
     /// Sees, and may change, each packet that is handed out; an empty one is lost.
@@ -33,6 +36,8 @@ final class SCTPPair {
         var jitter = Duration.zero
         var loss = 0.0
         var duplication = 0.0
+        /// Longer packets are lost, unless they may be cut up.
+        var longestPacket = Int.max
     }
 
     private struct Flight {
@@ -46,10 +51,13 @@ final class SCTPPair {
         seed: UInt64 = 1,
         link: Link = Link(),
         client: SCTPConfiguration = SCTPConfiguration(),
-        server: SCTPConfiguration = SCTPConfiguration()
+        server: SCTPConfiguration = SCTPConfiguration(),
+        path: SCTPPath = .unknown
     ) {
         self.client = DataChannelTable(configuration: client)
         self.server = DataChannelTable(configuration: server)
+        self.client.setPath(path)
+        self.server.setPath(path)
         clientConfiguration = client
         serverConfiguration = server
         self.link = link
@@ -134,20 +142,28 @@ final class SCTPPair {
 
     /// Takes what both sides have to say and send.
     func drain() {
-        client.drainPackets { packet in
+        client.drainPackets { packet, fragmentation in
             clientPacketCount += 1
-            put(Array(packet), toServer: true)
+            put(Array(packet), toServer: true, fragmentation)
         }
-        server.drainPackets { packet in
+        server.drainPackets { packet, fragmentation in
             serverPacketCount += 1
-            put(Array(packet), toServer: false)
+            put(Array(packet), toServer: false, fragmentation)
         }
         while let event = client.nextEvent() { clientEvents.append(event) }
         while let event = server.nextEvent() { serverEvents.append(event) }
     }
 
-    private func put(_ packet: [UInt8], toServer: Bool) {
-        longestPacketByteCount = max(longestPacketByteCount, packet.count)
+    private func put(_ packet: [UInt8], toServer: Bool, _ fragmentation: Fragmentation) {
+        // Probes may be as long as they like.
+        if fragmentation != .forbidden { longestPacketByteCount = max(longestPacketByteCount, packet.count) }
+        if packet.count > link.longestPacket {
+            guard fragmentation == .allowed else {
+                lostAsTooLong[fragmentation, default: 0] += 1
+                return
+            }
+            cutUpCount += 1
+        }
         var packet = packet
         onPacket?(toServer, &packet)
         guard !packet.isEmpty else { return }
@@ -174,6 +190,24 @@ final class SCTPPair {
     }
 
     // MARK: For tests' convenience
+
+    /// Sends so many messages of 64 KiB from the client, waiting for room.
+    ///
+    /// - Returns: whether all arrived within `limit`.
+    func transfer(_ messageCount: Int, on handle: DataChannelHandle, within limit: Duration) throws -> Bool {
+        let message = [UInt8](repeating: 7, count: 65_536)
+        serverEvents = []
+        longestPacketByteCount = 0
+        var sentCount = 0
+        return run(for: limit) { pair in
+            while sentCount < messageCount, pair.client.bufferedAmount(of: handle) < 1 << 20 {
+                do { try pair.send(message, on: handle) } catch { break }
+                sentCount += 1
+            }
+            pair.drain()
+            return pair.serverEvents.count(where: { $0.messageBytes == message }) == messageCount
+        }
+    }
 
     /// Opens a channel from one side and waits until the other has it.
     func openPair(

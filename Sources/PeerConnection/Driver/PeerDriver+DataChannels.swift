@@ -99,12 +99,18 @@ extension PeerDriver {
             return outbox.messages
         }
         let now = Self.now()
-        for message in messages {
+        for (index, message) in messages.enumerated() {
             guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else {
                 continue
             }
             do {
-                unsafe try engine.channels.send(message.bytes.span.bytes, isText: message.isText, on: handle, at: now)
+                unsafe try engine.channels.send(
+                    message.bytes.span.bytes,
+                    isText: message.isText,
+                    on: handle,
+                    at: now,
+                    moreFollows: index + 1 < messages.count
+                )
             } catch {
                 log.warning(
                     "data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)"

@@ -152,7 +152,12 @@ actor PeerDriver {
         var isBlocked = false
         unsafe engine.transmits.drainTrains { path, bytes, segmentByteCount in
             guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else { return true }
-            switch unsafe port.send(bytes, segmentByteCount: segmentByteCount, to: path.remote) {
+            switch unsafe port.send(
+                bytes,
+                segmentByteCount: segmentByteCount,
+                to: path.remote,
+                fragmentation: path.fragmentation
+            ) {
             case .sent:
                 transportCounts.bytesSent += bytes.count
                 transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)

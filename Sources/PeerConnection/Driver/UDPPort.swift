@@ -68,7 +68,22 @@ final class UDPPort {
     }
 
     /// Sends a train of datagrams of `segmentByteCount` bytes each but the last.
-    func send(_ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, to remote: TransportAddress) -> SendResult {
+    func send(
+        _ bytes: UnsafeRawBufferPointer,
+        segmentByteCount: Int,
+        to remote: TransportAddress,
+        fragmentation: Fragmentation
+    ) -> SendResult {
+        guard fragmentation != .asUsual else {
+            return unsafe send(bytes, segmentByteCount: segmentByteCount, to: remote)
+        }
+        setPathMTUDiscovery(fragmentation == .forbidden ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT)
+        defer { setPathMTUDiscovery(IP_PMTUDISC_WANT) }
+        return unsafe sendSingly(bytes, segmentByteCount: segmentByteCount, to: remote)
+    }
+
+    private func send(_ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, to remote: TransportAddress) -> SendResult
+    {
         guard remote.ip.isIPv4 == localAddress.ip.isIPv4 else {
             refusedCount += 1
             return .sent
@@ -89,6 +104,15 @@ final class UDPPort {
             refusedCount += 1
             lastErrorNumber = number
             return .sent
+        }
+    }
+
+    /// Sets whether what is sent may be cut up on its way (ip(7), IP_MTU_DISCOVER; its values are those of ipv6(7)).
+    private func setPathMTUDiscovery(_ value: CInt) {
+        if localAddress.ip.isIPv4 {
+            Self.set(descriptor, Int32(IPPROTO_IP), IP_MTU_DISCOVER, value)
+        } else {
+            Self.set(descriptor, Int32(IPPROTO_IPV6), IPV6_MTU_DISCOVER, value)
         }
     }
 

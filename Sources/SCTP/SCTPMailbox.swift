@@ -1,0 +1,96 @@
+internal import CCRC32C
+internal import SansIO
+
+/// What usrsctp left for one association; touched only while the stack's lock is held.
+final class SCTPMailbox {
+    /// Outgoing packets one behind the other, and their lengths.
+    private(set) var bytes: [UInt8] = []
+    private(set) var lengths: [Int] = []
+    var isReadable = false
+    var gate = SCTPResetGate()
+    var streams: SCTPStreamCounts
+    /// The longest packet that is sent, if its chunks can be had apart.
+    var packetLimit: Int
+    /// Bytes of the packets with data since they were last asked for.
+    private var dataByteCount = 0
+    /// The common header of those packets.
+    private(set) var header: [UInt8] = []
+    /// Called when somebody else's call left something here.
+    var wakeUp: (@Sendable () -> Void)?
+
+    /// Bytes of packets beyond which more are dropped: the owner does not drain.
+    private static let byteLimit = 16 << 20
+
+    init(streamCount: UInt16, packetLimit: Int) {
+        streams = SCTPStreamCounts(streamCount: streamCount)
+        self.packetLimit = packetLimit
+    }
+
+    /// Takes a copy of a packet, which is usrsctp's, and gives it its checksum.
+    func put(_ packet: UnsafeMutableRawBufferPointer) {
+        guard bytes.count + packet.count <= Self.byteLimit else { return }
+        let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
+        var isChanged = false
+        var hasData = false
+        SCTPChunks.forEach(in: span) { type, start, end in
+            if type == SCTPChunks.data { hasData = true }
+            if type == SCTPChunks.sack, end - start >= 8 { gate.note(sack: span.uint32(at: start + 4)) }
+            if SCTPStreamCounts.concerns(type) { isChanged = true }
+        }
+        if hasData {
+            dataByteCount += packet.count
+            if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
+        }
+        if isChanged {
+            var changed = streams.outgoing(span)
+            if !changed.isEmpty { unsafe changed.withUnsafeMutableBytes { unsafe append($0) } }
+        } else if packet.count > packetLimit {
+            split(span)
+        } else {
+            unsafe append(packet)
+        }
+    }
+
+    /// Takes packets that were made here, without their checksum.
+    func put(_ packet: consuming [UInt8]) {
+        guard packet.count > SCTPChunks.headerByteCount else { return }
+        unsafe packet.withUnsafeMutableBytes { unsafe append($0) }
+    }
+
+    /// usrsctp joins chunks as if the longest packet already were known to pass: gives each packet what it can hold.
+    private func split(_ packet: RawSpan) {
+        let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
+        var part = header
+        SCTPChunks.forEach(in: packet) { _, start, end in
+            let chunk = packet.extracting(start..<min((end + 3) & ~3, packet.byteCount))
+            if part.count > header.count, part.count + chunk.byteCount > packetLimit {
+                put(part)
+                part = header
+            }
+            part.append(contentsOf: chunk.array())
+        }
+        if part.count > header.count { put(part) }
+    }
+
+    private func append(_ packet: UnsafeMutableRawBufferPointer) {
+        unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
+        let checksum = unsafe ccrc32c(0, packet.baseAddress, packet.count)
+        unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
+        unsafe bytes.append(contentsOf: packet)
+        lengths.append(packet.count)
+    }
+
+    /// Bytes of the packets with data since the last call.
+    func takeDataByteCount() -> Int {
+        defer { dataByteCount = 0 }
+        return dataByteCount
+    }
+
+    /// Swaps the packets out; the given arrays' memory is used for the next ones.
+    func take(_ otherBytes: inout [UInt8], _ otherLengths: inout [Int]) {
+        otherBytes.removeAll(keepingCapacity: true)
+        otherLengths.removeAll(keepingCapacity: true)
+        swap(&bytes, &otherBytes)
+        swap(&lengths, &otherLengths)
+    }
+}
