@@ -55,8 +55,50 @@ internal import COpenSSL
         unsafe SSL_CTX_set_info_callback(context) { ssl, kind, value in
             unsafe DTLSTransport.from(ssl: ssl)?.noteAlert(kind: kind, value: value)
         }
-        return true
+        return unsafe addRecordSizeLimit(to: context)
     }
+
+    /// Tells the peer, if it asks or is asked, that records of any length are read here, and learns what it reads.
+    ///
+    /// RFC 8449
+    private static func addRecordSizeLimit(to context: OpaquePointer) -> Bool {
+        unsafe SSL_CTX_add_custom_ext(
+            context,
+            recordSizeLimitExtension,
+            UInt32(SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO),
+            { _, _, _, out, byteCount, _, _, _, _ in
+                unsafe out?.pointee = UnsafePointer(DTLSContext.recordSizeLimitBytes)
+                unsafe byteCount?.pointee = 2
+                return 1
+            },
+            nil,
+            nil,
+            { ssl, _, _, bytes, byteCount, _, _, alert, _ in
+                guard let bytes = unsafe bytes, byteCount == 2 else {
+                    unsafe alert?.pointee = SSL_AD_DECODE_ERROR
+                    return 0
+                }
+                let limit = unsafe Int(bytes[0]) << 8 | Int(bytes[1])
+                guard limit >= DTLSTransport.smallestRecordSizeLimit else {
+                    unsafe alert?.pointee = SSL_AD_ILLEGAL_PARAMETER
+                    return 0
+                }
+                unsafe DTLSTransport.from(ssl: ssl)?.counters.remoteRecordSizeLimit = limit
+                return 1
+            },
+            nil
+        ) == 1
+    }
+
+    /// RFC 8449 §6.
+    private static let recordSizeLimitExtension: UInt32 = 28
+    // 16 384 in network order. Written once before anyone reads it, never freed: safe from every thread.
+    nonisolated(unsafe) private static let recordSizeLimitBytes: UnsafeMutablePointer<UInt8> = {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 2)
+        unsafe bytes[0] = UInt8(DTLSTransport.maximumMessageByteCount >> 8)
+        unsafe bytes[1] = UInt8(DTLSTransport.maximumMessageByteCount & 0xFF)
+        return unsafe bytes
+    }()
 
     // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 is the one that all must have (RFC 8827 §6.5); the RSA suites are for
     // peers with such a certificate. CBC suites are left out: every peer in use has an AEAD one.

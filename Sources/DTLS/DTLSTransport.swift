@@ -59,6 +59,8 @@ package struct DTLSStatistics: Hashable, Sendable {
     package var sentAlert: UInt8?
     package var receivedAlert: UInt8?
     package var cipherName: String?
+    /// The longest message that the peer says it reads, in bytes (RFC 8449); nil if it did not say.
+    package var remoteRecordSizeLimit: Int?
     package var version: UInt16?
     package var srtpProfile: SRTPProfileID?
     /// The peer's certificate, DER.
@@ -325,6 +327,8 @@ package struct DTLSStatistics: Hashable, Sendable {
     package static let recordOverhead = 37
     /// The most that a record holds (RFC 5246 §6.2.1).
     package static let maximumMessageByteCount = 16_384
+    /// What a peer must read at least: all that is sent without asking is shorter.
+    static let smallestRecordSizeLimit = 1_200
     /// Datagrams and bytes that are kept while it is too early for them.
     package static let maximumHeldDatagramCount = 16
     package static let maximumHeldByteCount = 32_768

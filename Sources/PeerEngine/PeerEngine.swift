@@ -54,8 +54,8 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
-    /// The path that the data channels were told of.
-    private var channelPath: TransmitPath?
+    /// The path of the data channels' packets.
+    private var channelPath: (path: TransmitPath, kind: SCTPPath)?
     /// The path of the last datagram that was let through.
     private var lastPath: TransmitPath?
     /// Credentials of an offer that restarts ICE, from its making until it is set.
@@ -160,10 +160,14 @@ package final class PeerEngine {
 
     /// Does what can wait until the datagrams of a drain have left, and is then needed soon.
     ///
-    /// Last step of a drain: while the first flights of DTLS travel, SCTP's association and INIT are made.
+    /// Last step of a drain: while the flights of DTLS travel, SCTP's association and INIT are made. The peer's first
+    /// flight tells how long packets may become.
     package func prepareAhead(at now: Instant) {
-        guard hasStartedDTLS, !hasPreparedSCTP, let sctpPlan, !isClosed else { return }
+        guard hasStartedDTLS, !hasPreparedSCTP, let sctpPlan, !isClosed, dtls.statistics.datagramsReceived > 0 else {
+            return
+        }
         hasPreparedSCTP = true
+        tellPath()
         channels.prepare(remotePort: sctpPlan.remotePort, at: now)
     }
 
@@ -200,9 +204,10 @@ package final class PeerEngine {
 
     private func pumpICE(at now: Instant) {
         while let event = ice.nextEvent() {
-            if case .selectedPathChanged(let path, let local, _) = event, path != channelPath {
-                channelPath = path
-                channels.setPath(SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip))
+            if case .selectedPathChanged(let path, let local, _) = event, path != channelPath?.path {
+                let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
+                channelPath = (path, kind)
+                tellPath()
             }
             events.push(.ice(event))
         }
@@ -223,6 +228,12 @@ package final class PeerEngine {
             initialTimeout: min(max(timeout, Self.dtlsTimeoutRange.lowerBound), Self.dtlsTimeoutRange.upperBound),
             at: now
         )
+    }
+
+    /// Tells the data channels along what their packets go.
+    private func tellPath() {
+        guard let kind = channelPath?.kind else { return }
+        channels.setPath(kind, recordSizeLimit: dtls.statistics.remoteRecordSizeLimit)
     }
 
     private func pumpDTLS(at now: Instant) {
@@ -272,6 +283,7 @@ package final class PeerEngine {
     func startSCTPIfPossible(at now: Instant) {
         guard !hasStartedSCTP, let plan = sctpPlan, dtls.state == .connected, let dtlsRole else { return }
         hasStartedSCTP = true
+        if !hasPreparedSCTP { tellPath() }
         channels.start(
             dtlsRole: dtlsRole == .client,
             remotePort: plan.remotePort,

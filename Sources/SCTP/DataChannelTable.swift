@@ -137,7 +137,8 @@ package final class DataChannelTable {
     private static let idleTick = Duration.milliseconds(500)
 
     private let configuration: SCTPConfiguration
-    private var path = SCTPPath.unknown
+    /// Lengths of packets that the path may take.
+    private var packetCandidates: [Int] = []
     private(set) var association: SCTPAssociation?
     private var channels: [DataChannelHandle: Channel] = [:]
     private var byID: [UInt16: Channel] = [:]
@@ -214,9 +215,13 @@ package final class DataChannelTable {
     /// The path that packets take from now on, as far as it is known.
     ///
     /// The association's first path bounds the length of its packets for good.
-    package func setPath(_ path: SCTPPath) {
-        self.path = path
-        association?.pathChanged(to: path)
+    ///
+    /// - Parameters:
+    ///   - path: the path.
+    ///   - recordSizeLimit: the longest packet that the peer's DTLS says it reads; nil if it does not say.
+    package func setPath(_ path: SCTPPath, recordSizeLimit: Int?) {
+        packetCandidates = path.candidates(recordSizeLimit: recordSizeLimit)
+        association?.pathChanged(candidates: packetCandidates)
     }
 
     /// Starts the association, once DTLS is up.
@@ -242,7 +247,7 @@ package final class DataChannelTable {
     }
 
     private func makeAssociation(at now: Instant) -> SCTPAssociation {
-        let made = SCTPAssociation(configuration: configuration, path: path)
+        let made = SCTPAssociation(configuration: configuration, candidates: packetCandidates)
         association = made
         made.setWakeUp(wakeUp)
         made.advance(to: now)

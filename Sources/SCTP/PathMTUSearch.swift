@@ -22,14 +22,17 @@ package enum SCTPPath: Hashable, Sendable {
     /// MTUs of networks and tunnels between them.
     private static let commonMTUs = [1500, 1480, 1420, 1380, 1300]
 
-    /// Lengths of packets that are worth a try, longest first.
-    var candidates: [Int] {
+    /// Lengths of packets that are worth a try, longest first; none above what the peer's DTLS says it reads, if it
+    /// says that.
+    func candidates(recordSizeLimit: Int?) -> [Int] {
         let headers = self == .ipv6 ? 48 : 28
-        let common = Self.commonMTUs.map { ($0 - headers - SCTPPath.dtlsOverhead) & ~3 }
+        let common = Self.commonMTUs.map { ($0 - headers - Self.dtlsOverhead) & ~3 }
+        // libwebrtc reads 2048 bytes and goes silent for good after a longer record, so a probe would not be harmless.
+        let limit = recordSizeLimit ?? Self.commonMTUs[0]
         return switch self {
         case .unknown: []
-        case .sameHost: [SCTPPath.longestRecord] + common
-        case .ipv4, .ipv6: common
+        case .sameHost: ([Self.longestRecord] + common).filter { $0 <= limit }
+        case .ipv4, .ipv6: common.filter { $0 <= limit }
         }
     }
 

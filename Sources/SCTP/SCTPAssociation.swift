@@ -91,12 +91,12 @@ package struct SCTPConfiguration: Sendable {
 
     /// - Parameters:
     ///   - configuration: this side.
-    ///   - path: the path that packets will take at first.
-    init(configuration: SCTPConfiguration, path: SCTPPath) {
+    ///   - candidates: lengths of packets that the first path may take, longest first.
+    init(configuration: SCTPConfiguration, candidates: [Int]) {
         self.configuration = configuration
         let base = configuration.packetByteCount
-        mtuSearch = PathMTUSearch(base: base, candidates: path.candidates)
-        longestPacket = max(base, path.candidates.first ?? base)
+        mtuSearch = PathMTUSearch(base: base, candidates: candidates)
+        longestPacket = max(base, candidates.first ?? base)
         mailbox = SCTPMailbox(streamCount: configuration.streamCount, packetLimit: base)
         token = SCTPStack.shared.register(mailbox)
     }
@@ -145,8 +145,8 @@ package struct SCTPConfiguration: Sendable {
     }
 
     /// What was learnt of the last path holds no more.
-    func pathChanged(to path: SCTPPath) {
-        mtuSearch.pathChanged(candidates: path.candidates.filter { $0 <= longestPacket })
+    func pathChanged(candidates: [Int]) {
+        mtuSearch.pathChanged(candidates: candidates.filter { $0 <= longestPacket })
         SCTPStack.shared.withLock(for: token) { applyPacketLimit() }
     }
 

@@ -57,6 +57,9 @@ extension VirtualTime {
             let statistics = pair.client.transport.statistics
             #expect(statistics.remoteFingerprint == DTLSPair.serverCertificate?.fingerprint)
             #expect(statistics.remoteCertificate == DTLSPair.serverCertificate?.derBytes)
+            // RFC 8449: both tell that they read the longest records.
+            #expect(statistics.remoteRecordSizeLimit == 16_384)
+            #expect(pair.server.transport.statistics.remoteRecordSizeLimit == 16_384)
             #expect(statistics.datagramsSent == pair.server.transport.statistics.datagramsReceived)
             #expect(statistics.bytesSent == pair.server.transport.statistics.bytesReceived)
             #expect(statistics.flightsRetransmitted == 0)

@@ -55,12 +55,12 @@ extension VirtualTime {
             pair.run(for: .seconds(30))
             #expect(try pair.transfer(40, on: channel, within: .seconds(10)))
             #expect(pair.longestPacketByteCount == 1_160)
-            #expect(probeCount == 2 * SCTPPath.sameHost.candidates.count)
+            #expect(probeCount == 2 * SCTPPath.sameHost.candidates(recordSizeLimit: 16_384).count)
             // Not again for ten minutes.
             pair.run(for: .seconds(500))
-            #expect(probeCount == 2 * SCTPPath.sameHost.candidates.count)
+            #expect(probeCount == 2 * SCTPPath.sameHost.candidates(recordSizeLimit: 16_384).count)
             pair.run(for: .seconds(110))
-            #expect(probeCount > 2 * SCTPPath.sameHost.candidates.count)
+            #expect(probeCount > 2 * SCTPPath.sameHost.candidates(recordSizeLimit: 16_384).count)
         }
 
         @Test func aPathThatBecomesNarrowIsLeftAtOnceAndLearntAnew() throws {
@@ -84,7 +84,7 @@ extension VirtualTime {
             #expect(try pair.transfer(40, on: channel, within: .seconds(10)))
             #expect(pair.longestPacketByteCount == 1_432)
             pair.link.longestPacket = 1_200
-            pair.client.setPath(.ipv6)
+            pair.client.setPath(.ipv6, recordSizeLimit: nil)
             #expect(try pair.transfer(20, on: channel, within: .seconds(10)))
             #expect(pair.longestPacketByteCount == 1_160)
             #expect(pair.lostAsTooLong[.asUsual] == nil)
@@ -174,8 +174,15 @@ extension VirtualTime {
         #expect(search.probe(at: start + .seconds(7)) == 1_432)
     }
 
+    @Test func aPeerThatDoesNotSayGetsNoLongRecord() {
+        #expect(SCTPPath.sameHost.candidates(recordSizeLimit: nil).first == 1_432)
+        #expect(SCTPPath.sameHost.candidates(recordSizeLimit: 16_384).first == 16_384)
+        #expect(SCTPPath.ipv4.candidates(recordSizeLimit: 1_400).first == 1_352)
+        #expect(SCTPPath.ipv6.candidates(recordSizeLimit: 16_384).first == 1_412)
+    }
+
     @Test func nothingIsTriedOnAnUnknownPath() {
-        var search = begun(SCTPPath.unknown.candidates)
+        var search = begun(SCTPPath.unknown.candidates(recordSizeLimit: 16_384))
         #expect(search.probe(at: start) == nil)
     }
 }

@@ -56,8 +56,8 @@ final class SCTPPair {
     ) {
         self.client = DataChannelTable(configuration: client)
         self.server = DataChannelTable(configuration: server)
-        self.client.setPath(path)
-        self.server.setPath(path)
+        self.client.setPath(path, recordSizeLimit: 16_384)
+        self.server.setPath(path, recordSizeLimit: 16_384)
         clientConfiguration = client
         serverConfiguration = server
         self.link = link
