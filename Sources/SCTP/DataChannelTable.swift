@@ -125,7 +125,7 @@ package final class DataChannelTable {
     }
 
     /// The longest message that is sent, whatever the peer takes: usrsctp's buffer must hold it at once.
-    package static let sendByteLimit = Int(SCTPStack.bufferByteCount / 2)
+    package static let sendByteLimit = SCTPStack.sendBufferByteCount / 2
     /// Bytes that may wait in a channel beyond usrsctp's own buffer.
     package static let queueByteLimit = 96 << 20
     /// Channels that the peer may have open at once.
@@ -348,6 +348,7 @@ package final class DataChannelTable {
     /// Takes one SCTP packet.
     package func receive(_ packet: RawSpan, at now: Instant) {
         guard let association else { return }
+        association.setNow(now)
         guard association.receive(packet) else {
             statistics.dropped += 1
             return
@@ -699,6 +700,7 @@ package final class DataChannelTable {
     /// usrsctp's timers run on ticks of 10 ms while packets flow and for a second after; then slowly, since a
     /// retransmission that is a second old may well come half a second later.
     private func touch(at now: Instant) {
+        association?.setNow(now)
         activeUntil = now + Self.activeTime
         let due = now + SCTPStack.tick
         if tickAt.map({ $0 > due }) ?? true { tickAt = due }

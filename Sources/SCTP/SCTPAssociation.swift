@@ -67,6 +67,10 @@ package struct SCTPConfiguration: Sendable {
     /// What the peer's last SACK acknowledged.
     private var acknowledgedTSN: UInt32?
     private var isCorked = false
+    private var sendBufferByteCount = SCTPStack.sendBufferByteCount
+    private var isPathLong = false
+    /// The longest message that was sent.
+    private var longestMessage = 0
     /// Packets taken in since the last `drainPackets`.
     private var batchCount = 0
     private var sackFrequency = SCTPStack.sackFrequency
@@ -86,6 +90,7 @@ package struct SCTPConfiguration: Sendable {
     private static let burstByteCount = 64 * 1160
     /// The same in packets, for peers that take packets as long as a record of DTLS.
     private static let longPacketBurst = 64
+    private static let smallestSendBuffer = 128 << 10
     /// Streams with a message in parts, beyond which the association is ended.
     private static let partialLimit = 64
 
@@ -139,7 +144,11 @@ package struct SCTPConfiguration: Sendable {
         return true
     }
 
+    /// The present, for what is measured.
+    func setNow(_ now: Instant) { mailbox.now = now }
+
     func advance(to now: Instant) {
+        setNow(now)
         SCTPStack.shared.advance(to: now, for: token)
         searchPathMTU(at: now)
     }
@@ -147,7 +156,11 @@ package struct SCTPConfiguration: Sendable {
     /// What was learnt of the last path holds no more.
     func pathChanged(candidates: [Int]) {
         mtuSearch.pathChanged(candidates: candidates.filter { $0 <= longestPacket })
-        SCTPStack.shared.withLock(for: token) { applyPacketLimit() }
+        SCTPStack.shared.withLock(for: token) {
+            mailbox.flightLimit.reset()
+            limitFlight()
+            applyPacketLimit()
+        }
     }
 
     private func searchPathMTU(at now: Instant) {
@@ -190,6 +203,10 @@ package struct SCTPConfiguration: Sendable {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
             if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
+            if message.byteCount > longestMessage {
+                longestMessage = message.byteCount
+                limitFlight()
+            }
             let sent = unsafe message.withUnsafeBytes { bytes in
                 unsafe usrsctp_sendv(
                     socket,
@@ -278,7 +295,11 @@ package struct SCTPConfiguration: Sendable {
         SCTPChunks.forEach(in: packet) { type, start, end in
             if type == SCTPChunks.sack, end - start >= 8 {
                 let tsn = packet.uint32(at: start + 4)
-                if tsn != acknowledgedTSN { mtuSearch.didProgress() }
+                if tsn != acknowledgedTSN {
+                    mtuSearch.didProgress()
+                    mailbox.flightLimit.didAcknowledge(tsn: tsn, at: mailbox.now)
+                    limitFlight()
+                }
                 acknowledgedTSN = tsn
             } else if type == SCTPChunks.heartbeatAck {
                 takeProbeAnswer(packet.extracting(start..<end))
@@ -314,6 +335,29 @@ package struct SCTPConfiguration: Sendable {
         var isImmediate: Int32 = corked ? 0 : 1
         unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_NODELAY, &isImmediate)
         isCorked = corked
+    }
+
+    /// Holds usrsctp's send buffer, and so what is under way, to what a long path takes.
+    private func limitFlight() {
+        var wanted = SCTPStack.sendBufferByteCount
+        if let limit = mailbox.flightLimit.byteCount {
+            if !isPathLong { noteLongPath() }
+            // usrsctp takes only messages that its buffer can hold at once.
+            wanted = min(max(limit, longestMessage * 2, Self.smallestSendBuffer), SCTPStack.longPathBufferByteCount)
+        }
+        guard abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket else { return }
+        sendBufferByteCount = wanted
+        var byteCount = Int32(wanted)
+        unsafe set(socket, SOL_SOCKET, SO_SNDBUF, &byteCount)
+    }
+
+    /// RFC 9260 §16's RTO.Min: usrsctp does not start its timer anew with each SACK, so on a long path a shorter one
+    /// expires although nothing was lost.
+    private func noteLongPath() {
+        guard let socket = unsafe socket else { return }
+        isPathLong = true
+        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: 1_000, srto_max: 0, srto_min: 1_000)
+        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_RTOINFO, &info)
     }
 
     // MARK: Path MTU

@@ -11,6 +11,9 @@ final class SCTPMailbox {
     var streams: SCTPStreamCounts
     /// The longest packet that is sent, if its chunks can be had apart.
     var packetLimit: Int
+    var flightLimit = FlightLimit()
+    /// The present, as far as the association was told.
+    var now = Instant(nanoseconds: 0)
     /// Bytes of the packets with data since they were last asked for.
     private var dataByteCount = 0
     /// The common header of those packets.
@@ -31,13 +34,14 @@ final class SCTPMailbox {
         guard bytes.count + packet.count <= Self.byteLimit else { return }
         let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
         var isChanged = false
-        var hasData = false
+        var lastTSN: UInt32?
         SCTPChunks.forEach(in: span) { type, start, end in
-            if type == SCTPChunks.data { hasData = true }
+            if type == SCTPChunks.data, end - start >= 8 { lastTSN = span.uint32(at: start + 4) }
             if type == SCTPChunks.sack, end - start >= 8 { gate.note(sack: span.uint32(at: start + 4)) }
             if SCTPStreamCounts.concerns(type) { isChanged = true }
         }
-        if hasData {
+        if let lastTSN {
+            flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
             dataByteCount += packet.count
             if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
         }

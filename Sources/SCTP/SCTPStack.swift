@@ -35,8 +35,10 @@ final class SCTPStack: Sendable {
     static let sackFrequency: UInt32 = 2
     /// usrsctp's own clock tick.
     static let tick = Duration.milliseconds(10)
-    /// Bytes of a socket's send and receive buffers: over 4 MB gains nothing, 256 KB costs a third.
-    static let bufferByteCount: UInt32 = 2 << 20
+    /// Bytes of a socket's send buffer: over 4 MB gains nothing on short paths, 256 KB costs a third.
+    static let sendBufferByteCount = 2 << 20
+    /// The same for long paths (``FlightLimit``), and of the receive buffer: 600 Mbit/s at 100 ms.
+    static let longPathBufferByteCount = 8 << 20
 
     private init() {
         unsafe cusrsctp_usrsctp_init_nothreads { address, buffer, length, _, _ in
@@ -55,6 +57,9 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_auth_enable(0)
         usrsctp_sysctl_set_sctp_pr_enable(1)
         usrsctp_sysctl_set_sctp_nrsack_enable(0)
+        // A limit of bursts holds packets back; usrsctp's own way would cut the congestion window down to the limit each
+        // time the flight is small, and so a path of 100 ms to a twentieth of its rate.
+        usrsctp_sysctl_set_sctp_use_cwnd_based_maxburst(0)
         // In fast recovery usrsctp marks all that is missing again with each third SACK: unlimited, it sends the same
         // packets dozens of times, and gives the association up.
         usrsctp_sysctl_set_sctp_fr_max_burst_default(4)
@@ -70,8 +75,10 @@ final class SCTPStack: Sendable {
         // Liveness is ICE's affair: an association outlives a path that is gone for a minute.
         usrsctp_sysctl_set_sctp_assoc_rtx_max_default(30)
         usrsctp_sysctl_set_sctp_path_rtx_max_default(30)
-        usrsctp_sysctl_set_sctp_sendspace(Self.bufferByteCount)
-        usrsctp_sysctl_set_sctp_recvspace(Self.bufferByteCount)
+        // Of 512 chunks, its default, a long path would hold no more than 700 kB; the buffers below are the limit.
+        usrsctp_sysctl_set_sctp_max_chunks_on_queue(.max)
+        usrsctp_sysctl_set_sctp_sendspace(UInt32(Self.sendBufferByteCount))
+        usrsctp_sysctl_set_sctp_recvspace(UInt32(Self.longPathBufferByteCount))
     }
 
     /// Runs `body` with the right to call usrsctp, on behalf of the association `token`.

@@ -60,7 +60,7 @@ import TimeSharing
                 try await unread.sendWhenReady([UInt8](repeating: UInt8(index & 255), count: 1 << 16))
             }
         }
-        // 40 MB do not fit: 16 MiB unread, 2 MiB in the window, 2 MiB in the sender's buffer, 1 MiB before it.
+        // 40 MB do not fit: 16 MiB unread, 8 MiB in the window, 2 MiB in the sender's buffer, 1 MiB before it.
         while unread.bufferedAmount < 1 << 20 { await Task.yield() }
         try busy.send("late")
         var messages = busyEnd.messages.makeAsyncIterator()

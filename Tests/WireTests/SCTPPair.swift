@@ -25,6 +25,9 @@ final class SCTPPair {
     /// Packets that were too long for the link.
     private(set) var lostAsTooLong: [Fragmentation: Int] = [:]
     private(set) var cutUpCount = 0
+    /// Packets that found the link's queue full.
+    private(set) var overrunCount = 0
+    private var lineFree: [Bool: Instant] = [:]
     /// Calls of `handleTimeout`.
     private(set) var wakeUpCount = 0
     /// Sees, and may change, each packet that is handed out; an empty one is lost.
@@ -36,6 +39,9 @@ final class SCTPPair {
         var jitter = Duration.zero
         var loss = 0.0
         var duplication = 0.0
+        /// Bytes a second, each way, behind a queue of so many bytes; what finds it full is lost.
+        var rate = Double.infinity
+        var queue = Int.max
         /// Longer packets are lost, unless they may be cut up.
         var longestPacket = Int.max
     }
@@ -170,6 +176,16 @@ final class SCTPPair {
         for _ in 0..<(chance(link.duplication) ? 2 : 1) {
             guard !chance(link.loss) else { continue }
             var arrival = now + link.delay
+            if link.rate.isFinite {
+                let free = max(lineFree[toServer] ?? now, now)
+                guard (free - now) / .seconds(1) * link.rate < Double(link.queue) else {
+                    overrunCount += 1
+                    continue
+                }
+                let end = free + .seconds(1) * (Double(packet.count) / link.rate)
+                lineFree[toServer] = end
+                arrival = end + link.delay
+            }
             if link.jitter > .zero { arrival = arrival + link.jitter * Double.random(in: 0..<1, using: &generator) }
             sequence += 1
             let flight = Flight(arrival: arrival, sequence: sequence, toServer: toServer, packet: packet)

@@ -171,8 +171,11 @@ extension VirtualTime {
             #expect(pair.connect())
             let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
             pair.server.setReadingPaused(true, at: pair.now)
-            for index in 0..<200 { try pair.send([UInt8](repeating: UInt8(index), count: 65_536), on: client) }
-            pair.run(for: .seconds(30))
+            for index in 0..<300 {
+                try pair.send([UInt8](repeating: UInt8(truncatingIfNeeded: index), count: 65_536), on: client)
+            }
+            // The last of the window goes packet by packet, each with its SACK 20 ms later.
+            pair.run(for: .seconds(90))
             #expect(!pair.serverEvents.contains { $0.isMessage }, "a paused side reads nothing")
             let waiting = pair.client.bufferedAmount(of: client)
             #expect(waiting > 100 * 65_536, "the sender holds what the window does not take")
@@ -188,8 +191,11 @@ extension VirtualTime {
                 pair.run(for: .milliseconds(100))
             }
             pair.server.setReadingPaused(false, at: pair.now)
-            #expect(pair.run(for: .seconds(120)) { $0.serverEvents.count { $0.isMessage } == 200 })
-            #expect(pair.serverEvents.compactMap { $0.messageBytes?.first } == (0..<200).map { UInt8($0) })
+            #expect(pair.run(for: .seconds(120)) { $0.serverEvents.count { $0.isMessage } == 300 })
+            #expect(
+                pair.serverEvents.compactMap { $0.messageBytes?.first }
+                    == (0..<300).map { UInt8(truncatingIfNeeded: $0) }
+            )
         }
 
         /// SACKs become rare while packets come in long batches, and frequent again after.

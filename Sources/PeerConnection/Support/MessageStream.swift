@@ -24,8 +24,8 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 /// Unread messages count in bytes. SCTP has one receive window for all channels of a connection, so a slow reader can
 /// be waited for in two steps only:
 /// - A channel with more than 1 MiB unread is slow. When all channels of the connection are, the connection stops
-///   reading: the window, 2 MiB more, closes, and the peer slows down. So a connection with one channel never holds
-///   more than a little over 3 MiB.
+///   reading: the window, 8 MiB more, closes, and the peer slows down. So a connection with one channel never holds
+///   more than a little over 9 MiB.
 /// - As long as other channels are read, the connection reads on for them, and the slow ones' messages wait in memory:
 ///   up to 16 MiB for all channels of the connection together, those included that are closed and still to be read.
 ///   Beyond that all stop until messages are read, or channels with unread messages are released.
