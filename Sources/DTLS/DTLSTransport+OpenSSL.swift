@@ -91,7 +91,7 @@ extension DTLSTransport {
     /// Reads on while the fingerprint is unknown: handshake messages are handled, application data stays in OpenSSL.
     private func peek() {
         OpenSSLErrors.clear()
-        let (count, error) = unsafe withScratch { buffer in
+        let (count, error) = unsafe DecryptionBuffer.with { buffer in
             let count = unsafe SSL_peek(ssl, buffer.baseAddress, Int32(buffer.count))
             return (count, unsafe SSL_get_error(ssl, count))
         }
@@ -101,7 +101,7 @@ extension DTLSTransport {
     private func readMessages(_ applicationData: (RawSpan) -> Void) {
         while case .connected = phase {
             OpenSSLErrors.clear()
-            let (count, error) = unsafe withScratch { buffer in
+            let (count, error) = unsafe DecryptionBuffer.with { buffer in
                 let count = unsafe SSL_read(ssl, buffer.baseAddress, Int32(buffer.count))
                 guard count > 0 else { return (count, unsafe SSL_get_error(ssl, count)) }
                 counters.messagesReceived += 1

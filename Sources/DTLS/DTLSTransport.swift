@@ -108,7 +108,6 @@ package struct DTLSStatistics: Hashable, Sendable {
     let ssl: OpaquePointer
     let bio: DatagramBIO
     private let certificate: DTLSCertificate
-    private let scratch: UnsafeMutableRawBufferPointer
 
     /// Makes a connection in state `new`.
     ///
@@ -146,7 +145,6 @@ package struct DTLSStatistics: Hashable, Sendable {
         unsafe self.ssl = ssl
         self.bio = bio
         self.certificate = certificate
-        unsafe scratch = .allocate(byteCount: Self.maximumMessageByteCount, alignment: 16)
         // Unretained: `deinit` frees the SSL, and with it the last caller of the callbacks.
         unsafe SSL_set_ex_data(ssl, Self.exDataIndex, Unmanaged.passUnretained(self).toOpaque())
         unsafe DTLS_set_timer_cb(ssl) { ssl, previous in
@@ -156,7 +154,6 @@ package struct DTLSStatistics: Hashable, Sendable {
 
     deinit {
         unsafe SSL_free(ssl)
-        unsafe scratch.deallocate()
     }
 
     // MARK: - Commands
@@ -343,9 +340,4 @@ package struct DTLSStatistics: Hashable, Sendable {
     static let applicationDataType: UInt8 = 23
     /// What `SSL_get_app_data` uses.
     static let exDataIndex: Int32 = 0
-
-    /// Calls `body` with the buffer into which OpenSSL decrypts.
-    func withScratch<Result>(_ body: (UnsafeMutableRawBufferPointer) -> Result) -> Result {
-        unsafe body(scratch)
-    }
 }

@@ -75,8 +75,8 @@ struct PathMTUSearch {
         case stalled
     }
 
-    /// Bytes sent before the search begins.
-    static let startByteCount = 32 << 10
+    /// Bytes sent before the search begins: the peer, if it is like us, then reads into a long buffer.
+    static let startByteCount = 64 << 10
     /// RFC 8899 §5.1.1 wants at least a second, or less if the round-trip time is known to be below.
     static let probeTime = Duration.seconds(1)
     /// RFC 8899 §5.1.2: three tries; the first two candidates cost a second each then.

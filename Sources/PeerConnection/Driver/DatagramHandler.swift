@@ -21,12 +21,16 @@ final class DatagramHandler: ChannelInboundHandler {
         driver.assumeIsolated { [port] in $0.receive(envelope, on: port) }
     }
 
+    /// Asks for joined datagrams.
+    ///
     /// A machine's first socket with GRO has the kernel patch its code, on all cores: the setting-up of a connection
-    /// does not wait for that.
+    /// does not wait for that. What comes joined, or as long as a record, needs a longer buffer.
     private func countRead(_ channel: any Channel) {
         readsUntilOffload -= 1
         // A kernel without it goes on with single datagrams.
-        if readsUntilOffload == 0 { _ = channel.setOption(.datagramReceiveOffload, value: true) }
+        guard readsUntilOffload == 0 else { return }
+        _ = channel.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 65_536))
+        _ = channel.setOption(.datagramReceiveOffload, value: true)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

@@ -22,6 +22,10 @@ final class UDPPort {
 
     enum SendResult { case sent, tryLater }
 
+    /// Room for a datagram until they come joined (``DatagramHandler``): few connections carry much, and each keeps its
+    /// buffer.
+    private static let firstReadByteCount = 2_048
+
     /// The kernel's buffers of a port, in bytes (it may grant less).
     private static let bufferByteCount: CInt = 4 << 20
 
@@ -51,7 +55,7 @@ final class UDPPort {
         }
         DatagramBootstrap(group: eventLoop)
             .channelOption(.datagramReceiveSegmentSize, value: true)
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 65_536))
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: firstReadByteCount))
             .channelOption(.maxMessagesPerRead, value: 4)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(handler()) }
