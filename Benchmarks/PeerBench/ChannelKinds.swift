@@ -1,57 +1,247 @@
 import Glibc
+import JSON
 import PeerConnection
 
-/// `channels COUNT`: not a figure but a check for Interop: COUNT channels of every kind, whose messages the peer sends
-/// back, are opened, used and closed, three times over.
+/// `channels COUNT`: not a figure but a check for Interop, with a peer that sends back each message and does what the
+/// commands in Interop/channel_echo.py say.
+///
+/// COUNT channels of every kind are opened, used and closed, three times over; then the peer opens some of every kind,
+/// then both agree on some beforehand; then each side closes the other's and its own. Each stage reports what was right
+/// and what was expected, and says on standard error what was not right.
 struct ChannelKinds {
     let count: Int
 
     private static let rounds = 3
+    /// Ids that no channel has which was not negotiated; Chromium's end at 1023.
+    private static let firstNegotiatedID: UInt16 = 900
 
     func offer() async throws {
         let connection = try RTCPeerConnection(configuration: PeerBench.configuration())
-        let first = try connection.createDataChannel("first")
+        var events = connection.events.makeAsyncIterator()
+        let first = try connection.createDataChannel(Self.firstLabel)
         try await connection.setLocalDescription()
         await Wire.putLocalDescription(of: connection)
         try await Wire.takeRemoteDescription(for: connection)
         try await first.waitUntilOpen()
-        try await check(connection)
+        try await check(connection, &events)
     }
 
     func answer() async throws {
         let connection = try RTCPeerConnection(configuration: PeerBench.configuration())
+        var events = connection.events.makeAsyncIterator()
         try await Wire.takeRemoteDescription(for: connection)
         try await connection.setLocalDescription()
         await Wire.putLocalDescription(of: connection)
-        try await check(connection)
+        try await check(connection, &events)
     }
 
-    private func check(_ connection: RTCPeerConnection) async throws {
-        var echoes = 0
+    private typealias Events = EventStream<RTCPeerConnectionEvent>.AsyncIterator
+
+    /// The channel with which the connection is made; nobody counts it.
+    private static let firstLabel = "first"
+
+    private func check(_ connection: RTCPeerConnection, _ events: inout Events) async throws {
+        var areRight = try await checkEchoes(connection)
+        areRight = try await checkOpenedByPeer(&events) && areRight
+        areRight = try await checkNegotiated(connection) && areRight
+        areRight = try await checkClosing(connection, &events) && areRight
+        Wire.put("done")
+        _ = await Wire.get()
+        exit(areRight ? 0 : 1)
+    }
+
+    // MARK: Stages
+
+    /// Channels that this side opens; the peer tells what it sees of them.
+    private func checkEchoes(_ connection: RTCPeerConnection) async throws -> Bool {
+        var echoes = Score("echoes")
+        var described = Score("described")
+        var reused = Score("reused")
         var highest: UInt16 = 0
+        var memberCount = Int.max
         for round in 0..<Self.rounds {
             let channels = try (0..<count).map {
                 try connection.createDataChannel("round \(round), channel \($0)", options: options($0))
             }
             for (index, channel) in channels.enumerated() {
                 try await channel.waitUntilOpen()
-                echoes += try await echo(index, on: channel)
+                try await echo(index, on: channel, &echoes)
             }
-            highest = max(highest, channels.compactMap(\.id).max() ?? 0)
+            if let channel = channels.first {
+                // A reliable one. Browsers take and send 262144 bytes, aiortc 65536.
+                let text = String(repeating: "y", count: min(channel.maxMessageSize, 262_144))
+                try await echo([text], on: channel, &echoes)
+            }
+            let seen = await descriptions(count)
+            memberCount = min(memberCount, seen.values.map(\.members.count).min() ?? 0)
+            for channel in channels { described.compare(seen[Int(channel.id ?? 0)], with: ChannelDescription(channel)) }
+            let ids = channels.compactMap(\.id)
+            // The even or the odd ones, and `first` has one of them.
+            reused.count((ids.max() ?? .max) <= 2 * count + 1, "round \(round) had the ids \(ids)")
+            highest = max(highest, ids.max() ?? 0)
             for channel in channels { channel.close() }
-            for channel in channels {
-                for await event in channel.events where event == .close { break }
-            }
+            for channel in channels { await channel.closed() }
+            let left = await descriptions(0)
+            reused.count(left.isEmpty, "round \(round): the peer still has \(left.keys.sorted())")
         }
-        let expected = Self.rounds * count * 6
         Wire.result([
-            "echoes": Double(echoes), "expected": Double(expected), "highest_id": Double(highest),
+            "highest_id": Double(highest), "members": Double(memberCount),
             "max_channels": connection.sctp?.maxChannels.map(Double.init),
         ])
-        Wire.put("done")
-        _ = await Wire.get()
-        exit(echoes == expected ? 0 : 1)
+        return [echoes.report(), described.report(), reused.report()].allSatisfy(\.self)
     }
+
+    /// Channels that the peer opens come as it made them, with what it says at once.
+    private func checkOpenedByPeer(_ events: inout Events) async throws -> Bool {
+        var opened = Score("opened")
+        var echoes = Score("opened_echoes")
+        var channels: [RTCDataChannel] = []
+        for (index, options) in Self.allOptions.enumerated() {
+            let label = Self.labels[index % Self.labels.count]
+            let (channel, difference) = try await open(label, options, &events)
+            opened.count(difference.isEmpty, "the peer's channel \(index): \(difference.joined(separator: ", "))")
+            channels.append(channel)
+            if options.isLikelyToDeliver {
+                var messages = channel.messages.makeAsyncIterator()
+                echoes.count(await messages.next() == .text(label), "the peer's channel \(index) began otherwise")
+                try await echo(index, on: channel, &echoes)
+            }
+        }
+        for channel in channels { channel.close() }
+        for channel in channels { await channel.closed() }
+        opened.count(await descriptions(0).isEmpty, "the peer still has channels that it opened")
+        return [opened.report(), echoes.report()].allSatisfy(\.self)
+    }
+
+    /// Channels that both make by themselves; first this side, then the peer, and so on.
+    private func checkNegotiated(_ connection: RTCPeerConnection) async throws -> Bool {
+        var negotiated = Score("negotiated")
+        var echoes = Score("negotiated_echoes")
+        var channels: [RTCDataChannel] = []
+        for (index, options) in Self.allOptions.enumerated() {
+            var options = options
+            options.negotiated = true
+            options.id = Self.firstNegotiatedID + UInt16(index)
+            let wanted = ChannelDescription(label: "negotiated \(index)", options: options)
+            var channel: RTCDataChannel?
+            if index % 2 == 0 { channel = try connection.createDataChannel("negotiated \(index)", options: options) }
+            let seen = try await ChannelDescription(ask("open", wanted.json, for: "opened"))
+            let made = try channel ?? connection.createDataChannel("negotiated \(index)", options: options)
+            try await made.waitUntilOpen()
+            channels.append(made)
+            negotiated.compare(seen, with: wanted)
+            if options.isLikelyToDeliver { try await echo(index, on: made, &echoes) }
+        }
+        for channel in channels { channel.close() }
+        for channel in channels { await channel.closed() }
+        negotiated.count(await descriptions(0).isEmpty, "the peer still has negotiated channels")
+        return [negotiated.report(), echoes.report()].allSatisfy(\.self)
+    }
+
+    /// Whoever opened channels, either side closes them, or both at once, and their ids are given to the next.
+    private func checkClosing(_ connection: RTCPeerConnection, _ events: inout Events) async throws -> Bool {
+        var closed = Score("closed")
+        for opener in ["this side", "the peer"] {
+            var ids: Set<UInt16> = []
+            for closer in ["this side", "the peer", "both"] {
+                let step = "opened by \(opener), closed by \(closer)"
+                var channels: [RTCDataChannel] = []
+                for (index, options) in Self.allOptions.enumerated() where options.isLikelyToDeliver {
+                    let label = "\(index), \(step)"
+                    if opener == "the peer" {
+                        let (channel, difference) = try await open(label, options, &events)
+                        closed.count(difference.isEmpty, "\(label): \(difference.joined(separator: ", "))")
+                        channels.append(channel)
+                        var messages = channel.messages.makeAsyncIterator()
+                        closed.count(await messages.next() == .text(label), "\(label): it began otherwise")
+                    } else {
+                        channels.append(try connection.createDataChannel(label, options: options))
+                    }
+                }
+                for channel in channels {
+                    try await channel.waitUntilOpen()
+                    try await echo([step], on: channel, &closed)
+                }
+                let used = channels.compactMap(\.id)
+                closed.count(ids.isEmpty || ids.isSuperset(of: used), "\(step): ids \(used), before \(ids.sorted())")
+                ids.formUnion(used)
+                if closer != "this side" { Wire.put("close", JSONValue.array(used.map { .number(Double($0)) }).text) }
+                if closer != "the peer" { for channel in channels { channel.close() } }
+                if closer != "this side" { _ = try await reply("closing") }
+                for channel in channels { await channel.closed() }
+                let left = await descriptions(0)
+                closed.count(left.isEmpty, "\(step): the peer still has \(left.keys.sorted())")
+            }
+        }
+        return closed.report()
+    }
+
+    // MARK: Messages
+
+    /// Sends text and bytes, short, empty and long, and counts what comes back as it was.
+    private func echo(_ index: Int, on channel: RTCDataChannel, _ score: inout Score) async throws {
+        let long = String(repeating: "x", count: index % 10 == 0 ? 60_000 : 1_500)
+        try await echo(["größe", "", long], on: channel, &score)
+    }
+
+    private func echo(_ texts: [String], on channel: RTCDataChannel, _ score: inout Score) async throws {
+        var messages = channel.messages.makeAsyncIterator()
+        let name = channel.label.prefix(80)
+        for text in texts {
+            try await channel.sendWhenReady(text)
+            score.count(await messages.next() == .text(text), "\(name): text of \(text.utf8.count) bytes")
+            try await channel.sendWhenReady(Array(text.utf8))
+            score.count(await messages.next() == .binary(Array(text.utf8)), "\(name): \(text.utf8.count) bytes")
+        }
+    }
+
+    // MARK: Commands
+
+    /// Has the peer open a channel; the channel, and in what it differs from what was asked for on either side.
+    private func open(
+        _ label: String,
+        _ options: RTCDataChannelInit,
+        _ events: inout Events
+    ) async throws -> (RTCDataChannel, [String]) {
+        let wanted = ChannelDescription(label: label, options: options)
+        let answer = try await ask("open", wanted.json, for: "opened")
+        guard let seen = ChannelDescription(answer) else { throw PeerError(said: answer.text) }
+        let told = wanted.told(by: seen)
+        while let event = await events.next() {
+            guard case .dataChannel(let channel) = event, channel.label != Self.firstLabel else { continue }
+            return (channel, seen.differences(from: told) + ChannelDescription(channel).differences(from: told))
+        }
+        throw PeerError(said: "the connection ended")
+    }
+
+    /// What the peer has open, by id, once they are `count` or the peer has waited for long enough.
+    private func descriptions(_ count: Int) async -> [Int: ChannelDescription] {
+        let answer = try? await ask("await", .number(Double(count)), for: "channels")
+        var found: [Int: ChannelDescription] = [:]
+        for description in (answer?.array ?? [.null]).map(ChannelDescription.init) {
+            // What has no id counts as well.
+            found[description?.id ?? -1] = description ?? ChannelDescription(label: "?", options: .init())
+        }
+        return found
+    }
+
+    private func ask(_ command: String, _ argument: JSONValue, for answer: String) async throws -> JSONValue {
+        Wire.put(command, argument.text)
+        return try await reply(answer)
+    }
+
+    private func reply(_ wanted: String) async throws -> JSONValue {
+        let (kind, text) = await Wire.get()
+        guard kind == wanted else { throw PeerError(said: "\(kind): \(text)") }
+        return try JSONValue(parsing: text.utf8, maxValues: 1_000_000)
+    }
+
+    /// The peer did not do what it was to do.
+    private struct PeerError: Error {
+        var said: String
+    }
+
+    // MARK: Kinds
 
     private func options(_ index: Int) -> RTCDataChannelInit {
         var options = RTCDataChannelInit()
@@ -67,20 +257,65 @@ struct ChannelKinds {
             options.ordered = false
         default: break
         }
+        options.protocol = Self.protocols[index % Self.protocols.count]
         options.priority = RTCPriorityType.allCases[index % 4]
         return options
     }
 
-    /// Sends text and bytes, short, empty and long, and counts what comes back as it was.
-    private func echo(_ index: Int, on channel: RTCDataChannel) async throws -> Int {
-        var messages = channel.messages.makeAsyncIterator()
-        var count = 0
-        for text in ["größe", "", String(repeating: "x", count: index % 10 == 0 ? 60_000 : 1_500)] {
-            try await channel.sendWhenReady(text)
-            if await messages.next() == .text(text) { count += 1 }
-            try await channel.sendWhenReady(Array(text.utf8))
-            if await messages.next() == .binary(Array(text.utf8)) { count += 1 }
+    /// Every combination of order and reliability, with the ends of their ranges.
+    private static var allOptions: [RTCDataChannelInit] {
+        let reliabilities: [(retransmits: UInt16?, lifeTime: UInt16?)] = [
+            (nil, nil), (0, nil), (1, nil), (3, nil), (.max, nil), (nil, 0), (nil, 1), (nil, 3_000), (nil, .max),
+        ]
+        return reliabilities.indices.flatMap { index in
+            [true, false].map { ordered in
+                var options = RTCDataChannelInit()
+                options.ordered = ordered
+                options.maxRetransmits = reliabilities[index].retransmits
+                options.maxPacketLifeTime = reliabilities[index].lifeTime
+                options.protocol = protocols[index % protocols.count]
+                options.priority = RTCPriorityType.allCases[index % 4]
+                return options
+            }
         }
-        return count
+    }
+
+    private static let protocols = ["", "chat", "größe"]
+    private static let labels = ["", "plain", "größe 👋", "\"a\\b\t", String(repeating: "l", count: 65_535)]
+}
+
+/// What was right of what was expected in one stage.
+private struct Score {
+    let name: String
+    private var right = 0
+    private var expected = 0
+
+    init(_ name: String) { self.name = name }
+
+    mutating func count(_ isRight: Bool, _ otherwise: @autoclosure () -> String) {
+        expected += 1
+        if isRight { right += 1 } else { Wire.note("\(name): \(otherwise())") }
+    }
+
+    /// Counts a channel as the peer sees it.
+    mutating func compare(_ seen: ChannelDescription?, with wanted: ChannelDescription) {
+        let differences = seen?.differences(from: wanted) ?? ["it is not there"]
+        count(differences.isEmpty, "id \(wanted.id ?? -1): \(differences.joined(separator: ", "))")
+    }
+
+    func report() -> Bool {
+        Wire.result([(name, Double(right)), (name + "_expected", Double(expected))])
+        return right == expected
+    }
+}
+
+extension RTCDataChannelInit {
+    /// Whether what is sent arrives also where a busy machine takes some milliseconds.
+    fileprivate var isLikelyToDeliver: Bool { maxPacketLifeTime.map { $0 >= 3_000 } ?? true }
+}
+
+extension RTCDataChannel {
+    fileprivate func closed() async {
+        for await event in events where event == .close { break }
     }
 }
