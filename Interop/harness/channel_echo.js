@@ -1,6 +1,6 @@
 // The peer of channel_echo.py in a browser: it sends back every message, and does what the lines given to take() say;
-// what it answers is collected in `lines`. Put into a blank page by channels.py.
-globalThis.echoPeer = new (class {
+// what it answers is collected in `lines`. channels.py has it on a page with nothing else.
+window.echoPeer = new (class {
   lines = [];
   #connection = new RTCPeerConnection();
   #channels = new Set();

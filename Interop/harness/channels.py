@@ -110,14 +110,15 @@ class ProgramEcho(ChannelEcho):
         stop(self.echo)
 
 
-class BlankPage(http.server.BaseHTTPRequestHandler):
-    """A page with an address: without, a browser gathers no candidates here."""
+class EchoPage(http.server.BaseHTTPRequestHandler):
+    """A page with nothing but the script. It needs an address: without, Firefox gathers no candidates here."""
 
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()
-        self.wfile.write(b"<!DOCTYPE html><title>Echo</title>")
+        with open(os.path.join(HERE, "channel_echo.js"), "rb") as script:
+            self.wfile.write(b"<!DOCTYPE html><meta charset=utf-8><title>Echo</title><script>%b</script>" % script.read())
 
     def log_message(self, *_):
         pass
@@ -128,11 +129,9 @@ class BrowserEcho(ChannelEcho):
 
     def set_up(self):
         self.browser = self.use(BROWSERS[self.stack](self.path("browser.log")))
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), BlankPage)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EchoPage)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.browser.page.open(f"http://127.0.0.1:{self.server.server_port}/")
-        with open(os.path.join(HERE, "channel_echo.js")) as file:
-            self.browser.page.run(file.read())
         super().set_up()
 
     def serve(self, bench, role):
