@@ -98,7 +98,7 @@ struct ChannelKinds {
         var channels: [RTCDataChannel] = []
         for (index, options) in Self.allOptions.enumerated() {
             let label = Self.labels[index % Self.labels.count]
-            let (channel, difference) = try await open(label, options, &events)
+            guard let (channel, difference) = try await open(label, options, &events) else { continue }
             opened.count(difference.isEmpty, "the peer's channel \(index): \(difference.joined(separator: ", "))")
             channels.append(channel)
             if options.isLikelyToDeliver {
@@ -125,11 +125,15 @@ struct ChannelKinds {
             let wanted = ChannelDescription(label: "negotiated \(index)", options: options)
             var channel: RTCDataChannel?
             if index % 2 == 0 { channel = try connection.createDataChannel("negotiated \(index)", options: options) }
-            let seen = try await ChannelDescription(ask("open", wanted.json, for: "opened"))
+            let answer = try await ask("open", wanted.json, for: "opened")
+            if answer.isNull {
+                channel?.close()
+                continue
+            }
             let made = try channel ?? connection.createDataChannel("negotiated \(index)", options: options)
             try await made.waitUntilOpen()
             channels.append(made)
-            negotiated.compare(seen, with: wanted)
+            negotiated.compare(ChannelDescription(answer), with: wanted)
             if options.isLikelyToDeliver { try await echo(index, on: made, &echoes) }
         }
         for channel in channels { channel.close() }
@@ -149,7 +153,7 @@ struct ChannelKinds {
                 for (index, options) in Self.allOptions.enumerated() where options.isLikelyToDeliver {
                     let label = "\(index), \(step)"
                     if opener == "the peer" {
-                        let (channel, difference) = try await open(label, options, &events)
+                        guard let (channel, difference) = try await open(label, options, &events) else { continue }
                         closed.count(difference.isEmpty, "\(label): \(difference.joined(separator: ", "))")
                         channels.append(channel)
                         var messages = channel.messages.makeAsyncIterator()
@@ -198,13 +202,16 @@ struct ChannelKinds {
     // MARK: Commands
 
     /// Has the peer open a channel; the channel, and in what it differs from what was asked for on either side.
+    ///
+    /// Nil if the peer cannot make such a channel.
     private func open(
         _ label: String,
         _ options: RTCDataChannelInit,
         _ events: inout Events
-    ) async throws -> (RTCDataChannel, [String]) {
+    ) async throws -> (RTCDataChannel, [String])? {
         let wanted = ChannelDescription(label: label, options: options)
         let answer = try await ask("open", wanted.json, for: "opened")
+        if answer.isNull { return nil }
         guard let seen = ChannelDescription(answer) else { throw PeerError(said: answer.text) }
         let told = wanted.told(by: seen)
         while let event = await events.next() {
