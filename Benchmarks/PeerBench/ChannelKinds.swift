@@ -23,7 +23,7 @@ struct ChannelKinds {
         await Wire.putLocalDescription(of: connection)
         try await Wire.takeRemoteDescription(for: connection)
         try await first.waitUntilOpen()
-        try await check(connection, &events)
+        await check(connection, &events)
     }
 
     func answer() async throws {
@@ -32,7 +32,7 @@ struct ChannelKinds {
         try await Wire.takeRemoteDescription(for: connection)
         try await connection.setLocalDescription()
         await Wire.putLocalDescription(of: connection)
-        try await check(connection, &events)
+        await check(connection, &events)
     }
 
     private typealias Events = EventStream<RTCPeerConnectionEvent>.AsyncIterator
@@ -40,13 +40,19 @@ struct ChannelKinds {
     /// The channel with which the connection is made; nobody counts it.
     private static let firstLabel = "first"
 
-    private func check(_ connection: RTCPeerConnection, _ events: inout Events) async throws {
-        var areRight = try await checkEchoes(connection)
-        areRight = try await checkOpenedByPeer(&events) && areRight
-        areRight = try await checkNegotiated(connection) && areRight
-        areRight = try await checkClosing(connection, &events) && areRight
-        Wire.put("done")
-        _ = await Wire.get()
+    private func check(_ connection: RTCPeerConnection, _ events: inout Events) async {
+        var areRight = false
+        do {
+            areRight = try await checkEchoes(connection)
+            areRight = try await checkOpenedByPeer(&events) && areRight
+            areRight = try await checkNegotiated(connection) && areRight
+            areRight = try await checkClosing(connection, &events) && areRight
+            Wire.put("done")
+            _ = await Wire.get()
+        } catch {
+            Wire.note("ended: \(error)")
+            exit(1)
+        }
         exit(areRight ? 0 : 1)
     }
 
@@ -244,8 +250,9 @@ struct ChannelKinds {
     }
 
     /// The peer did not do what it was to do.
-    private struct PeerError: Error {
+    private struct PeerError: Error, CustomStringConvertible {
         var said: String
+        var description: String { "the peer said \(said.prefix(500))" }
     }
 
     // MARK: Kinds

@@ -2,7 +2,6 @@
 import http.server
 import json
 import os
-import re
 import select
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import threading
 import time
 
 from .browsers import BROWSERS
-from .processes import Failed, start, stop, tail
+from .processes import Failed, start, stop
 from .scenarios import Scenario, check
 
 HERE = os.path.dirname(__file__)
@@ -48,10 +47,11 @@ class ChannelEcho(Scenario):
             stop(bench)
             self.end_serving()
         with open(log_path, errors="replace") as log:
-            text = log.read()
+            self.said = log.read().splitlines()
         self.results = {}
-        for found in re.findall(r"^RESULT (\{.*\})", text, re.MULTILINE):
-            self.results.update(json.loads(found))
+        for line in self.said:
+            if line.startswith("RESULT "):
+                self.results.update(json.loads(line.removeprefix("RESULT ")))
 
     def serve(self, bench, role):
         """Gives the peer what peer-bench says, and the reverse."""
@@ -65,9 +65,10 @@ class ChannelEcho(Scenario):
             right, expected = self.results.get(name), self.results.get(name + "_expected")
             if not expected:
                 why = self.obstacle or f"peer-bench exited with {self.status}"
-                raise Failed(f"it did not get to the end of “{name}”: {why}; it said {tail(self.path('peer-bench.log'))}")
+                raise Failed("\n".join([f"{name}: not all was tried, since {why}", *self.said[-3:]]))
             if right != expected:
-                raise Failed(f"{name}: {right:g} of {expected:g} were right; " + tail(self.path("peer-bench.log")))
+                lines = [line for line in self.said if line.startswith(name + ": ")]
+                raise Failed("\n".join([f"{name}: {right:g} of {expected:g} were right", *lines[:5]]))
 
     def check_kinds(self, name):
         # The last is that all are closed in the end.
