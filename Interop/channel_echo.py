@@ -8,11 +8,16 @@ line ends inside as byte 1, and each line of peer-bench's has one for an answer:
   open CHANNEL        makes a channel; once it is open, and has sent its label unless it is negotiated, `opened CHANNEL`,
                       or `opened null` if the stack cannot make such a one
   close IDS           closes its ends of these channels; `closing null`
+  burst [CHANNEL, COUNT]
+              makes a channel, sends so many messages and closes it; `opened` as above
+  received LABEL
+              `received NUMBERS`: those of the messages that came on a channel, -1 for what was never sent
   await COUNT         `channels CHANNELS`: those it has, as soon as they are so many and open, or have not been for long
   done                `done`, and the end
 
 CHANNEL is JSON with the members of W3C's RTCDataChannel; what a stack does not tell is left out. The channel `first`,
-with which the connection is made, counts nowhere. harness/channel_echo.js is the same for browsers.
+with which the connection is made, counts nowhere. What comes on channels whose label begins with `burst` is not sent back:
+message N of a burst is N, a space, and 97 N modulo 3000 times the letter x. harness/channel_echo.js is the same for browsers.
 """
 import asyncio
 import json
@@ -33,11 +38,15 @@ async def get():
     return kind, text.replace("\x01", "\r\n")
 
 
+def burst_message(number):
+    return f"{number} " + "x" * (number * 97 % 3000)
+
+
 class Peer:
     """Does what the lines say, with the channels of one stack."""
 
     def __init__(self):
-        self.channels = []
+        self.channels, self.received = [], {}
 
     async def run(self, role):
         if role == "offer":
@@ -55,6 +64,16 @@ class Peer:
         elif kind == "open":
             channel = await self.open(**json.loads(text))
             put("opened", json.dumps(channel and self.description(channel)))
+        elif kind == "burst":
+            members, count = json.loads(text)
+            channel = await self.open(**members)
+            for number in range(count if channel else 0):
+                await self.send(channel, burst_message(number))
+            put("opened", json.dumps(channel and self.description(channel)))
+            if channel:
+                channel.close()
+        elif kind == "received":
+            put("received", json.dumps(self.received.get(json.loads(text), [])))
         elif kind == "close":
             ids = json.loads(text)
             for channel in [channel for channel in self.channels if self.description(channel)["id"] in ids]:
@@ -70,6 +89,18 @@ class Peer:
             os._exit(0)
         else:
             raise ValueError("no such command: " + kind)
+
+    async def hear(self, channel, message):
+        """Sends a message back, or remembers which of a burst's it is."""
+        if not channel.label.startswith("burst"):
+            return await self.send(channel, message)
+        number = int(message.partition(" ")[0])
+        self.received.setdefault(channel.label, []).append(number if message == burst_message(number) else -1)
+
+    async def greet(self, channel, label):
+        """What comes with the OPEN, before the other side can have answered it."""
+        if not label.startswith("burst"):
+            await self.send(channel, label)
 
     def has_open(self, count):
         return len(self.channels) == count and all(map(self.is_open, self.channels))
@@ -110,7 +141,7 @@ class Aiortc(Peer):
 
     def adopt(self, channel):
         super().adopt(channel)
-        channel.on("message", channel.send)
+        channel.on("message", lambda message: self.hear(channel, message))
         channel.on("close", lambda: channel in self.channels and self.channels.remove(channel))
 
     async def open(self, label, protocol, priority, **members):
@@ -119,8 +150,11 @@ class Aiortc(Peer):
         while channel.readyState == "connecting":
             await asyncio.sleep(0.001)
         if not channel.negotiated:
-            channel.send(label)
+            await self.greet(channel, label)
         return channel
+
+    async def send(self, channel, message):
+        channel.send(message)
 
     def is_open(self, channel):
         return channel.readyState == "open"
@@ -147,7 +181,7 @@ class LibDataChannel(Peer):
 
     async def echo(self, channel):
         async for message in channel:
-            await channel.send(message)
+            await self.hear(channel, message)
         if channel in self.channels:
             self.channels.remove(channel)
 
@@ -175,8 +209,11 @@ class LibDataChannel(Peer):
         self.adopt(channel)
         await channel.wait_open()
         if not negotiated:
-            await channel.send(label)
+            await self.greet(channel, label)
         return channel
+
+    async def send(self, channel, message):
+        await channel.send(message)
 
     def is_open(self, channel):
         return channel.is_open

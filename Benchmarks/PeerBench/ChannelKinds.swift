@@ -15,40 +15,21 @@ struct ChannelKinds {
     /// Ids that no channel has which was not negotiated; Chromium's end at 1023.
     private static let firstNegotiatedID: UInt16 = 900
 
-    func offer() async throws {
+    func run(role: String) async throws {
         let connection = try RTCPeerConnection(configuration: PeerBench.configuration())
         var events = connection.events.makeAsyncIterator()
-        let first = try connection.createDataChannel(Self.firstLabel)
-        try await connection.setLocalDescription()
-        await Wire.putLocalDescription(of: connection)
-        try await Wire.takeRemoteDescription(for: connection)
-        try await first.waitUntilOpen()
+        try await EchoPeer.connect(connection, role: role)
         await check(connection, &events)
     }
 
-    func answer() async throws {
-        let connection = try RTCPeerConnection(configuration: PeerBench.configuration())
-        var events = connection.events.makeAsyncIterator()
-        try await Wire.takeRemoteDescription(for: connection)
-        try await connection.setLocalDescription()
-        await Wire.putLocalDescription(of: connection)
-        await check(connection, &events)
-    }
-
-    private typealias Events = EventStream<RTCPeerConnectionEvent>.AsyncIterator
-
-    /// The channel with which the connection is made; nobody counts it.
-    private static let firstLabel = "first"
-
-    private func check(_ connection: RTCPeerConnection, _ events: inout Events) async {
+    private func check(_ connection: RTCPeerConnection, _ events: inout EchoPeer.Events) async {
         var areRight = false
         do {
             areRight = try await checkEchoes(connection)
             areRight = try await checkOpenedByPeer(&events) && areRight
             areRight = try await checkNegotiated(connection) && areRight
             areRight = try await checkClosing(connection, &events) && areRight
-            Wire.put("done")
-            _ = await Wire.get()
+            await EchoPeer.end()
         } catch {
             Wire.note("ended: \(error)")
             exit(1)
@@ -78,7 +59,7 @@ struct ChannelKinds {
                 let text = String(repeating: "y", count: min(channel.maxMessageSize, 262_144))
                 try await echo([text], on: channel, &echoes)
             }
-            let seen = await descriptions(count)
+            let seen = await EchoPeer.descriptions(count)
             memberCount = min(memberCount, seen.values.map(\.members.count).min() ?? 0)
             for channel in channels { described.compare(seen[Int(channel.id ?? 0)], with: ChannelDescription(channel)) }
             let ids = channels.compactMap(\.id)
@@ -87,7 +68,7 @@ struct ChannelKinds {
             highest = max(highest, ids.max() ?? 0)
             for channel in channels { channel.close() }
             for channel in channels { await channel.closed() }
-            let left = await descriptions(0)
+            let left = await EchoPeer.descriptions(0)
             reused.count(left.isEmpty, "round \(round): the peer still has \(left.keys.sorted())")
         }
         Wire.result([
@@ -98,13 +79,13 @@ struct ChannelKinds {
     }
 
     /// Channels that the peer opens come as it made them, with what it says at once.
-    private func checkOpenedByPeer(_ events: inout Events) async throws -> Bool {
+    private func checkOpenedByPeer(_ events: inout EchoPeer.Events) async throws -> Bool {
         var opened = Score("opened")
         var echoes = Score("opened_echoes")
         var channels: [RTCDataChannel] = []
-        for (index, options) in Self.allOptions.enumerated() {
+        for (index, options) in RTCDataChannelInit.allKinds.enumerated() {
             let label = Self.labels[index % Self.labels.count]
-            guard let (channel, difference) = try await open(label, options, &events) else { continue }
+            guard let (channel, difference) = try await EchoPeer.open(label, options, &events) else { continue }
             opened.count(difference.isEmpty, "the peer's channel \(index): \(difference.joined(separator: ", "))")
             channels.append(channel)
             if options.isLikelyToDeliver {
@@ -115,7 +96,7 @@ struct ChannelKinds {
         }
         for channel in channels { channel.close() }
         for channel in channels { await channel.closed() }
-        opened.count(await descriptions(0).isEmpty, "the peer still has channels that it opened")
+        opened.count(await EchoPeer.descriptions(0).isEmpty, "the peer still has channels that it opened")
         return [opened.report(), echoes.report()].allSatisfy(\.self)
     }
 
@@ -124,14 +105,14 @@ struct ChannelKinds {
         var negotiated = Score("negotiated")
         var echoes = Score("negotiated_echoes")
         var channels: [RTCDataChannel] = []
-        for (index, options) in Self.allOptions.enumerated() {
+        for (index, options) in RTCDataChannelInit.allKinds.enumerated() {
             var options = options
             options.negotiated = true
             options.id = Self.firstNegotiatedID + UInt16(index)
             let wanted = ChannelDescription(label: "negotiated \(index)", options: options)
             var channel: RTCDataChannel?
             if index % 2 == 0 { channel = try connection.createDataChannel("negotiated \(index)", options: options) }
-            let answer = try await ask("open", wanted.json, for: "opened")
+            let answer = try await EchoPeer.ask("open", wanted.json, for: "opened")
             if answer.isNull {
                 channel?.close()
                 continue
@@ -144,22 +125,24 @@ struct ChannelKinds {
         }
         for channel in channels { channel.close() }
         for channel in channels { await channel.closed() }
-        negotiated.count(await descriptions(0).isEmpty, "the peer still has negotiated channels")
+        negotiated.count(await EchoPeer.descriptions(0).isEmpty, "the peer still has negotiated channels")
         return [negotiated.report(), echoes.report()].allSatisfy(\.self)
     }
 
     /// Whoever opened channels, either side closes them, or both at once, and their ids are given to the next.
-    private func checkClosing(_ connection: RTCPeerConnection, _ events: inout Events) async throws -> Bool {
+    private func checkClosing(_ connection: RTCPeerConnection, _ events: inout EchoPeer.Events) async throws -> Bool {
         var closed = Score("closed")
         for opener in ["this side", "the peer"] {
             var ids: Set<UInt16> = []
             for closer in ["this side", "the peer", "both"] {
                 let step = "opened by \(opener), closed by \(closer)"
                 var channels: [RTCDataChannel] = []
-                for (index, options) in Self.allOptions.enumerated() where options.isLikelyToDeliver {
+                for (index, options) in RTCDataChannelInit.allKinds.enumerated() where options.isLikelyToDeliver {
                     let label = "\(index), \(step)"
                     if opener == "the peer" {
-                        guard let (channel, difference) = try await open(label, options, &events) else { continue }
+                        guard let (channel, difference) = try await EchoPeer.open(label, options, &events) else {
+                            continue
+                        }
                         closed.count(difference.isEmpty, "\(label): \(difference.joined(separator: ", "))")
                         channels.append(channel)
                         var messages = channel.messages.makeAsyncIterator()
@@ -177,9 +160,9 @@ struct ChannelKinds {
                 ids.formUnion(used)
                 if closer != "this side" { Wire.put("close", JSONValue.array(used.map { .number(Double($0)) }).text) }
                 if closer != "the peer" { for channel in channels { channel.close() } }
-                if closer != "this side" { _ = try await reply("closing") }
+                if closer != "this side" { _ = try await EchoPeer.reply("closing") }
                 for channel in channels { await channel.closed() }
-                let left = await descriptions(0)
+                let left = await EchoPeer.descriptions(0)
                 closed.count(left.isEmpty, "\(step): the peer still has \(left.keys.sorted())")
             }
         }
@@ -205,56 +188,6 @@ struct ChannelKinds {
         }
     }
 
-    // MARK: Commands
-
-    /// Has the peer open a channel; the channel, and in what it differs from what was asked for on either side.
-    ///
-    /// Nil if the peer cannot make such a channel.
-    private func open(
-        _ label: String,
-        _ options: RTCDataChannelInit,
-        _ events: inout Events
-    ) async throws -> (RTCDataChannel, [String])? {
-        let wanted = ChannelDescription(label: label, options: options)
-        let answer = try await ask("open", wanted.json, for: "opened")
-        if answer.isNull { return nil }
-        guard let seen = ChannelDescription(answer) else { throw PeerError(said: answer.text) }
-        let told = wanted.told(by: seen)
-        while let event = await events.next() {
-            guard case .dataChannel(let channel) = event, channel.label != Self.firstLabel else { continue }
-            return (channel, seen.differences(from: told) + ChannelDescription(channel).differences(from: told))
-        }
-        throw PeerError(said: "the connection ended")
-    }
-
-    /// What the peer has open, by id, once they are `count` or the peer has waited for long enough.
-    private func descriptions(_ count: Int) async -> [Int: ChannelDescription] {
-        let answer = try? await ask("await", .number(Double(count)), for: "channels")
-        var found: [Int: ChannelDescription] = [:]
-        for description in (answer?.array ?? [.null]).map(ChannelDescription.init) {
-            // What has no id counts as well.
-            found[description?.id ?? -1] = description ?? ChannelDescription(label: "?", options: .init())
-        }
-        return found
-    }
-
-    private func ask(_ command: String, _ argument: JSONValue, for answer: String) async throws -> JSONValue {
-        Wire.put(command, argument.text)
-        return try await reply(answer)
-    }
-
-    private func reply(_ wanted: String) async throws -> JSONValue {
-        let (kind, text) = await Wire.get()
-        guard kind == wanted else { throw PeerError(said: "\(kind): \(text)") }
-        return try JSONValue(parsing: text.utf8, maxValues: 1_000_000)
-    }
-
-    /// The peer did not do what it was to do.
-    private struct PeerError: Error, CustomStringConvertible {
-        var said: String
-        var description: String { "the peer said \(said.prefix(500))" }
-    }
-
     // MARK: Kinds
 
     private func options(_ index: Int) -> RTCDataChannelInit {
@@ -271,65 +204,10 @@ struct ChannelKinds {
             options.ordered = false
         default: break
         }
-        options.protocol = Self.protocols[index % Self.protocols.count]
+        options.protocol = RTCDataChannelInit.protocols[index % RTCDataChannelInit.protocols.count]
         options.priority = RTCPriorityType.allCases[index % 4]
         return options
     }
 
-    /// Every combination of order and reliability, with the ends of their ranges.
-    private static var allOptions: [RTCDataChannelInit] {
-        let reliabilities: [(retransmits: UInt16?, lifeTime: UInt16?)] = [
-            (nil, nil), (0, nil), (1, nil), (3, nil), (.max, nil), (nil, 0), (nil, 1), (nil, 3_000), (nil, .max),
-        ]
-        return reliabilities.indices.flatMap { index in
-            [true, false].map { ordered in
-                var options = RTCDataChannelInit()
-                options.ordered = ordered
-                options.maxRetransmits = reliabilities[index].retransmits
-                options.maxPacketLifeTime = reliabilities[index].lifeTime
-                options.protocol = protocols[index % protocols.count]
-                options.priority = RTCPriorityType.allCases[index % 4]
-                return options
-            }
-        }
-    }
-
-    private static let protocols = ["", "chat", "größe"]
     private static let labels = ["", "plain", "größe 👋", "\"a\\b\t", String(repeating: "l", count: 65_535)]
-}
-
-/// What was right of what was expected in one stage.
-private struct Score {
-    let name: String
-    private var right = 0
-    private var expected = 0
-
-    init(_ name: String) { self.name = name }
-
-    mutating func count(_ isRight: Bool, _ otherwise: @autoclosure () -> String) {
-        expected += 1
-        if isRight { right += 1 } else { Wire.note("\(name): \(otherwise())") }
-    }
-
-    /// Counts a channel as the peer sees it.
-    mutating func compare(_ seen: ChannelDescription?, with wanted: ChannelDescription) {
-        let differences = seen?.differences(from: wanted) ?? ["it is not there"]
-        count(differences.isEmpty, "id \(wanted.id ?? -1): \(differences.joined(separator: ", "))")
-    }
-
-    func report() -> Bool {
-        Wire.result([(name, Double(right)), (name + "_expected", Double(expected))])
-        return right == expected
-    }
-}
-
-extension RTCDataChannelInit {
-    /// Whether what is sent arrives also where a busy machine takes some milliseconds.
-    fileprivate var isLikelyToDeliver: Bool { maxPacketLifeTime.map { $0 >= 3_000 } ?? true }
-}
-
-extension RTCDataChannel {
-    fileprivate func closed() async {
-        for await event in events where event == .close { break }
-    }
 }

@@ -4,6 +4,7 @@ window.echoPeer = new (class {
   lines = [];
   #connection = new RTCPeerConnection();
   #channels = new Set();
+  #received = new Map();
   #last = Promise.resolve();
 
   constructor() {
@@ -42,6 +43,17 @@ window.echoPeer = new (class {
       case 'open':
         this.#put('opened', JSON.stringify(this.#description(await this.#open(JSON.parse(text)))));
         break;
+      case 'burst': {
+        const [members, count] = JSON.parse(text), channel = await this.#open(members);
+        for (let number = 0; number < count; number++) channel.send(this.#burstMessage(number));
+        const description = this.#description(channel);
+        channel.close();
+        this.#put('opened', JSON.stringify(description));
+        break;
+      }
+      case 'received':
+        this.#put('received', JSON.stringify(this.#received.get(JSON.parse(text)) ?? []));
+        break;
       case 'close':
         for (const channel of [...this.#channels].filter(channel => JSON.parse(text).includes(channel.id))) channel.close();
         this.#put('closing', 'null');
@@ -73,7 +85,7 @@ window.echoPeer = new (class {
     this.#adopt(channel);
     const isOpen = new Promise(done => channel.addEventListener('open', () => {
       // What comes with the OPEN, before the other side can have answered it.
-      if (!channel.negotiated) channel.send(label);
+      if (!channel.negotiated && !label.startsWith('burst')) channel.send(label);
       done();
     }));
     await isOpen;
@@ -82,10 +94,21 @@ window.echoPeer = new (class {
 
   #adopt(channel) {
     channel.binaryType = 'arraybuffer';
-    channel.onmessage = ({data}) => channel.send(data);
+    channel.onmessage = ({data}) => channel.label.startsWith('burst') ? this.#note(channel, data) : channel.send(data);
     if (channel.label === 'first') return;
     this.#channels.add(channel);
     channel.onclose = () => this.#channels.delete(channel);
+  }
+
+  /** Remembers the number of a burst's message, or -1 if it is not as it was sent. */
+  #note({label}, data) {
+    const number = parseInt(data);
+    if (!this.#received.has(label)) this.#received.set(label, []);
+    this.#received.get(label).push(data === this.#burstMessage(number) ? number : -1);
+  }
+
+  #burstMessage(number) {
+    return `${number} ${'x'.repeat(number * 97 % 3000)}`;
   }
 
   #description({label, protocol, ordered, maxRetransmits, maxPacketLifeTime, negotiated, id, priority}) {

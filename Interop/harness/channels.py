@@ -9,7 +9,7 @@ import threading
 import time
 
 from .browsers import BROWSERS
-from .processes import Failed, start, stop
+from .processes import Failed, find_program, start, stop
 from .scenarios import Scenario, check
 
 HERE = os.path.dirname(__file__)
@@ -20,11 +20,12 @@ PEER_BENCH = os.environ.get("PEER_BENCH", os.path.join(HERE, "../../.build/relea
 SECONDS = 120
 
 
-class ChannelEcho(Scenario):
+class ChannelScenario(Scenario):
     """peer-bench in one role; in the other a peer that follows the lines of channel_echo.py, in a way of its own."""
 
     stack = role = ""
-    channel_count = 100
+    # What peer-bench does, and how often.
+    figure, count = "channels", 100
     # How many members of a channel the stack tells, and how many kinds of channels it can open.
     members, kinds = 7, 18
 
@@ -33,7 +34,7 @@ class ChannelEcho(Scenario):
         others_role = "answer" if self.role == "offer" else "offer"
         log_path = self.path("peer-bench.log")
         self.logs.append(log_path)
-        bench = start([PEER_BENCH, self.role, "channels", str(self.channel_count)], log_path, stdin=subprocess.PIPE,
+        bench = start([PEER_BENCH, self.role, self.figure, str(self.count)], log_path, stdin=subprocess.PIPE,
                       stdout=subprocess.PIPE, env=dict(os.environ, BENCH_ADDR="127.0.0.1"))
         self.obstacle, self.deadline = None, time.monotonic() + SECONDS
         try:
@@ -70,6 +71,10 @@ class ChannelEcho(Scenario):
                 lines = [line for line in self.said if line.startswith(name + ": ")]
                 raise Failed("\n".join([f"{name}: {right:g} of {expected:g} were right", *lines[:5]]))
 
+
+class Kinds:
+    """Checks of `peer-bench channels`."""
+
     def check_kinds(self, name):
         # The last is that all are closed in the end.
         count = self.results[name + "_expected"] - 1
@@ -104,7 +109,7 @@ class ChannelEcho(Scenario):
         self.check_all("closed")
 
 
-class ProgramEcho(ChannelEcho):
+class ProgramEcho(ChannelScenario):
     """channel_echo.py as a process with a stack that Python can call."""
 
     interpreter = ""
@@ -135,7 +140,7 @@ class EchoPage(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class BrowserEcho(ChannelEcho):
+class BrowserEcho(ChannelScenario):
     """channel_echo.js in a browser."""
 
     def set_up(self):
@@ -163,17 +168,49 @@ class BrowserEcho(ChannelEcho):
         self.server.server_close()
 
 
-def scenario(kind, stack, role, **members):
+class Lossy:
+    """Checks of `peer-bench bursts`, where one packet of twenty gets lost."""
+
+    figure, count, percent = "bursts", 60, 5
+
+    def set_up(self):
+        commands = ("add table inet loss", "add chain inet loss input { type filter hook input priority 0; }",
+                    f"add rule inet loss input meta l4proto udp numgen random mod 100 < {self.percent} drop")
+        subprocess.run([find_program(["nft"]), "; ".join(commands)], check=True)
+        super().set_up()
+
+    def tear_down(self):
+        subprocess.run([find_program(["nft"]), "delete table inet loss"], check=True)
+        super().tear_down()
+
+    def check_burst(self, name):
+        self.check_all(name)
+        if not self.results[name + "_lost"]:
+            raise Failed("no message was given up")
+
+    @check("what it is sent comes all, and in order, as the channel has it; what was given up stops nothing")
+    def sent(self):
+        self.check_burst("sent")
+
+    @check("what it sends comes all, and in order, as the channel has it; what was given up stops nothing")
+    def received(self):
+        self.check_burst("received")
+
+
+def scenario(where, checks, stack, role, words="", **members):
     other = "answers" if role == "offer" else "offers"
-    return type(f"ChannelEcho_{stack}_{role}", (kind,), {
-        "name": f"data channels with {stack}, which {other}", "stack": stack, "role": role, **members})
+    return type(f"{checks.__name__}_{stack}_{role}", (checks, where), {
+        "name": f"data channels{words} with {stack}, which {other}", "stack": stack, "role": role, **members})
 
 
 ROLES = ("offer", "answer")
-SCENARIOS = [scenario(BrowserEcho, browser, role) for browser in BROWSERS for role in ROLES]
-SCENARIOS += [scenario(ProgramEcho, "aiortc", role, interpreter="AIORTC_PYTHON") for role in ROLES]
+LOSSY = " on a lossy network"
+SCENARIOS = [scenario(BrowserEcho, Kinds, browser, role) for browser in BROWSERS for role in ROLES]
+SCENARIOS += [scenario(ProgramEcho, Kinds, "aiortc", role, interpreter="AIORTC_PYTHON") for role in ROLES]
 # Left out where there is no Python for it; run says so.
 if "LIBDATACHANNEL_PYTHON" in os.environ:
     # Its package tells label, protocol and id alone, and takes a life time of 0 for none.
-    SCENARIOS += [scenario(ProgramEcho, "libdatachannel", role, interpreter="LIBDATACHANNEL_PYTHON", members=3, kinds=16)
-                  for role in ROLES]
+    SCENARIOS += [scenario(ProgramEcho, Kinds, "libdatachannel", role, interpreter="LIBDATACHANNEL_PYTHON", members=3,
+                           kinds=16) for role in ROLES]
+SCENARIOS += [scenario(BrowserEcho, Lossy, browser, role, LOSSY) for browser in BROWSERS for role in ROLES]
+SCENARIOS += [scenario(ProgramEcho, Lossy, "aiortc", role, LOSSY, interpreter="AIORTC_PYTHON") for role in ROLES]
