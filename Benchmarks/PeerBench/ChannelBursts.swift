@@ -22,11 +22,12 @@ struct ChannelBursts {
             for (index, options) in RTCDataChannelInit.allKinds.enumerated() {
                 Wire.note("at \(Int(Meter.now() - start)) s: kind \(index), to the peer")
                 let label = "burst \(index)"
-                let came = try await send(label, options, connection)
+                let came = try await send(label, options, connection, &sent)
                 lost.sent += count - came.count
                 judge(came, label, options, &sent)
                 Wire.note("at \(Int(Meter.now() - start)) s: kind \(index), from the peer")
                 guard let came = try await receive("burst back \(index)", options, &events) else { continue }
+                await checkClosed(&received)
                 lost.received += count - came.count
                 judge(came, label, options, &received)
             }
@@ -41,19 +42,24 @@ struct ChannelBursts {
     }
 
     /// Sends a burst; the numbers of the messages that the peer got, in its order.
-    private func send(_ label: String, _ options: RTCDataChannelInit, _ connection: RTCPeerConnection) async throws
-        -> [Int]
-    {
+    private func send(
+        _ label: String,
+        _ options: RTCDataChannelInit,
+        _ connection: RTCPeerConnection,
+        _ score: inout Score
+    ) async throws -> [Int] {
         let channel = try connection.createDataChannel(label, options: options)
         for number in 0..<count { try await channel.sendWhenReady(Self.message(number)) }
         channel.close()
         await channel.closed()
-        _ = await EchoPeer.descriptions(0)
+        await checkClosed(&score)
         let numbers = try await EchoPeer.ask("received", .string(label), for: "received")
         return (numbers.array ?? []).map { $0.integer ?? -1 }
     }
 
-    /// Has the peer send a burst; the numbers of the messages that came. Nil if it cannot make such a channel.
+    /// Has the peer send a burst; the numbers of the messages that came.
+    ///
+    /// Nil if it cannot make such a channel.
     private func receive(
         _ label: String,
         _ options: RTCDataChannelInit,
@@ -72,8 +78,12 @@ struct ChannelBursts {
             }
             numbers.append(number)
         }
-        _ = await EchoPeer.descriptions(0)
         return numbers
+    }
+
+    private func checkClosed(_ score: inout Score) async {
+        let left = await EchoPeer.descriptions(0)
+        score.count(left.isEmpty, "the peer still has \(left.values.map(\.json.text))")
     }
 
     private func judge(_ numbers: [Int], _ label: String, _ options: RTCDataChannelInit, _ score: inout Score) {

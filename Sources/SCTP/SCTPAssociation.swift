@@ -28,6 +28,8 @@ package struct SCTPConfiguration: Sendable {
     package var streamCount: UInt16 = 65_535
     /// Bytes of a packet that every path takes: with DTLS's 37 it fits 1200.
     package var packetByteCount = 1160
+    /// Whether stream resets wait for the data before them; not so in tests that stand for other stacks.
+    package var holdsEarlyResets = true
 
     package init(maxMessageSize: Int = 262_144) { self.maxMessageSize = maxMessageSize }
 }
@@ -97,7 +99,11 @@ package struct SCTPConfiguration: Sendable {
         let base = configuration.packetByteCount
         mtuSearch = PathMTUSearch(base: base, candidates: candidates)
         longestPacket = max(base, candidates.first ?? base)
-        mailbox = SCTPMailbox(streamCount: configuration.streamCount, packetLimit: base)
+        mailbox = SCTPMailbox(
+            streamCount: configuration.streamCount,
+            packetLimit: base,
+            holdsEarlyResets: configuration.holdsEarlyResets
+        )
         token = SCTPStack.shared.register(mailbox)
     }
 
@@ -133,7 +139,7 @@ package struct SCTPConfiguration: Sendable {
         guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
-            guard let rest = mailbox.gate.take(packet) else { return input(packet) }
+            guard let rest = mailbox.incomingGate.take(packet) else { return input(packet) }
             if !rest.isEmpty { unsafe input(rest.span.bytes) }
         }
         return true
@@ -255,7 +261,7 @@ package struct SCTPConfiguration: Sendable {
     func readEvents(_ body: (Event) -> Void) {
         var events: [Event] = []
         SCTPStack.shared.withLock(for: token) {
-            while let packet = mailbox.gate.release() { unsafe input(packet.span.bytes) }
+            while let packet = mailbox.incomingGate.release() { unsafe input(packet.span.bytes) }
             answerRequest()
             guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
             mailbox.isReadable = false
@@ -280,6 +286,7 @@ package struct SCTPConfiguration: Sendable {
                 let tsn = packet.uint32(at: start + 4)
                 if tsn != acknowledgedTSN { mtuSearch.didProgress() }
                 acknowledgedTSN = tsn
+                mailbox.note(sack: tsn)
             } else if type == SCTPChunks.heartbeatAck {
                 takeProbeAnswer(packet.extracting(start..<end))
             }
