@@ -11,6 +11,13 @@ window.echoPeer = new (class {
     this.#connection.ondatachannel = ({channel}) => this.#adopt(channel);
   }
 
+  /** What there is to see when the other side waits in vain. */
+  get state() {
+    return {connection: this.#connection.connectionState, sctp: this.#connection.sctp?.state,
+            channels: [...this.#channels].map(({id, label, readyState, bufferedAmount}) =>
+                ({id, label, readyState, bufferedAmount, received: this.#received.get(label)?.length}))};
+  }
+
   /** Makes and gives the offer, if this side is the one to. */
   start(role) {
     if (role === 'offer') {
