@@ -183,8 +183,8 @@ if Context.environment["BENCHMARKS"] == "1" {
         .executableTarget(
             name: "peer-bench",
             dependencies: [
-                "Capture", "Locking", "PeerConnection", "Media", .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                "Capture", "JSON", "Locking", "PeerConnection", "Media",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Benchmarks/PeerBench",
             swiftSettings: testSettings

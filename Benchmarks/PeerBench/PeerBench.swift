@@ -11,7 +11,7 @@ struct PeerBench {
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 3 else {
-            print("usage: peer-bench offer|answer|both dc|ping|channels|setup|idle|rtp|media|codec ARGS…")
+            print("usage: peer-bench offer|answer|both dc|ping|channels|bursts|setup|idle|rtp|media|codec ARGS…")
             exit(2)
         }
         let figure = arguments[1]
@@ -28,8 +28,10 @@ struct PeerBench {
         case ("both", "codec"): try await CodecCost(rest).run()
         case ("offer", "dc"): try await Throughput(rest).offer()
         case ("answer", "dc"): try await Throughput(rest).answer()
-        case ("offer", "channels"): try await ChannelKinds(count: integer(rest, 0)).offer()
-        case ("answer", "channels"): try await ChannelKinds(count: integer(rest, 0)).answer()
+        case ("offer", "channels"), ("answer", "channels"):
+            try await ChannelKinds(count: integer(rest, 0)).run(role: arguments[0])
+        case ("offer", "bursts"), ("answer", "bursts"):
+            try await ChannelBursts(count: integer(rest, 0)).run(role: arguments[0])
         case ("offer", "ping"): try await PingPong(count: integer(rest, 0)).offer()
         case ("answer", "ping"): try await PingPong(count: integer(rest, 0)).answer()
         case ("offer", "rtp"): try await PacketRate(seconds: number(rest, 0)).offer()

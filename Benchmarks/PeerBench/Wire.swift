@@ -43,6 +43,9 @@ enum Wire {
         write("RESULT {\(text)}\n", to: STDERR_FILENO)
     }
 
+    /// Says something to whoever reads the log.
+    static func note(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+
     private static func write(_ text: String, to descriptor: CInt) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

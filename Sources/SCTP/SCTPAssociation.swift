@@ -28,6 +28,8 @@ package struct SCTPConfiguration: Sendable {
     package var streamCount: UInt16 = 65_535
     /// Bytes of a packet that every path takes: with DTLS's 37 it fits 1200.
     package var packetByteCount = 1160
+    /// Whether stream resets wait for the data before them; not so in tests that stand for other stacks.
+    package var holdsEarlyResets = true
 
     package init(maxMessageSize: Int = 262_144) { self.maxMessageSize = maxMessageSize }
 }
@@ -102,7 +104,11 @@ package struct SCTPConfiguration: Sendable {
         let base = configuration.packetByteCount
         mtuSearch = PathMTUSearch(base: base, candidates: candidates)
         longestPacket = max(base, candidates.first ?? base)
-        mailbox = SCTPMailbox(streamCount: configuration.streamCount, packetLimit: base)
+        mailbox = SCTPMailbox(
+            streamCount: configuration.streamCount,
+            packetLimit: base,
+            holdsEarlyResets: configuration.holdsEarlyResets
+        )
         token = SCTPStack.shared.register(mailbox)
     }
 
@@ -138,7 +144,7 @@ package struct SCTPConfiguration: Sendable {
         guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
-            guard let rest = mailbox.gate.take(packet) else { return input(packet) }
+            guard let rest = mailbox.incomingGate.take(packet) else { return input(packet) }
             if !rest.isEmpty { unsafe input(rest.span.bytes) }
         }
         return true
@@ -272,7 +278,7 @@ package struct SCTPConfiguration: Sendable {
     func readEvents(_ body: (Event) -> Void) {
         var events: [Event] = []
         SCTPStack.shared.withLock(for: token) {
-            while let packet = mailbox.gate.release() { unsafe input(packet.span.bytes) }
+            while let packet = mailbox.incomingGate.release() { unsafe input(packet.span.bytes) }
             answerRequest()
             guard mailbox.isReadable, !isReadingPaused, let socket = unsafe socket else { return }
             mailbox.isReadable = false
@@ -295,12 +301,14 @@ package struct SCTPConfiguration: Sendable {
         SCTPChunks.forEach(in: packet) { type, start, end in
             if type == SCTPChunks.sack, end - start >= 8 {
                 let tsn = packet.uint32(at: start + 4)
-                if tsn != acknowledgedTSN {
+                // Those that come out of order tell nothing new.
+                if acknowledgedTSN.map({ Int32(bitPattern: tsn &- $0) > 0 }) ?? true {
+                    acknowledgedTSN = tsn
                     mtuSearch.didProgress()
                     mailbox.flightLimit.didAcknowledge(tsn: tsn, at: mailbox.now)
                     limitFlight()
                 }
-                acknowledgedTSN = tsn
+                mailbox.note(sack: tsn)
             } else if type == SCTPChunks.heartbeatAck {
                 takeProbeAnswer(packet.extracting(start..<end))
             }

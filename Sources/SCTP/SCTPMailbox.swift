@@ -7,7 +7,9 @@ final class SCTPMailbox {
     private(set) var bytes: [UInt8] = []
     private(set) var lengths: [Int] = []
     var isReadable = false
-    var gate = SCTPResetGate()
+    /// For the peer's resets, and for this side's.
+    var incomingGate: SCTPResetGate
+    private var outgoingGate: SCTPResetGate
     var streams: SCTPStreamCounts
     /// The longest packet that is sent, if its chunks can be had apart.
     var packetLimit: Int
@@ -24,7 +26,9 @@ final class SCTPMailbox {
     /// Bytes of packets beyond which more are dropped: the owner does not drain.
     private static let byteLimit = 16 << 20
 
-    init(streamCount: UInt16, packetLimit: Int) {
+    init(streamCount: UInt16, packetLimit: Int, holdsEarlyResets: Bool) {
+        incomingGate = SCTPResetGate(isOpen: !holdsEarlyResets)
+        outgoingGate = SCTPResetGate(isOpen: !holdsEarlyResets)
         streams = SCTPStreamCounts(streamCount: streamCount)
         self.packetLimit = packetLimit
     }
@@ -37,7 +41,7 @@ final class SCTPMailbox {
         var lastTSN: UInt32?
         SCTPChunks.forEach(in: span) { type, start, end in
             if type == SCTPChunks.data, end - start >= 8 { lastTSN = span.uint32(at: start + 4) }
-            if type == SCTPChunks.sack, end - start >= 8 { gate.note(sack: span.uint32(at: start + 4)) }
+            if type == SCTPChunks.sack, end - start >= 8 { incomingGate.note(sack: span.uint32(at: start + 4)) }
             if SCTPStreamCounts.concerns(type) { isChanged = true }
         }
         if let lastTSN {
@@ -46,13 +50,19 @@ final class SCTPMailbox {
             if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
         }
         if isChanged {
-            var changed = streams.outgoing(span)
-            if !changed.isEmpty { unsafe changed.withUnsafeMutableBytes { unsafe append($0) } }
+            let changed = streams.outgoing(span)
+            if !changed.isEmpty { unsafe put(outgoingGate.take(changed.span.bytes) ?? changed) }
         } else if packet.count > packetLimit {
             split(span)
         } else {
             unsafe append(packet)
         }
+    }
+
+    /// The peer has acknowledged what was sent up to a TSN: resets that waited for that leave.
+    func note(sack cumulativeTSN: UInt32) {
+        outgoingGate.note(sack: cumulativeTSN)
+        while let packet = outgoingGate.release() { put(packet) }
     }
 
     /// Takes packets that were made here, without their checksum.

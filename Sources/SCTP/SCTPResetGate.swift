@@ -5,9 +5,14 @@ internal import SansIO
 /// A reset names the last TSN before it (RFC 6525 §4.1). usrsctp 0.9.5 puts one that comes too early aside and looks at
 /// it again only when a later packet of data comes, which after a close there may never be: the channel would not
 /// close. What came early waits here instead, and usrsctp sees it when its own SACKs tell that the data is there.
+///
+/// The same the other way: the peer may be usrsctp too, as libdatachannel is, so a reset of this side's leaves when the
+/// peer has acknowledged all that was sent before it.
 struct SCTPResetGate {
-    /// What usrsctp has acknowledged, or the TSN before the peer's first.
+    /// What the receiver has acknowledged, or the TSN before the sender's first.
     private var cumulativeTSN: UInt32?
+    /// Whether everything passes.
+    private let isOpen: Bool
     private var held: [Held] = []
 
     private struct Held {
@@ -15,12 +20,13 @@ struct SCTPResetGate {
         var packet: [UInt8]
     }
 
-    /// Packets that are held; the peer sends again what is dropped.
+    /// Packets that are held; their sender sends again what is dropped.
     private static let heldLimit = 8
 
-    var isEmpty: Bool { held.isEmpty }
+    /// - Parameter isOpen: whether everything passes.
+    init(isOpen: Bool) { self.isOpen = isOpen }
 
-    /// Looks at a well-formed packet that came in.
+    /// Looks at a well-formed packet of the sender's.
     ///
     /// - Returns: nil to let it pass as it is, else what is left of it without its early resets; perhaps nothing.
     mutating func take(_ packet: RawSpan) -> [UInt8]? {
@@ -28,7 +34,7 @@ struct SCTPResetGate {
         SCTPChunks.forEach(in: packet) { type, start, end in
             switch type {
             case SCTPChunks.initiation, SCTPChunks.initiationAck:
-                // Only the first says where the peer's TSNs begin.
+                // Only the first says where the sender's TSNs begin.
                 if cumulativeTSN == nil { cumulativeTSN = packet.uint32(at: start + 16) &- 1 }
             case SCTPChunks.reconfiguration:
                 guard let tsn = Self.lastTSN(of: packet, from: start, to: end), isEarly(tsn) else { break }
@@ -44,8 +50,11 @@ struct SCTPResetGate {
         return rest
     }
 
-    /// Looks at a SACK of usrsctp's that goes out.
-    mutating func note(sack cumulativeTSN: UInt32) { self.cumulativeTSN = cumulativeTSN }
+    /// Looks at a SACK of the receiver's; they may come out of order.
+    mutating func note(sack cumulativeTSN: UInt32) {
+        if let known = self.cumulativeTSN, Int32(bitPattern: cumulativeTSN &- known) <= 0 { return }
+        self.cumulativeTSN = cumulativeTSN
+    }
 
     /// The next packet whose time has come.
     mutating func release() -> [UInt8]? {
@@ -55,7 +64,7 @@ struct SCTPResetGate {
 
     private func isEarly(_ tsn: UInt32) -> Bool {
         // Serial numbers (RFC 9260 §1.6).
-        guard let cumulativeTSN else { return false }
+        guard !isOpen, let cumulativeTSN else { return false }
         return Int32(bitPattern: tsn &- cumulativeTSN) > 0
     }
 

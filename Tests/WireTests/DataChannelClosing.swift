@@ -109,8 +109,11 @@ extension VirtualTime {
         }
 
         /// The reset of one channel overtakes data of another: usrsctp would keep it until still later data comes.
-        @Test func aResetThatOvertakesDataTakesEffectWhenTheDataIsThere() throws {
-            let pair = SCTPPair()
+        ///
+        /// Either side may be a stack that does not hold resets back.
+        @Test(arguments: [true, false])
+        func aResetThatOvertakesDataTakesEffectWhenTheDataIsThere(isClientPlain: Bool) throws {
+            let pair = Self.pair(isClientPlain: isClientPlain)
             #expect(pair.connect())
             let (busy, _) = try #require(try pair.openPair(DataChannelParameters(label: "busy")))
             let (client, server) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
@@ -134,6 +137,42 @@ extension VirtualTime {
             )
             #expect(!isFirst)
             #expect(pair.serverEvents.compactMap { $0.messageBytes?.first } == [0, 1, 2])
+        }
+
+        /// The last message is lost and given up, and then what tells of it (FORWARD-TSN, RFC 3758) is lost too.
+        @Test(arguments: [true, false])
+        func aChannelClosesWhenTheWordThatAMessageWasGivenUpIsLost(isClientPlain: Bool) throws {
+            let pair = Self.pair(isClientPlain: isClientPlain)
+            #expect(pair.connect())
+            var parameters = DataChannelParameters(label: "x")
+            parameters.maxRetransmits = 0
+            let (client, server) = try #require(try pair.openPair(parameters))
+            pair.run(for: .seconds(1))
+            let (data, forwardTSN) = (UInt8(0), UInt8(192))
+            var lost: [UInt8] = []
+            pair.onPacket = { fromClient, packet in
+                guard fromClient, packet[12] == data || packet[12] == forwardTSN, !lost.contains(packet[12]) else {
+                    return
+                }
+                lost.append(packet[12])
+                packet = []
+            }
+            try pair.send([1], on: client)
+            pair.client.close(client, at: pair.now)
+            #expect(
+                pair.run(for: .seconds(60)) {
+                    $0.serverEvents.contains(.closed(server)) && $0.clientEvents.contains(.closed(client))
+                }
+            )
+            #expect(lost == [data, forwardTSN])
+            #expect(!pair.serverEvents.contains { $0.isMessage })
+        }
+
+        /// One side holds early resets back; the other is usrsctp as it is.
+        private static func pair(isClientPlain: Bool) -> SCTPPair {
+            var plain = SCTPConfiguration()
+            plain.holdsEarlyResets = false
+            return SCTPPair(client: isClientPlain ? plain : .init(), server: isClientPlain ? .init() : plain)
         }
 
         @Test func aCloseWithoutLossTakesNoTimeout() throws {
