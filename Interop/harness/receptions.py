@@ -325,4 +325,29 @@ class FirefoxReceives(BrowserReceives):
     browser_class = Firefox
 
 
+class LargeFile(BrowserReceives):
+    """A file that no memory holds, of INTEROP_LARGE bytes."""
+
+    def set_up(self):
+        super().set_up()
+        with open(self.path("huge.bin"), "wb") as file:
+            for _ in range(int(os.environ["INTEROP_LARGE"]) // MEGABYTE):
+                file.write(os.urandom(MEGABYTE))
+
+    @check("a file of INTEROP_LARGE bytes is received and saved as it was")
+    def receives(self):
+        with self.sender("large.log", self.path("huge.bin")) as sender:
+            self.page.open(sender.address())
+            self.page.accept()
+            self.page.wait_for_state("finished", seconds=1200)
+            sender.wait_for_exit(0)
+        self.page.save_all()
+        self.compare_downloads(["huge.bin"], 600)
+
+
 SCENARIOS = [ChromiumReceives, FirefoxReceives]
+# Takes minutes and three times its room on the disk.
+if "INTEROP_LARGE" in os.environ:
+    SCENARIOS += [type(f"Large{browser.__name__}", (LargeFile,), {"name": f"{browser.__name__.lower()} receives a large file",
+                                                                "browser_class": browser})
+                  for browser in (Chromium, Firefox)]
