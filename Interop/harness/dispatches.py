@@ -79,13 +79,14 @@ class BrowserSends(Scenario):
         return [self.path(name) for name in self.files]
 
     def compare(self, into, names):
-        """The folder holds these files, as they were sent, and nothing else."""
+        """The folder holds these files, as they were sent, and nothing else; `names` may map them to what was sent."""
+        sources = names if isinstance(names, dict) else {name: name for name in names}
         found = sorted(os.path.relpath(os.path.join(place, name), self.path(into))
                        for place, _, files in os.walk(self.path(into)) for name in files)
-        if found != sorted(names):
-            raise Failed(f"{into} holds {found[:10]}")
-        for name in names:
-            if digest(os.path.join(self.path(into), name)) != digest(self.path(name)):
+        if found != sorted(sources):
+            raise Failed(f"{into} holds {len(found)} files, as {found[:5]}")
+        for name, source in sources.items():
+            if digest(os.path.join(self.path(into), name)) != digest(self.path(source)):
                 raise Failed(f"{name} is not what was sent")
 
     @check("one file of 30 MB arrives, and both sides say so", essential=True)
@@ -117,7 +118,7 @@ class BrowserSends(Scenario):
         self.page.send()
         self.page.wait_until_sent()
         receiver.wait_for("ended")
-        self.compare("several", self.files)
+        self.compare("several", [*self.files])
 
     @check("by HTTP from another machine's address, without WebCrypto, as well")
     def insecurely(self):
@@ -129,12 +130,228 @@ class BrowserSends(Scenario):
             self.page.send()
             self.page.wait_until_sent()
             receiver.wait_for_exit(0)
-        self.compare("insecure", self.files)
+        self.compare("insecure", [*self.files])
+
+    @check("a thousand small files arrive")
+    def many_files(self):
+        names = [f"many/{number:04}.txt" for number in range(1000)]
+        for number, name in enumerate(names):
+            self.write(name, number % 700)
+        with self.receiver("many.log", into="many-into") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(*map(self.path, names))
+            self.page.wait_for_words("and 500 more")
+            self.page.send()
+            self.page.wait_until_sent()
+            self.page.wait_for_words("1000 files have arrived")
+            receiver.wait_for_exit(0)
+        self.compare("many-into", {os.path.basename(name): name for name in names})
+
+    @check("what is chosen twice is there once, another file of the same name gets a number, and what is removed does not go")
+    def choosing(self):
+        self.write("other/Größe.txt", 2000)
+        with self.receiver("choosing.log", into="choosing") as receiver:
+            self.page.open(receiver.address())
+            if not self.page.page.value("document.querySelector('#send-all').disabled"):
+                raise Failed("nothing could be sent")
+            self.page.choose(self.path("Größe.txt"), self.path("block"))
+            self.page.choose(self.path("other/Größe.txt"), self.path("block"))
+            wanted = {"Größe.txt": "1 kB", "block": "1.05 MB", "Größe (1).txt": "2 kB"}
+            if self.page.listed() != wanted:
+                raise Failed(f"the page lists {self.page.listed()}")
+            self.page.page.value("document.querySelector('[aria-label=\"Remove block\"]').click() ?? true")
+            self.page.wait_for_words("2 files, 3 kB")
+            self.page.send()
+            self.page.wait_until_sent()
+            receiver.wait_for_exit(0)
+        self.compare("choosing", {"Größe.txt": "Größe.txt", "Größe (1).txt": "other/Größe.txt"})
+
+    @check("a wrong code is told in words, and the receiver prints another code, by which a file arrives")
+    def wrong_code(self):
+        with self.receiver("wrong.log", into="wrong") as receiver:
+            right = receiver.address()
+            self.page.open(right.rsplit("-", 1)[0] + ("-zebra" if not right.endswith("zebra") else "-acorn"))
+            self.page.wait_for_words("The code is wrong")
+            code = receiver.code()
+            receiver.wait_for(r"The code is (?!" + re.escape(code) + ")")
+            address = wait_until(lambda: [a for a in re.findall(r"'(http[^']*#[^']*)'", receiver.words()) if a != right], 5,
+                                 "another address")[-1]
+            self.page.open(address)
+            self.page.choose(self.path("block"))
+            self.page.send()
+            self.page.wait_until_sent()
+            receiver.wait_for_exit(0)
+        self.compare("wrong", ["block"])
+
+    @check("a file that is there already is not touched, and the page says why; the others arrive")
+    def taken_name(self):
+        with open(self.folder("taken") + "/block", "w") as file:
+            file.write("mine")
+        with self.receiver("taken.log", into="taken") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("block"), self.path("Größe.txt"), self.path("empty"))
+            self.page.send()
+            self.page.wait_until_sent()
+            self.page.wait_for_words("not sent: block exists already")
+            self.page.wait_for_words("2 files have arrived and been checked; 1 was not sent")
+            receiver.wait_for_exit(2)
+        if open(self.path("taken/block")).read() != "mine":
+            raise Failed("it was overwritten")
+
+    @check("a file that got shorter, and one that is gone, are told in words; the others arrive")
+    def changed(self):
+        self.write("shrinking", 3 << 20)
+        self.write("vanishing", 3 << 20)
+        with self.receiver("changed.log", into="changed") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("shrinking"), self.path("vanishing"), self.path("block"))
+            os.truncate(self.path("shrinking"), 1 << 20)
+            os.remove(self.path("vanishing"))
+            self.page.send()
+            self.page.wait_until_sent()
+            self.page.wait_for_words("shrinking has changed since it was chosen")
+            self.page.wait_for_words("not sent: vanishing ")
+            receiver.wait_for_exit(2)
+        # What came of a file before it changed may stay, under another name.
+        arrived = [name for name in os.listdir(self.path("changed")) if not name.endswith((".part", ".journal"))]
+        if arrived != ["block"] or digest(self.path("changed/block")) != digest(self.path("block")):
+            raise Failed(f"there is {arrived}")
+
+    @check("what no honest receiver says ends the transfer, in words")
+    def hostile_receiver(self):
+        with self.receiver("hostile.log", into="hostile") as receiver:
+            self.page.open(receiver.address())
+            wrong = self.page.page.run("""
+                const {FileSender} = await import('/assets/sender.js');
+                const file = (name, size) => ({path: [name], name, kind: 'file', size, file: new File([new Uint8Array(size)], name)});
+                // Answers the sender's hello with `before`, its list with `answers`, and each `end` with `after`.
+                async function play(before, answers = [], after = []) {
+                  const said = [], channel = Object.assign(new EventTarget(), {readyState: 'open', bufferedAmount: 0});
+                  channel.close = () => { channel.readyState = 'closed'; channel.dispatchEvent(new Event('close')); };
+                  const hear = messages => { for (const one of messages) channel.onmessage({data: typeof one === 'string' || one instanceof ArrayBuffer ? one : JSON.stringify(one)}); };
+                  channel.send = data => {
+                    said.push(data);
+                    const type = typeof data === 'string' && JSON.parse(data).type;
+                    if (type === 'hello') hear(before);
+                    if (type === 'manifest') hear(answers);
+                    if (type === 'end') hear(after);
+                  };
+                  const sender = new FileSender({choose: async () => [file('a', 3 << 20), file('b', 5)], tell() {}});
+                  const end = sender.run(channel).then(() => 'no error', error => error.code);
+                  const code = await Promise.race([end, new Promise(done => setTimeout(done, 1000, 'nothing'))]);
+                  channel.close();
+                  return {code, said};
+                }
+                const wrong = [], hello = {type: 'hello', protocol: 1, role: 'receiver'}, accept = {type: 'accept'};
+                async function expect(code, what, ...messages) {
+                  const got = (await play(...messages)).code;
+                  if (got !== code) wrong.push(`${what}: ${got}`);
+                }
+                const violation = 'protocol-violation', root = '0'.repeat(64), have = (done, partial) => ({type: 'have', done, partial});
+                await expect('unsupported-version', 'version 2', [{...hello, protocol: 2}]);
+                await expect(violation, 'two senders', [{...hello, role: 'sender'}]);
+                await expect(violation, 'bytes', [new ArrayBuffer(20)]);
+                await expect(violation, 'no JSON', ['x']);
+                await expect(violation, 'null', [null]);
+                await expect(violation, 'an early accept', [hello, accept]);
+                await expect(violation, 'a long text', [' '.repeat(2 << 20)]);
+                for (const [what, said] of Object.entries({
+                  'an entry that was not offered': have([[0, 2]]), 'a range that is none': have([1]), 'a range backwards': have([[1, 0]]),
+                  'entries twice': have([[0, 0], [0, 0]]), 'half a block': have([], [{file: 0, bytes: 5, root}]),
+                  'more than the file': have([], [{file: 0, bytes: 4 << 20, root}]), 'a root that is none': have([], [{file: 0, bytes: 1 << 20, root: ''}]),
+                  'a part of what is no entry': have([], [{file: 'length', bytes: 1 << 20, root}]), 'parts that are no list': have([], 7),
+                  'a failure at no entry': {type: 'failed', file: 'length', code: 'x', reason: 'y'}, 'done before the start': {type: 'done', files: [0]},
+                  'a receipt before the start': {type: 'ack', file: 0, bytes: 1}, 'an early finish': {type: 'finished'}})) {
+                  await expect(violation, what, [hello], [said]);
+                }
+                await expect(violation, 'a receipt for too much', [hello], [accept], [{type: 'ack', file: 0, bytes: 9 << 20}]);
+                await expect(violation, 'done too early', [hello], [accept], [{type: 'done', files: [1]}]);
+                await expect('no-space', 'an error', [hello], [accept], [{type: 'error', code: 'no-space', reason: 'full'}]);
+                await expect('refused', 'a refusal', [hello], [{type: 'refuse', code: 'refused', reason: 'no'}]);
+                await expect('nothing', 'a silent receiver', [hello]);
+                // A part that is not what the file has goes again from its start.
+                const {said} = await play([hello], [have([], [{file: 0, bytes: 1 << 20, root}]), accept]);
+                if (!said.some(text => typeof text === 'string' && /"begin","file":0,"offset":0/.test(text))) wrong.push('another beginning: no “begin” at 0');
+                return wrong;""", 60)
+            if wrong:
+                raise Failed("; ".join(wrong))
+
+    @check("when the network was gone in mid-transfer, it goes on where it was")
+    def network_gone(self):
+        with self.receiver("network.log", into="network") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("longer.bin"), self.path("Größe.txt"))
+            self.page.send()
+            self.wait_for_part("network")
+            subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+            try:
+                receiver.wait_for("The connection broke", 60)
+            finally:
+                subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            self.page.wait_until_sent(180)
+            receiver.wait_for("Going on with longer.bin")
+            receiver.wait_for_exit(0)
+        self.compare("network", ["longer.bin", "Größe.txt"])
+
+    @check("after the receiver was stopped and resumed, the page goes on by itself where it was")
+    def receiver_resumes(self):
+        with self.receiver("stopped.log", into="stopped") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("longer.bin"), self.path("Größe.txt"))
+            self.page.send()
+            self.wait_for_part("stopped")
+            code = receiver.code()
+            receiver.process.send_signal(signal.SIGINT)
+            receiver.wait_for_exit(130)
+            receiver.wait_for(f"to go on: rtc-peer receive --resume {code}")
+            self.page.wait_for_words("trying again")
+        with self.receiver("resumed.log", "--resume", code, into="stopped") as receiver:
+            self.page.wait_until_sent(180)
+            receiver.wait_for("Going on with longer.bin")
+            receiver.wait_for_exit(0)
+        self.compare("stopped", ["longer.bin", "Größe.txt"])
+
+    def wait_for_part(self, into, bytes=80_000_000):
+        wait_until(lambda: part_size(self.path(into)) > bytes, 120, f"{bytes} bytes of the file", interval=0.01)
 
 
 class ChromiumSends(BrowserSends):
     name = "chromium sends"
     browser_class = Chromium
+
+    def make_tree(self):
+        """A folder; the names of its files, and those of its folders."""
+        files = {"tree/1.jpg": 3 << 20, "tree/below/2.jpg": 5, "tree/below/deeper/empty": 0}
+        for name, size in files.items():
+            self.write(name, size)
+        os.makedirs(self.path("tree/nothing in it"), exist_ok=True)
+        return files
+
+    @check("a folder that is dropped arrives with all that is in it, and empty folders")
+    def dropped_folder(self):
+        files = self.make_tree()
+        with self.receiver("dropped.log", into="dropped") as receiver:
+            self.page.open(receiver.address())
+            self.browser.page.drop_files([self.path("tree"), self.path("block")])
+            self.page.wait_for_words("4 files, 4.19 MB")
+            self.page.send()
+            self.page.wait_until_sent()
+            receiver.wait_for_exit(0)
+        self.compare("dropped", [*files, "block"])
+        if not os.path.isdir(self.path("dropped/tree/nothing in it")):
+            raise Failed("the empty folder is missing")
+
+    @check("a folder that is chosen arrives with its files")
+    def chosen_folder(self):
+        files = self.make_tree()
+        with self.receiver("folder.log", into="folder") as receiver:
+            self.page.open(receiver.address())
+            self.browser.page.choose_files("#choose-folder", [self.path("tree")])
+            self.page.wait_for_words("3 files, 3.15 MB")
+            self.page.send()
+            self.page.wait_until_sent()
+            receiver.wait_for_exit(0)
+        self.compare("folder", [*files])
 
 
 class FirefoxSends(BrowserSends):

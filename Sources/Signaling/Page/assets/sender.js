@@ -168,7 +168,7 @@ class Run {
       if (state !== 'skipped') this.#fail(file, printable(message.reason));
     } else if (type === 'ack' && isUnderWay) {
       const {file: last, bytes} = this.#sent;
-      check(state && count(message.bytes) && (file < last || (file === last && message.bytes <= bytes)), 'a receipt for what was not sent');
+      check(state && count(message.bytes) && message.bytes <= this.#entries[file].size && (file < last || (file === last && message.bytes <= bytes)), 'a receipt for what was not sent');
     } else if (type === 'done' && isUnderWay) {
       check(Array.isArray(message.files), 'a list that is none');
       for (const index of message.files) {

@@ -108,6 +108,7 @@ export class Progress {
   stop() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    $('said').textContent = '';
   }
 
   #draw() {
