@@ -49,7 +49,7 @@ class BrowserSends(Scenario):
         self.browser = self.use(self.browser_class(self.path("browser.log")))
         self.page = SendPage(self.browser.page)
         self.files = {"large.bin": 30 * MEGABYTE, "Größe.txt": 1000, "block": 1 << 20, "empty": 0}
-        for name, size in {**self.files, "longer.bin": 300 * MEGABYTE}.items():
+        for name, size in {**self.files, "longer.bin": 200 * MEGABYTE}.items():
             self.write(name, size)
 
     def tear_down(self):
@@ -140,7 +140,10 @@ class BrowserSends(Scenario):
         with self.receiver("many.log", into="many-into") as receiver:
             self.page.open(receiver.address())
             self.page.choose(*map(self.path, names))
-            self.page.wait_for_words("and 500 more")
+            self.page.wait_for_words("1000 files")
+            shown, more = len(self.page.listed()), self.page.page.value("document.querySelector('.more')?.textContent")
+            if (shown, more) != (500, "and 500 more"):
+                raise Failed(f"the page lists {shown} and {more!r}")
             self.page.send()
             self.page.wait_until_sent()
             self.page.wait_for_words("1000 files have arrived")
