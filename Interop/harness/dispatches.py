@@ -314,6 +314,22 @@ class BrowserSends(Scenario):
             receiver.wait_for_exit(0)
         self.compare("stopped", ["longer.bin", "Größe.txt"])
 
+    @check("after a reload in mid-transfer the same files are chosen again, and go on where they were")
+    def reload(self):
+        with self.receiver("reload.log", into="reload") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("longer.bin"), self.path("Größe.txt"))
+            self.page.send()
+            self.wait_for_part("reload")
+            self.page.page.reload()
+            self.page.wait_for_state("choosing")
+            self.page.choose(self.path("longer.bin"), self.path("Größe.txt"))
+            self.page.send()
+            self.page.wait_until_sent(180)
+            receiver.wait_for("Going on with longer.bin")
+            receiver.wait_for_exit(0)
+        self.compare("reload", ["longer.bin", "Größe.txt"])
+
     def wait_for_part(self, into, bytes=80_000_000):
         wait_until(lambda: part_size(self.path(into)) > bytes, 120, f"{bytes} bytes of the file", interval=0.01)
 
@@ -360,6 +376,28 @@ class ChromiumSends(BrowserSends):
 class FirefoxSends(BrowserSends):
     name = "firefox sends"
     browser_class = Firefox
+
+    @check("a folder that is dropped arrives with all that is in it, and empty folders")
+    def dropped_folder(self):
+        with self.receiver("dropped.log", into="dropped") as receiver:
+            self.page.open(receiver.address())
+            # Firefox lets nobody but a person drop or choose a folder: the objects that it would give, made here.
+            self.page.page.value("""(() => {
+                const file = name => ({name, isFile: true, file: done => done(new File([name], name))});
+                const folder = (name, ...entries) => ({name, isFile: false, createReader: () => ({
+                  readEntries(done) { done(entries.splice(0, 1)); }})});
+                const entry = folder('tree', file('1'), folder('below', file('2'), folder('deeper')), folder('nothing in it'));
+                const items = [{kind: 'file', webkitGetAsEntry: () => entry, getAsFile: () => null}];
+                dispatchEvent(Object.assign(new Event('drop', {cancelable: true}), {dataTransfer: {items}}));
+                return true;
+            })()""")
+            self.page.wait_for_words("2 files, 2 bytes")
+            self.page.send()
+            self.page.wait_until_sent()
+            receiver.wait_for_exit(0)
+        found = {os.path.relpath(place, self.path("dropped")): files for place, _, files in os.walk(self.path("dropped"))}
+        if found != {".": [], "tree": ["1"], "tree/below": ["2"], "tree/below/deeper": [], "tree/nothing in it": []}:
+            raise Failed(f"there is {found}")
 
 
 SCENARIOS = [ChromiumSends, FirefoxSends]

@@ -120,7 +120,8 @@ export class Sending {
     this.#isRunning = false;
     $('progress').hidden = true;
     const lost = failed ? `; ${several(failed, 'was', 'were')} not sent` : '';
-    state(`${several(done, 'file has', 'files have')} arrived and been checked${lost}`, !failed);
+    const arrived = done ? `${several(done, 'file has', 'files have')} arrived and been checked` : failed ? 'Nothing has arrived' : 'The folders are there';
+    state(arrived + lost, !failed);
     document.title = failed ? 'Not all files sent' : 'Files sent';
   }
 
