@@ -330,6 +330,24 @@ class BrowserSends(Scenario):
             receiver.wait_for_exit(0)
         self.compare("reload", ["longer.bin", "Größe.txt"])
 
+    @check("when the page itself fails, what it says of that stays")
+    def page_fails(self):
+        with self.receiver("page-fails.log", into="page-fails") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("Größe.txt"))
+            self.page.page.value("(Blob.prototype.slice = () => { throw new Error('no memory'); }, "
+                                 "RTCDataChannel.prototype.send = new Proxy(RTCDataChannel.prototype.send, {apply(send, channel, [data]) {"
+                                 " if (/\"end\"|\"skip\"/.test(data)) throw new Error('no memory'); return send.call(channel, data); }}), true)")
+            self.page.send()
+            self.page.wait_for_state("failed")
+            receiver.wait_for("The other side has stopped: The browser could not send it: no memory")
+            # Longer than a new connection takes.
+            try:
+                wait_until(lambda: "Nothing more is sent" not in self.page.words(), 3, "other words")
+            except Failed:
+                return
+            raise Failed(f"the page says: {self.page.words()!r}")
+
     def wait_for_part(self, into, bytes=80_000_000):
         wait_until(lambda: part_size(self.path(into)) > bytes, 120, f"{bytes} bytes of the file", interval=0.01)
 

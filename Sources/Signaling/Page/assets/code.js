@@ -30,6 +30,8 @@ export async function meet(room, words) {
   }
 
   async function use(channel) {
+    // The other machine may connect once more before the end has reached it.
+    if (isOver()) return;
     const inbox = new Inbox(channel);
     try {
       if (!side) {
@@ -56,7 +58,7 @@ export async function meet(room, words) {
 
   const meeting = hook.meeting = new Meeting(room, words, use);
   meeting.addEventListener('words', ({detail}) => { if (!isOver()) state(detail); });
-  meeting.addEventListener('paired', () => state('The code is right; connecting …', true));
+  meeting.addEventListener('paired', () => { if (!isOver()) state('The code is right; connecting …', true); });
   meeting.addEventListener('ended', ({detail}) => { if (!isOver()) fail(detail); });
   addEventListener('beforeunload', event => { if (side?.isPrecious) event.preventDefault(); });
   state(meeting.resumes ? 'Going on with the other machine …' : 'Looking for the other machine …');
