@@ -227,6 +227,17 @@ class ChromiumPage(Page):
     def screenshot(self):
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
+    def choose_files(self, selector, paths):
+        """What a person does in the dialogue of a file field; a folder's path for a field of folders."""
+        field = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")["result"]
+        self.call("DOM.setFileInputFiles", files=paths, objectId=field["objectId"])
+
+    def drop_files(self, paths):
+        """Files and folders dropped in the middle of the page."""
+        for step in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=step, x=400, y=300,
+                      data={"items": [], "files": paths, "dragOperationsMask": 1})
+
 
 class Firefox(Browser):
     """Firefox with one page and, for WebAudio, a PulseAudio of its own that plays into nothing."""
@@ -321,6 +332,11 @@ class FirefoxPage(Page):
         answer = self.browser.call("WebDriver:ExecuteScript", sandbox=None, args=[],
                                    script=f"return JSON.stringify({expression})")
         return json.loads(answer["value"] or "null")
+
+    def choose_files(self, selector, paths):
+        """What a person does in the dialogue of a file field."""
+        field = self.browser.call("WebDriver:FindElement", using="css selector", value=selector)["value"]
+        self.browser.call("WebDriver:ElementSendKeys", id=next(iter(field.values())), text="\n".join(paths))
 
     def screenshot(self):
         return base64.b64decode(self.browser.call("WebDriver:TakeScreenshot", full=False)["value"])

@@ -44,7 +44,7 @@ class ReceivePage:
     def listed(self):
         """Names and sizes as they are shown."""
         return {name: size for name, size in self.page.value("""
-            [...document.querySelectorAll('#entries li')].map(line => [line.querySelector('.name').textContent,
+            [...document.querySelectorAll('#entries li:not(.more)')].map(line => [line.querySelector('.name').textContent,
                                                                        line.querySelector('.size').textContent])""")}
 
     def accept(self):

@@ -259,6 +259,46 @@ class Files(Transfer):
         if digest(into + "/large") != digest(self.large):
             raise Failed("--overwrite did not overwrite")
 
+    @check("whoever receives may print the code as well: files are sent to it")
+    def to_receiver(self):
+        into = self.path("to-into")
+        receiver = self.receive("to-receive.log", "--into", into)
+        sender = self.send("to-send.log", "--to", receiver.code(), self.large)
+        sender.wait_for_exit(0)
+        receiver.wait_for_exit(0)
+        if digest(into + "/large") != digest(self.large) or os.listdir(into) != ["large"]:
+            raise Failed(f"there is {os.listdir(into)}, or it is not the same")
+
+    @check("two who both want to receive are told so")
+    def both_receive(self):
+        first = self.receive("both-1.log", "--into", self.path("both-into"))
+        second = self.receive("both-2.log", first.code(), "--into", self.path("both-into-2"))
+        second.wait_for_exit(1)
+        first.wait_for_exit(1)
+        first.wait_for("both sides want to receive")
+
+    @check("Ctrl-C on both sides leaves what goes on, when the receiver printed the code")
+    def interrupt_to_receiver(self):
+        into = self.path("to-interrupt-into")
+        receiver = self.receive("to-interrupt-receive-1.log", "--into", into)
+        code = receiver.code()
+        sender = self.send("to-interrupt-send-1.log", "--to", code, self.large)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        receiver.signal(signal.SIGINT)
+        receiver.wait_for_exit(130)
+        receiver.wait_for(f"to go on: rtc-peer receive --resume {code}")
+        sender.signal(signal.SIGINT)
+        sender.wait_for_exit(130)
+        # In the folder that it remembers.
+        receiver = self.receive("to-interrupt-receive-2.log", "--resume", code)
+        receiver.code()
+        sender = self.send("to-interrupt-send-2.log", "--to", code, self.large)
+        sender.wait_for_exit(0)
+        receiver.wait_for_exit(0)
+        receiver.wait_for("Going on with")
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
+
     @check("standard input to standard output")
     def stream(self):
         sender = self.send("stream-send.log", "-", "--name", "large", stdin=self.large)

@@ -81,8 +81,8 @@ struct ServerPage {
             let named = page.split(separator: "\"").filter { $0.hasPrefix("/assets/") }.map(String.init)
             #expect(!named.isEmpty)
             let modules = [
-                "start", "main", "signaling", "peer", "files", "graphs", "sha256", "receive", "meeting", "transfer",
-                "sinks", "spake2",
+                "start", "main", "signaling", "peer", "files", "graphs", "sha256", "code", "meeting", "spake2", "view",
+                "protocol", "receive", "transfer", "sinks", "send", "sender", "sources",
             ]
             for path in Set(named + modules.map { "/assets/\($0).js" }) {
                 let response = try await get(path, from: endpoint.port)

@@ -42,7 +42,7 @@ struct PageResponse {
 
     private static let assets: [String: (type: String, bytes: [UInt8])] = [
         "/assets/page.css": ("text/css; charset=utf-8", PackageResources.page_css),
-        "/assets/receive.css": ("text/css; charset=utf-8", PackageResources.receive_css),
+        "/assets/transfer.css": ("text/css; charset=utf-8", PackageResources.transfer_css),
         "/assets/start.js": ("text/javascript; charset=utf-8", PackageResources.start_js),
         "/assets/main.js": ("text/javascript; charset=utf-8", PackageResources.main_js),
         "/assets/signaling.js": ("text/javascript; charset=utf-8", PackageResources.signaling_js),
@@ -53,6 +53,12 @@ struct PageResponse {
         "/assets/receive.js": ("text/javascript; charset=utf-8", PackageResources.receive_js),
         "/assets/meeting.js": ("text/javascript; charset=utf-8", PackageResources.meeting_js),
         "/assets/transfer.js": ("text/javascript; charset=utf-8", PackageResources.transfer_js),
+        "/assets/code.js": ("text/javascript; charset=utf-8", PackageResources.code_js),
+        "/assets/view.js": ("text/javascript; charset=utf-8", PackageResources.view_js),
+        "/assets/protocol.js": ("text/javascript; charset=utf-8", PackageResources.protocol_js),
+        "/assets/send.js": ("text/javascript; charset=utf-8", PackageResources.send_js),
+        "/assets/sender.js": ("text/javascript; charset=utf-8", PackageResources.sender_js),
+        "/assets/sources.js": ("text/javascript; charset=utf-8", PackageResources.sources_js),
         "/assets/sinks.js": ("text/javascript; charset=utf-8", PackageResources.sinks_js),
         "/assets/spake2.js": ("text/javascript; charset=utf-8", PackageResources.spake2_js),
     ]

@@ -88,7 +88,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let connections = ForwardedConnections()
         show.ready(place, command: "forward", example: " 8080:\(allow.first ?? "localhost:80")")
         let running = try RunningMeeting.start(
-            .sender,
+            .first,
             code: place.code,
             server: place.serverURL,
             options: meeting,
@@ -127,7 +127,7 @@ struct ForwardCommand: AsyncParsableCommand {
             show: show
         )
         let running = try RunningMeeting.start(
-            .receiver,
+            .second,
             code: code,
             server: server,
             options: meeting,

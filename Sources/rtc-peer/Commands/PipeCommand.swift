@@ -69,7 +69,7 @@ struct PipeCommand: AsyncParsableCommand {
             found = (made.serverURL, made.code)
         }
         let running = try RunningMeeting.start(
-            code == nil ? .sender : .receiver,
+            code == nil ? .first : .second,
             code: found.code,
             server: found.server,
             options: meeting,

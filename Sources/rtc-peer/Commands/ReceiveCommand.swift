@@ -9,16 +9,19 @@ import TerminalUI
 struct ReceiveCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "receive",
-        abstract: "Takes the files and folders that `rtc-peer send` offers on another machine.",
+        abstract: "Takes files and folders from another machine, encrypted, from peer to peer.",
         discussion: """
-            What has arrived is checked and safely on disk before it gets its name; until then it is NAME.part. A \
+            With the code that `rtc-peer send` has printed it takes what is offered there. Without one it prints a code \
+            and waits: a browser that opens the address is a page that sends files here, as does `rtc-peer send --to \
+            CODE`. What has arrived is checked and safely on disk before it gets its name; until then it is NAME.part. A \
             connection that breaks is made again. After Ctrl-C, or when the program or the machine was stopped, the \
-            same command goes on where it was.
+            same command goes on where it was; without a code it is `rtc-peer receive --resume CODE`.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, and 1 for anything else.
 
             Examples:
               rtc-peer receive 4821-amber-otter-lemon
+              rtc-peer receive --into ~/Downloads                 prints a code
               rtc-peer receive --into ~/Downloads http://192.168.1.20:36475/4821#amber-otter-lemon
               rtc-peer receive --output - 4821-amber-otter-lemon | tar x
             """
@@ -26,16 +29,19 @@ struct ReceiveCommand: AsyncParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "The code or address that the sender printed. Example: rtc-peer receive 4821-amber-otter-lemon",
+            "The code or address that the sender printed; none: print one here. Example: rtc-peer receive 4821-amber-otter-lemon",
             valueName: "CODE"
         )
     )
-    var code: String
+    var code: String?
 
     @Option(
-        help: ArgumentHelp("The folder to put files in, made if missing. Example: --into ~/Downloads", valueName: "DIR")
+        help: ArgumentHelp(
+            "The folder to put files in, made if missing; without it the current one. Example: --into ~/Downloads",
+            valueName: "DIR"
+        )
     )
-    var into = "."
+    var into: String?
 
     @Option(
         help: ArgumentHelp(
@@ -51,11 +57,26 @@ struct ReceiveCommand: AsyncParsableCommand {
     @Flag(help: "Give files whose name is taken a number, as “report (1).pdf”. Example: --rename")
     var rename = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Go on with what this machine printed a code for and was broken off. Example: --resume 4821-amber-otter-lemon",
+            valueName: "CODE"
+        )
+    )
+    var resume: String?
+
     @OptionGroup var meeting: MeetingOptions
+    @OptionGroup var host: HostOptions
     @OptionGroup var search: SearchOptions
     @OptionGroup var shown: OutputOptions
 
     func validate() throws {
+        if code != nil, resume != nil {
+            throw ValidationError("a code that another machine printed goes on by the same command: leave --resume out")
+        }
+        if let resume, TransferCode(resume) == nil {
+            throw ValidationError("--resume \(resume): give the code that was printed, as 4821-amber-otter-lemon")
+        }
         if overwrite, rename { throw ValidationError("choose one of --overwrite and --rename") }
         if let output, output != "-" { throw ValidationError("--output takes “-” only; --into names a folder") }
         if output != nil, shown.json { throw ValidationError("--output - and --json both want standard output") }
@@ -75,61 +96,32 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
 
     private func run(_ show: TransferOutput) async throws {
-        let (server, code) = try await MeetingPlace.find(
-            code,
-            server: meeting.serverURL,
-            known: { TransferMemory.load(.receiver, $0)?.server },
-            patience: search.patience,
-            show: show
-        )
-        let memory = TransferMemory.load(.receiver, code)
-        let progress = TransferProgress(show, verb: "receiving")
-        let receiver = try makeReceiver(progress)
-        var options = meeting
-        options.serverFingerprint =
-            meeting.serverFingerprint ?? (memory?.server == server ? memory?.serverFingerprint : nil)
-        let fingerprint = options.serverFingerprint
-        let isStream = output != nil
-        let running = try RunningMeeting.start(
-            .receiver,
-            code: code,
-            resumption: memory?.resumption,
-            server: server,
-            options: options,
-            paired: { resumption in
-                show.paired()
-                guard !isStream else { return }
-                TransferMemory(
-                    side: .receiver,
-                    code: code,
-                    resumption: resumption,
-                    server: server,
-                    serverFingerprint: fingerprint
-                ).save()
-            },
-            note: show.problem
-        )
-        let outcome = await Result {
-            try await TransferRun.run(running.meeting, show: show, progress: progress) {
-                channel throws(TransferError) in
-                try await receiver.run(over: channel)
+        var memory: TransferMemory?
+        if let resume, let code = TransferCode(resume) {
+            guard let found = TransferMemory.load(.receiveHere, code) else {
+                throw MeetingError.connection("nothing is known here of \(code); receive without --resume")
             }
+            memory = found
         }
-        await running.end()
-        switch try outcome.get() {
-        case .finished(let summary):
-            TransferMemory.forget(.receiver, code)
-            progress.summarise(summary)
-            show.ended(summary, verb: "received")
-            if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
-        case .interrupted:
-            let isKept = TransferMemory.load(.receiver, code) != nil
-            show.ended("interrupted" + (isKept ? "; to go on: the same command again" : ""))
-            throw ExitCode(TransferExit.interrupted)
+        let progress = TransferProgress(show, verb: "receiving")
+        let folder = into ?? memory?.paths.first ?? "."
+        let receiver = try makeReceiver(folder, progress)
+        let files = FileMeeting(
+            work: .receives,
+            options: meeting,
+            show: show,
+            progress: progress,
+            paths: output == nil ? [FileMeeting.absolute(folder)] : nil,
+            transfer: { channel throws(TransferError) in try await receiver.run(over: channel) }
+        )
+        if let code {
+            try await files.join(code, patience: search.patience)
+        } else {
+            try await files.open(listen: host.listen, memory: memory)
         }
     }
 
-    private func makeReceiver(_ progress: TransferProgress) throws -> FileReceiver {
+    private func makeReceiver(_ into: String, _ progress: TransferProgress) throws -> FileReceiver {
         var options = FileReceiver.Options()
         options.existing = overwrite ? .overwrite : rename ? .rename : .refuse
         options.onEvent = { progress.take($0) }

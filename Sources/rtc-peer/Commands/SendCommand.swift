@@ -11,9 +11,10 @@ struct SendCommand: AsyncParsableCommand {
         commandName: "send",
         abstract: "Sends files and folders to another machine, encrypted, from peer to peer.",
         discussion: """
-            Prints a code; `rtc-peer receive CODE` on the other machine takes them. A connection that breaks is made \
-            again. After Ctrl-C, or when the program or the machine was stopped, `rtc-peer send --resume CODE` goes on \
-            where it was: only what is missing is sent.
+            Prints a code; `rtc-peer receive CODE` on the other machine takes them, or a browser that opens the \
+            address. Where `rtc-peer receive` waits and has printed a code, --to sends them there. A connection that \
+            breaks is made again. After Ctrl-C, or when the program or the machine was stopped, `rtc-peer send \
+            --resume CODE` (with --to: the same command) goes on where it was: only what is missing is sent.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, and 1 for anything else.
 
@@ -21,6 +22,7 @@ struct SendCommand: AsyncParsableCommand {
               rtc-peer send film.mp4 photos/
               tar c . | rtc-peer send - --name backup.tar
               rtc-peer send --server https://call.example.org film.mp4
+              rtc-peer send --to 4821-amber-otter-lemon film.mp4
               rtc-peer send --resume 4821-amber-otter-lemon
             """
     )
@@ -44,12 +46,22 @@ struct SendCommand: AsyncParsableCommand {
     )
     var resume: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The code or address that `rtc-peer receive` printed there. Example: --to 4821-amber-otter-lemon",
+            valueName: "CODE"
+        )
+    )
+    var to: String?
+
     @OptionGroup var meeting: MeetingOptions
     @OptionGroup var host: HostOptions
+    @OptionGroup var search: SearchOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
         if resume == nil, files.isEmpty { throw ValidationError("name a file to send, or --resume CODE") }
+        if resume != nil, to != nil { throw ValidationError("--to goes on by the same command: leave --resume out") }
         if resume != nil, !files.isEmpty { throw ValidationError("--resume sends what it sent before: name no files") }
         if files.contains("-"), files.count > 1 { throw ValidationError("“-” goes alone: name no other files") }
         if let resume, TransferCode(resume) == nil {
@@ -70,18 +82,15 @@ struct SendCommand: AsyncParsableCommand {
         }
     }
 
-    /// Codes that may be tried in vain, the last of which ends the program.
-    private static let codeLimit = 5
-
     private func run(_ show: TransferOutput) async throws {
         var memory: TransferMemory?
         if let resume, let code = TransferCode(resume) {
-            guard let found = TransferMemory.load(.sender, code) else {
+            guard let found = TransferMemory.load(.send, code) else {
                 throw MeetingError.connection("nothing is known here of \(code); send the files anew")
             }
             memory = found
         }
-        let paths = try memory?.paths ?? files.filter { $0 != "-" }.map(absolute)
+        let paths = memory?.paths ?? files.filter { $0 != "-" }.map(FileMeeting.absolute)
         // Before anybody is given a code.
         for path in paths {
             guard unsafe access(path, R_OK) != 0 else { continue }
@@ -94,88 +103,18 @@ struct SendCommand: AsyncParsableCommand {
             files == ["-"]
             ? FileSender(streamFrom: STDIN_FILENO, name: name, options: options)
             : FileSender(paths: paths, options: options)
-        // A mistyped code costs a new one; somebody who goes on guessing gets no more tries.
-        for _ in 1..<Self.codeLimit {
-            do {
-                return try await send(sender, paths: paths, memory: memory, show: show, progress: progress)
-            } catch MeetingError.codeWasGuessed {
-                show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
-            }
-        }
-        try await send(sender, paths: paths, memory: memory, show: show, progress: progress)
-    }
-
-    private func send(
-        _ sender: FileSender,
-        paths: [String],
-        memory: TransferMemory?,
-        show: TransferOutput,
-        progress: TransferProgress
-    ) async throws {
-        let code = memory?.code ?? TransferCode { Int.random(in: $0) }
-        var meetingOptions = meeting
-        meetingOptions.serverURL = meeting.serverURL ?? memory?.server
-        meetingOptions.serverFingerprint = meeting.serverFingerprint ?? memory?.serverFingerprint
-        var address = host.listen
-        // Where the receiver, if it still runs, looks for us.
-        if address.port == 0, let port = memory?.port { address.port = port }
-        let place = try await MeetingPlace.open(
-            code: code,
-            options: meetingOptions,
-            listen: address,
-            note: show.problem
+        let files = FileMeeting(
+            work: .sends,
+            options: meeting,
+            show: show,
+            progress: progress,
+            paths: paths.isEmpty ? nil : paths,
+            transfer: { channel throws(TransferError) in try await sender.run(over: channel) }
         )
-        show.ready(place, command: "receive")
-        show.drawAddress(place)
-        let server = meetingOptions.serverURL
-        let fingerprint = meetingOptions.serverFingerprint
-        let isStream = paths.isEmpty
-        let running = try RunningMeeting.start(
-            .sender,
-            code: code,
-            resumption: memory?.resumption,
-            server: place.serverURL,
-            options: meetingOptions,
-            paired: { resumption in
-                show.paired()
-                guard !isStream else { return }
-                TransferMemory(
-                    side: .sender,
-                    code: code,
-                    resumption: resumption,
-                    server: server,
-                    serverFingerprint: fingerprint,
-                    port: place.port,
-                    paths: paths
-                ).save()
-            },
-            note: show.problem
-        )
-        let outcome = await Result {
-            try await TransferRun.run(running.meeting, show: show, progress: progress) {
-                channel throws(TransferError) in
-                try await sender.run(over: channel)
-            }
+        if let to {
+            try await files.join(to, patience: search.patience)
+        } else {
+            try await files.open(listen: host.listen, memory: memory)
         }
-        await running.end()
-        await place.close()
-        switch try outcome.get() {
-        case .finished(let summary):
-            TransferMemory.forget(.sender, code)
-            progress.summarise(summary)
-            show.ended(summary, verb: "sent")
-            if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
-        case .interrupted:
-            let isKept = TransferMemory.load(.sender, code) != nil
-            show.ended("interrupted" + (isKept ? "; to go on: rtc-peer send --resume \(code)" : ""))
-            throw ExitCode(TransferExit.interrupted)
-        }
-    }
-
-    private func absolute(_ path: String) throws -> String {
-        if path.hasPrefix("/") { return path }
-        guard let directory = unsafe getcwd(nil, 0) else { return path }
-        defer { unsafe free(directory) }
-        return unsafe String(cString: directory) + "/" + path
     }
 }

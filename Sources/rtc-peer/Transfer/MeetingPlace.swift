@@ -9,7 +9,7 @@ struct MeetingPlace: Sendable {
     let code: TransferCode
     /// The signalling server, for this machine.
     let serverURL: String
-    /// What a browser or `rtc-peer receive` opens.
+    /// What a browser opens, and what the other `rtc-peer` takes in place of the code.
     let url: String
     /// Where our own server listens.
     var port: Int? { endpoint?.port }
@@ -83,7 +83,7 @@ struct MeetingPlace: Sendable {
     /// - Parameters:
     ///   - text: a code or an address.
     ///   - server: the server given besides, if any.
-    ///   - known: where it was before; the sender's own may have moved.
+    ///   - known: where it was before; the first's own may have moved.
     ///   - patience: how long to look.
     ///   - show: where that is told.
     /// - Returns: the server's address, and the code.
@@ -146,7 +146,7 @@ struct RunningMeeting: Sendable {
         let client = try SignalingClient(
             url: server,
             room: code.room,
-            name: side == .sender ? "sender" : "receiver",
+            name: side == .first ? "first" : "second",
             certificateFingerprint: options.serverFingerprint
         )
         let meeting = try TransferMeeting(

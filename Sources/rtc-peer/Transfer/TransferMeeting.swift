@@ -3,7 +3,7 @@ import PAKE
 import PeerConnection
 import Signaling
 
-/// Why the two sides of a transfer do not meet.
+/// Why two who have a code do not meet.
 enum MeetingError: Error, CustomStringConvertible {
     /// Somebody tried the code and did not know it: it is void.
     case codeWasGuessed
@@ -19,7 +19,7 @@ enum MeetingError: Error, CustomStringConvertible {
         switch self {
         case .codeWasGuessed: "somebody tried a wrong code: this code is void"
         case .wrongCode:
-            "the code is not the sender's, or somebody between the two has altered what was said; ask for a new code"
+            "the code is not the other machine's, or somebody between the two has altered what was said; ask for a new code"
         case .refused(let words): "the other side refuses: \(words)"
         case .signaling(let error): error.message
         case .connection(let words): words
@@ -28,12 +28,13 @@ enum MeetingError: Error, CustomStringConvertible {
     }
 }
 
-/// Brings the two sides of a transfer together: in a room of a signalling server they prove to each other that they
+/// Brings two who have a code together: in a room of a signalling server they prove to each other that they
 /// know the code, and then connect; whenever the connection is lost they connect again.
 ///
-/// The receiver makes every offer. Each connection has one data channel; both go to ``connections``.
+/// The second makes every offer. Each connection has one data channel; both go to ``connections``.
 actor TransferMeeting {
-    enum Side: Sendable { case sender, receiver }
+    /// The one who printed the code, and the one who was told it; which of them sends files is not said here.
+    enum Side: Sendable { case first, second }
 
     struct Options: Sendable {
         var side: Side
@@ -135,29 +136,29 @@ actor TransferMeeting {
             partner = nil
             exchange = nil
             others = place.peers.map(\.id)
-            if options.side == .receiver {
+            if options.side == .second {
                 if others.isEmpty {
-                    options.note("Waiting for the sender…")
+                    options.note("Waiting for the other machine…")
                 } else {
                     try await approachNext()
                 }
             }
         case .peerJoined(let peer):
             others.append(peer.id)
-            if options.side == .receiver, partner == nil, exchange == nil { try await approachNext() }
+            if options.side == .second, partner == nil, exchange == nil { try await approachNext() }
         case .peerLeft(let id, _):
             others.removeAll { $0 == id }
             if exchange?.peer == id {
                 let usedCode = exchange?.usesCode ?? false
                 exchange = nil
                 // Whoever goes away in the middle may have tried the code.
-                if options.side == .sender, usedCode { throw MeetingError.codeWasGuessed }
-                if options.side == .receiver { try await approachNext() }
+                if options.side == .first, usedCode { throw MeetingError.codeWasGuessed }
+                if options.side == .second { try await approachNext() }
             }
             if partner?.id == id {
                 // The connection between the two may well go on.
                 partner = nil
-                if link == nil, options.side == .receiver { try await approachNext() }
+                if link == nil, options.side == .second { try await approachNext() }
             }
         case .message(let message, let id): try await handle(message, from: id)
         case .disconnected(let error):
@@ -172,10 +173,10 @@ actor TransferMeeting {
         switch message {
         case .pake(let text): try await pair(text, from: id)
         case .offer(let sdp):
-            guard options.side == .sender, let partner, partner.id == id else { return }
+            guard options.side == .first, let partner, partner.id == id else { return }
             await accept(sdp, from: partner)
         case .answer(let sdp):
-            guard options.side == .receiver, let partner, partner.id == id, let link else { return }
+            guard options.side == .second, let partner, partner.id == id, let link else { return }
             guard SessionFingerprint.isOnly(partner.fingerprint, in: sdp) else {
                 return options.note("An answer with another certificate was refused: somebody is between the two.")
             }
@@ -189,7 +190,7 @@ actor TransferMeeting {
 
     // MARK: Pairing
 
-    /// Asks the next one in the room whether it is the sender.
+    /// Asks the next one in the room whether it is the first.
     private func approachNext() async throws {
         guard partner == nil, exchange == nil, let id = others.first else { return }
         let secret: Pairing.Secret
@@ -208,7 +209,7 @@ actor TransferMeeting {
     }
 
     private func pair(_ text: String, from id: SignalingPeerID) async throws {
-        if options.side == .sender, let resumes = Pairing.asksToResume(text) {
+        if options.side == .first, let resumes = Pairing.asksToResume(text) {
             return try answer(text, from: id, resumes: resumes)
         }
         guard let exchange, exchange.peer == id else { return }
@@ -219,10 +220,10 @@ actor TransferMeeting {
             self.exchange = nil
             if case .refused = error {} else { client.send(.pake(Pairing.refusal("the code is wrong")), to: id) }
             switch options.side {
-            case .sender: if exchange.usesCode { throw MeetingError.codeWasGuessed }
-            case .receiver:
+            case .first: if exchange.usesCode { throw MeetingError.codeWasGuessed }
+            case .second:
                 others.removeAll { $0 == id }
-                // Somebody else in the room may be the sender, but the code was for one try.
+                // Somebody else in the room may be the first, but the code was for one try.
                 guard case .refused(let words) = error else { throw MeetingError.wrongCode }
                 throw MeetingError.refused(words)
             }
@@ -236,14 +237,14 @@ actor TransferMeeting {
             partner = (id, agreement.peerFingerprint)
             resumption = agreement.resumption
             options.paired(agreement.resumption)
-            // Pairing anew after the signalling connection broke leaves a connection that works alone; a sender that
+            // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
-            if options.side == .receiver, !isUp { try await connect() }
+            if options.side == .second, !isUp { try await connect() }
         }
     }
 
-    /// Answers somebody who wants to pair with this sender.
+    /// Answers somebody who wants to pair with this first.
     private func answer(_ hello: String, from id: SignalingPeerID, resumes: Bool) throws {
         func refuse(_ words: String) { client.send(.pake(Pairing.refusal(words)), to: id) }
         let secret: Pairing.Secret
@@ -294,16 +295,16 @@ actor TransferMeeting {
         )
     }
 
-    /// The receiver's part: a new connection, offered to the partner.
+    /// The second's part: a new connection, offered to the partner.
     private func connect() async throws {
-        guard let partner, options.side == .receiver else { return }
+        guard let partner, options.side == .second else { return }
         await link?.close()
         let made = try makeLink(partner)
         link = made
         try await made.offer()
     }
 
-    /// The sender's part.
+    /// The first's part.
     private func accept(_ offer: String, from partner: (id: SignalingPeerID, fingerprint: [UInt8])) async {
         guard SessionFingerprint.isOnly(partner.fingerprint, in: offer) else {
             return options.note("An offer with another certificate was refused: somebody is between the two.")
@@ -329,7 +330,7 @@ actor TransferMeeting {
         guard let lost, link === lost else { return }
         await lost.close()
         link = nil
-        guard options.side == .receiver, partner != nil else { return }
+        guard options.side == .second, partner != nil else { return }
         failedLinks += 1
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
         if failedLinks > 1 {

@@ -5,7 +5,19 @@ import PAKE
 ///
 /// One line for each fact, `NAME VALUE`, in `$XDG_STATE_HOME/rtc-peer` (`~/.local/state/rtc-peer`).
 struct TransferMemory: Sendable {
-    let side: TransferMeeting.Side
+    /// Whose memory it is, and what its file's name begins with: two sides may be on one machine.
+    enum Kind: String, Sendable {
+        /// Sends, and printed the code.
+        case send = "send"
+        /// Sends, and was told the code.
+        case sendTo = "send-to"
+        /// Receives, and printed the code.
+        case receiveHere = "receive-here"
+        /// Receives, and was told the code.
+        case receive = "receive"
+    }
+
+    let kind: Kind
     let code: TransferCode
     /// What lets the two pair again without the code.
     var resumption: [UInt8]
@@ -14,7 +26,7 @@ struct TransferMemory: Sendable {
     var serverFingerprint: String?
     /// Where our own server listened.
     var port: Int?
-    /// Absolute paths of what is sent.
+    /// Absolute paths of what is sent, or of the folder that files go into.
     var paths: [String] = []
 
     private static let byteLimit = 1 << 20
@@ -30,14 +42,14 @@ struct TransferMemory: Sendable {
         return home + "/.local/state/rtc-peer"
     }
 
-    private static func path(_ side: TransferMeeting.Side, _ code: TransferCode) -> String? {
-        directory.map { "\($0)/\(side == .sender ? "send" : "receive")-\(code)" }
+    private static func path(_ kind: Kind, _ code: TransferCode) -> String? {
+        directory.map { "\($0)/\(kind.rawValue)-\(code)" }
     }
 
     /// What is remembered of a code; nil if nothing is, or if the file cannot be read.
-    static func load(_ side: TransferMeeting.Side, _ code: TransferCode) -> TransferMemory? {
-        guard let path = path(side, code), let text = read(path) else { return nil }
-        var memory = TransferMemory(side: side, code: code, resumption: [])
+    static func load(_ kind: Kind, _ code: TransferCode) -> TransferMemory? {
+        guard let path = path(kind, code), let text = read(path) else { return nil }
+        var memory = TransferMemory(kind: kind, code: code, resumption: [])
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
             guard parts.count == 2 else { continue }
@@ -65,7 +77,7 @@ struct TransferMemory: Sendable {
         if let serverFingerprint { text += "fingerprint \(serverFingerprint)\n" }
         if let port { text += "port \(port)\n" }
         for path in paths { text += "path \(path)\n" }
-        guard let directory = Self.directory, let path = Self.path(side, code) else { return false }
+        guard let directory = Self.directory, let path = Self.path(kind, code) else { return false }
         Self.makeDirectories(directory)
         let new = path + ".new"
         let descriptor = unsafe open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -79,8 +91,8 @@ struct TransferMemory: Sendable {
     }
 
     /// Forgets it: the transfer is done.
-    static func forget(_ side: TransferMeeting.Side, _ code: TransferCode) {
-        if let path = path(side, code) { unsafe unlink(path) }
+    static func forget(_ kind: Kind, _ code: TransferCode) {
+        if let path = path(kind, code) { unsafe unlink(path) }
     }
 
     private static func read(_ path: String) -> String? {

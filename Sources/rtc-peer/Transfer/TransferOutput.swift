@@ -22,7 +22,13 @@ struct TransferOutput: Sendable {
     }
 
     /// How the other side gets here.
-    func ready(_ place: MeetingPlace, command: String, example: String = "") {
+    ///
+    /// - Parameters:
+    ///   - place: where we are.
+    ///   - command: what the other `rtc-peer` is told before the code.
+    ///   - example: what it is told after it.
+    ///   - takesBrowser: whether the address opens a page that does the same.
+    func ready(_ place: MeetingPlace, command: String, example: String = "", takesBrowser: Bool = false) {
         emit(
             "ready",
             [
@@ -33,6 +39,7 @@ struct TransferOutput: Sendable {
         say("The code is \(place.code)")
         say("On the other machine:  rtc-peer \(command) \(place.code)\(example)")
         say("                   or  rtc-peer \(command) '\(place.url)'\(example)")
+        if takesBrowser { say("                   or  that address, from http to the end, in a browser") }
     }
 
     /// The address as a QR code, on a terminal.

@@ -1,4 +1,4 @@
-// The receiver's part of docs/CODES.md: finds the sender in the room, proves the code to it, and connects; whenever the
+// The second's part of docs/CODES.md: finds the first in the room, proves the code to it, and connects; whenever the
 // connection is lost it connects again. Events: words, paired, ended.
 import {Signaling} from './signaling.js';
 import {SPAKE2, concatenate, equal, hkdf, utf8} from './spake2.js';
@@ -64,13 +64,10 @@ export class Meeting extends EventTarget {
   /** Whether this goes on with an earlier pairing. */
   get resumes() { return this.#resumption !== null; }
 
-  /** Whether the sender is in the room. */
-  get hasSender() { return this.#partner !== null; }
-
-  async start() {
+    async start() {
     this.#certificate = await RTCPeerConnection.generateCertificate({name: 'ECDSA', namedCurve: 'P-256'});
     this.#fingerprint = await fingerprintOf(this.#certificate);
-    const signaling = this.#signaling = new Signaling(this.#room, 'receiver');
+    const signaling = this.#signaling = new Signaling(this.#room, 'second');
     signaling.addEventListener('joined', ({detail}) => this.#joined(detail));
     signaling.addEventListener('peer', ({detail}) => { this.#others.push(detail.id); this.#approachNext(); });
     signaling.addEventListener('left', ({detail}) => this.#left(detail.id));
@@ -112,7 +109,7 @@ export class Meeting extends EventTarget {
     this.#iceServers = iceServers ?? [];
     this.#partner = this.#exchange = null;
     this.#others = peers.map(peer => peer.id);
-    if (!peers.length) this.#tell('words', 'Waiting for the sender …');
+    if (!peers.length) this.#tell('words', 'Waiting for the other machine …');
     this.#approachNext();
   }
 
@@ -120,12 +117,12 @@ export class Meeting extends EventTarget {
     this.#others = this.#others.filter(other => other !== id);
     if (this.#exchange?.id === id) {
       this.#exchange = null;
-      if (!this.resumes) return this.#end('The sender has gone, and the code was used: ask for a new one.');
+      if (!this.resumes) return this.#end('The other machine has gone, and the code was used: ask for a new one.');
     }
     if (this.#partner?.id === id) {
       this.#partner = null;
       // The connection between the two may well go on.
-      if (!this.#link) this.#tell('words', 'The sender is gone; waiting for it to come back …');
+      if (!this.#link) this.#tell('words', 'The other machine is gone; waiting for it to come back …');
     }
     this.#approachNext();
   }
@@ -136,7 +133,7 @@ export class Meeting extends EventTarget {
     const id = this.#others[0];
     if (this.#isOver || this.#partner || this.#exchange || id === undefined) return;
     const resumes = this.resumes;
-    if (!resumes && !this.#codeIsFresh) return this.#end('The sender has gone, and the code was used: ask for a new one.');
+    if (!resumes && !this.#codeIsFresh) return this.#end('The other machine has gone, and the code was used: ask for a new one.');
     if (!resumes) this.#codeIsFresh = false;
     const secret = resumes ? concatenate(utf8('resume '), this.#resumption) : utf8('code ' + this.#words);
     const exchange = new SPAKE2({isA: true, names: ['receiver', 'sender'], password: SPAKE2.password(secret),
@@ -157,15 +154,15 @@ export class Meeting extends EventTarget {
     const keys = isForm ? exchange.finish(share, concatenate(this.#fingerprint, fingerprint)) : null;
     if (!keys || !equal(keys.expected, confirmation)) {
       this.#say(id, 'refused the code is wrong');
-      return this.#end(this.resumes ? 'This is not the sender that this page was connected with before. Ask for a new code.'
-        : 'The code is wrong. Codes are for one try: ask the sender for the new one, and open its address.');
+      return this.#end(this.resumes ? 'This is not the machine that this page was connected with before. Ask for a new code.'
+        : 'The code is wrong. Codes are for one try: ask for the new one, and open its address.');
     }
     this.#say(id, 'confirm ' + hex(keys.confirmation));
     this.#partner = {id, fingerprint};
     this.#resumption = hkdf(keys.key, utf8('PeerConnection resumption'), 32);
     sessionStorage.setItem(this.#key, hex(this.#resumption));
     this.#tell('paired');
-    // Pairing anew after the signalling broke leaves a connection that works; a sender that was started anew has
+    // Pairing anew after the signalling broke leaves a connection that works; a machine that was started anew has
     // another certificate.
     const link = this.#link;
     if (!link || link.connection.connectionState !== 'connected' || !equal(link.fingerprint, fingerprint)) this.#connect();
@@ -175,11 +172,11 @@ export class Meeting extends EventTarget {
     if (/try again/.test(words)) {
       this.#retry = setTimeout(() => this.#approachNext(), 1000);
     } else if (/code was used/.test(words)) {
-      this.#end('This code was used already: each is for one receiver. Ask the sender for a new one.');
+      this.#end('This code was used already: each is for one machine. Ask for a new one.');
     } else if (this.resumes) {
-      this.#end('The sender has no transfer to go on with. Ask for a new code.');
+      this.#end('The other machine has no transfer to go on with. Ask for a new code.');
     } else {
-      this.#end(`The sender refuses: ${words}.`);
+      this.#end(`The other machine refuses: ${words}.`);
     }
   }
 
@@ -197,6 +194,8 @@ export class Meeting extends EventTarget {
       if (this.#link !== link) return;
       clearTimeout(link.timer);
       this.#failures = 0;
+      // What else is said of it is in the connection.
+      channel.maxMessageSize = connection.sctp?.maxMessageSize;
       link.using = this.#use(channel);
     };
     channel.addEventListener('close', lose);
@@ -222,7 +221,7 @@ export class Meeting extends EventTarget {
     if (message.type === 'candidate') return link.connection.addIceCandidate(message.candidate ?? undefined);
     if (message.type !== 'answer' || link.connection.signalingState !== 'have-local-offer') return;
     if (!hasOnly(this.#partner.fingerprint, message.sdp)) {
-      return this.#end('The answer has another certificate than the sender’s: somebody is between the two of you.');
+      return this.#end('The answer has another certificate than the other machine’s: somebody is between the two of you.');
     }
     await link.connection.setRemoteDescription({type: 'answer', sdp: message.sdp});
   }
@@ -233,7 +232,7 @@ export class Meeting extends EventTarget {
     // What has come is taken in before more is asked for.
     await link.using;
     if (this.#isOver) return;
-    if (!this.#partner) return this.#tell('words', 'The sender is gone; waiting for it to come back …');
+    if (!this.#partner) return this.#tell('words', 'The other machine is gone; waiting for it to come back …');
     this.#tell('words', 'The connection broke; making it again …');
     // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
     if (++this.#failures > 1) {

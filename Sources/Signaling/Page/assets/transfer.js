@@ -1,41 +1,16 @@
 // The receiver of docs/FILE-TRANSFER.md over one data channel after another.
+import {BLOCK, HEADER, Inbox, LIST, TEXT_LIMIT, TransferError, count, hex, isDigest, link, printable, violation} from './protocol.js';
 import {SHA256} from './sha256.js';
 import {equal, utf8} from './spake2.js';
 
-const BLOCK = 1 << 20, HEADER = 16, TEXT_LIMIT = 1 << 20, ACK_DISTANCE = 8 << 20, LIST = 250;
-/** What may wait for a slow disk; a channel that brings more is given up, and the transfer goes on when all is stored. */
-const BACKLOG = 256 << 20;
+const ACK_DISTANCE = 8 << 20;
 const LIMITS = {entries: 20000, nameBytes: 4 << 20, depth: 64, bytes: Number.MAX_SAFE_INTEGER};
 
-/** `code` as in the document; 'channel-closed' means that another channel goes on. */
-export class TransferError extends Error {
-  constructor(code, reason, isFromPeer = false) {
-    super(reason);
-    Object.assign(this, {code, isFromPeer});
-  }
-}
-
-const violation = what => new TransferError('protocol-violation', `The sender does not keep to the protocol: ${what}.`);
-const hex = bytes => [...bytes].map(byte => byte.toString(16).padStart(2, '0')).join('');
-export const printable = text => String(text).slice(0, 300).replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, '\ufffd');
-
-// WebCrypto is faster, but only secure pages have it.
-const sha = crypto.subtle ? async bytes => new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-  : async bytes => new SHA256().update(bytes).digest();
-
-async function link(value, block) {
-  const both = new Uint8Array(64);
-  both.set(value);
-  both.set(await sha(block), 32);
-  return sha(both);
-}
-
 // --- what the sender says ----------------------------------------------------------
-const count = value => Number.isSafeInteger(value) && value >= 0;
 const check = (isRight, what) => { if (!isRight) throw violation(what); };
 
 function digestOf(text) {
-  check(typeof text === 'string' && /^[0-9a-f]{64}$/.test(text), 'a hash that is none');
+  check(isDigest(text), 'a hash that is none');
   return Uint8Array.from({length: 32}, (_, i) => parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }
 
@@ -73,32 +48,6 @@ class Manifest {
   get identity() { return hex(new SHA256().update(utf8(this.entries.map(e => `${e.kind} ${e.name}\n`).join(''))).digest()); }
 }
 
-/** One channel's messages in order, and how it ends. */
-class Inbox {
-  #queue = []; #bytes = 0; #wake = null; #isClosed = false;
-
-  constructor(channel) {
-    channel.onmessage = ({data}) => {
-      this.#queue.push(data);
-      this.#bytes += (data.byteLength ?? data.length) + 64;
-      if (this.#bytes > BACKLOG) { channel.onmessage = null; channel.close(); }
-      this.#wake?.();
-    };
-    this.closed = new Promise(done => channel.addEventListener('close', () => { this.#isClosed = true; this.#wake?.(); done(); }));
-  }
-
-  /** The next message; null after the last. */
-  async next() {
-    while (!this.#queue.length) {
-      if (this.#isClosed) return null;
-      await new Promise(done => { this.#wake = done; });
-    }
-    const message = this.#queue.shift();
-    this.#bytes -= (message.byteLength ?? message.length) + 64;
-    return message;
-  }
-}
-
 /**
  * Receives one offer. `accept(offer)` is asked once, and gives a sink (sinks.js), or null to refuse. `tell(event)` hears
  * {type: 'progress' | 'done' | 'failed' | 'restarted', entry, …}.
@@ -112,8 +61,7 @@ export class FileReceiver {
   }
 
   /** Uses a channel until all has come; after 'channel-closed' another one goes on. */
-  async run(channel) {
-    const inbox = new Inbox(channel);
+  async run(channel, inbox = new Inbox(channel)) {
     const send = message => { if (channel.readyState === 'open') channel.send(JSON.stringify(message)); };
     const run = new Run({sender: send, inbox, state: this});
     try {

@@ -1,0 +1,195 @@
+import ArgumentParser
+import FileTransfer
+import Glibc
+import PAKE
+import PeerConnection
+
+/// How those who move files meet: one prints a code, the other was told it; either may be the one who sends.
+struct FileMeeting: Sendable {
+    /// What this side does with files.
+    enum Work: Sendable { case sends, receives }
+
+    typealias Transfer = @Sendable (RTCDataChannel) async throws(TransferError) -> TransferSummary
+
+    let work: Work
+    let options: MeetingOptions
+    let show: TransferOutput
+    let progress: TransferProgress
+    /// Absolute paths of what is sent, or of the folder that files go into, to be remembered; nil for a stream, which
+    /// cannot be gone on with.
+    let paths: [String]?
+    /// One run of the transfer over a channel.
+    let transfer: Transfer
+
+    /// Codes that may be tried in vain, the last of which ends the program.
+    private static let codeLimit = 5
+
+    private var verb: String {
+        switch work {
+        case .sends: "sent"
+        case .receives: "received"
+        }
+    }
+
+    // MARK: Printing a code
+
+    /// Opens a place, prints its code, and moves files with who comes by it.
+    ///
+    /// - Parameters:
+    ///   - listen: where a server of our own listens.
+    ///   - memory: what is gone on with, if anything.
+    /// - Throws: why it did not come to its end, or the exit status to end with.
+    func open(listen: ListenAddress, memory: TransferMemory?) async throws {
+        // A mistyped code costs a new one; somebody who goes on guessing gets no more tries.
+        for _ in 1..<Self.codeLimit {
+            do {
+                return try await openOnce(listen: listen, memory: memory)
+            } catch MeetingError.codeWasGuessed {
+                show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
+            }
+        }
+        try await openOnce(listen: listen, memory: memory)
+    }
+
+    private func openOnce(listen: ListenAddress, memory: TransferMemory?) async throws {
+        let code = memory?.code ?? TransferCode { Int.random(in: $0) }
+        var options = options
+        options.serverURL = options.serverURL ?? memory?.server
+        options.serverFingerprint = options.serverFingerprint ?? memory?.serverFingerprint
+        var address = listen
+        // Where the other side, if it still runs, looks for us.
+        if address.port == 0, let port = memory?.port { address.port = port }
+        let place = try await MeetingPlace.open(code: code, options: options, listen: address, note: show.problem)
+        let kind: TransferMemory.Kind
+        switch work {
+        case .sends:
+            kind = .send
+            show.ready(place, command: "receive", takesBrowser: true)
+        case .receives:
+            kind = .receiveHere
+            show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
+        }
+        show.drawAddress(place)
+        let server = options.serverURL
+        let outcome = await meet(
+            .first,
+            code: code,
+            server: place.serverURL,
+            options: options,
+            memory: TransferMemory(
+                kind: kind,
+                code: code,
+                resumption: memory?.resumption ?? [],
+                server: server,
+                serverFingerprint: options.serverFingerprint,
+                port: place.port,
+                paths: paths ?? []
+            )
+        )
+        await place.close()
+        try end(outcome, kind, code, again: "rtc-peer \(work == .sends ? "send" : "receive") --resume \(code)")
+    }
+
+    // MARK: Being told a code
+
+    /// Looks for the place of a code or address, and moves files with who printed it.
+    ///
+    /// - Parameters:
+    ///   - text: the code or address.
+    ///   - patience: how long to look.
+    /// - Throws: why it did not come to its end, or the exit status to end with.
+    func join(_ text: String, patience: Duration) async throws {
+        let kind: TransferMemory.Kind =
+            switch work {
+            case .sends: .sendTo
+            case .receives: .receive
+            }
+        let (server, code) = try await MeetingPlace.find(
+            text,
+            server: options.serverURL,
+            known: { TransferMemory.load(kind, $0)?.server },
+            patience: patience,
+            show: show
+        )
+        let memory = TransferMemory.load(kind, code)
+        var options = options
+        options.serverFingerprint =
+            options.serverFingerprint ?? (memory?.server == server ? memory?.serverFingerprint : nil)
+        let outcome = await meet(
+            .second,
+            code: code,
+            server: server,
+            options: options,
+            memory: TransferMemory(
+                kind: kind,
+                code: code,
+                resumption: memory?.resumption ?? [],
+                server: server,
+                serverFingerprint: options.serverFingerprint
+            )
+        )
+        try end(outcome, kind, code, again: "the same command again")
+    }
+
+    // MARK: Both
+
+    private func meet(
+        _ side: TransferMeeting.Side,
+        code: TransferCode,
+        server: String,
+        options: MeetingOptions,
+        memory: TransferMemory
+    ) async -> Result<TransferRun.Outcome, any Error> {
+        let isStream = paths == nil
+        let (show, progress, transfer) = (show, progress, transfer)
+        return await Result {
+            let running = try RunningMeeting.start(
+                side,
+                code: code,
+                resumption: memory.resumption.isEmpty ? nil : memory.resumption,
+                server: server,
+                options: options,
+                paired: { resumption in
+                    show.paired()
+                    guard !isStream else { return }
+                    var memory = memory
+                    memory.resumption = resumption
+                    memory.save()
+                },
+                note: show.problem
+            )
+            let outcome = await Result {
+                try await TransferRun.run(running.meeting, show: show, progress: progress, transfer: transfer)
+            }
+            await running.end()
+            return try outcome.get()
+        }
+    }
+
+    private func end(
+        _ outcome: Result<TransferRun.Outcome, any Error>,
+        _ kind: TransferMemory.Kind,
+        _ code: TransferCode,
+        again: String
+    ) throws {
+        switch try outcome.get() {
+        case .finished(let summary):
+            TransferMemory.forget(kind, code)
+            progress.summarise(summary)
+            show.ended(summary, verb: verb)
+            if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
+        case .interrupted:
+            let isKept = TransferMemory.load(kind, code) != nil
+            show.ended("interrupted" + (isKept ? "; to go on: \(again)" : ""))
+            throw ExitCode(TransferExit.interrupted)
+        }
+    }
+
+    /// A path that stays right when it is read in another directory.
+    static func absolute(_ path: String) -> String {
+        if path.hasPrefix("/") { return path }
+        guard let directory = unsafe getcwd(nil, 0) else { return path }
+        defer { unsafe free(directory) }
+        return unsafe String(cString: directory) + "/" + path
+    }
+}
