@@ -350,8 +350,10 @@ package struct SCTPConfiguration: Sendable {
         var wanted = SCTPStack.sendBufferByteCount
         if let limit = mailbox.flightLimit.byteCount {
             if !isPathLong { noteLongPath() }
-            // usrsctp takes only messages that its buffer can hold at once.
-            wanted = min(max(limit, longestMessage * 2, Self.smallestSendBuffer), SCTPStack.longPathBufferByteCount)
+            // usrsctp takes a message only if its buffer has room for the whole of it: without room for one more, what is
+            // under way would never grow by the part of one that the limit does.
+            let room = max(limit, Self.smallestSendBuffer) + 2 * longestMessage
+            wanted = min(room, SCTPStack.longPathBufferByteCount)
         }
         guard abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket else { return }
         sendBufferByteCount = wanted
