@@ -348,7 +348,7 @@ package final class DataChannelTable {
     /// Takes one SCTP packet.
     package func receive(_ packet: RawSpan, at now: Instant) {
         guard let association else { return }
-        association.setNow(now)
+        association.now = now
         guard association.receive(packet) else {
             statistics.dropped += 1
             return
@@ -700,7 +700,7 @@ package final class DataChannelTable {
     /// usrsctp's timers run on ticks of 10 ms while packets flow and for a second after; then slowly, since a
     /// retransmission that is a second old may well come half a second later.
     private func touch(at now: Instant) {
-        association?.setNow(now)
+        association?.now = now
         activeUntil = now + Self.activeTime
         let due = now + SCTPStack.tick
         if tickAt.map({ $0 > due }) ?? true { tickAt = due }

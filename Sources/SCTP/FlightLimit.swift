@@ -68,7 +68,6 @@ struct FlightLimit {
         shortestRoundTrip = shortest
         guard shortest >= Self.longRoundTrip else {
             byteCount = nil
-            arrivals = RingQueue()
             return
         }
         arrivals.append((now, arrivedTotal))

@@ -71,6 +71,8 @@ package struct SCTPConfiguration: Sendable {
     private var isCorked = false
     private var sendBufferByteCount = SCTPStack.sendBufferByteCount
     private var isPathLong = false
+    /// The present, for what is measured; the mailbox has a copy for those who send on our behalf.
+    var now = Instant(nanoseconds: 0)
     /// The longest message that was sent.
     private var longestMessage = 0
     /// Packets taken in since the last `drainPackets`.
@@ -144,17 +146,15 @@ package struct SCTPConfiguration: Sendable {
         guard SCTPPacketCheck.isWellFormed(packet) else { return false }
         batchCount += 1
         SCTPStack.shared.withLock(for: token) {
+            mailbox.now = now
             guard let rest = mailbox.incomingGate.take(packet) else { return input(packet) }
             if !rest.isEmpty { unsafe input(rest.span.bytes) }
         }
         return true
     }
 
-    /// The present, for what is measured.
-    func setNow(_ now: Instant) { mailbox.now = now }
-
     func advance(to now: Instant) {
-        setNow(now)
+        self.now = now
         SCTPStack.shared.advance(to: now, for: token)
         searchPathMTU(at: now)
     }
@@ -171,6 +171,7 @@ package struct SCTPConfiguration: Sendable {
 
     private func searchPathMTU(at now: Instant) {
         SCTPStack.shared.withLock(for: token) {
+            mailbox.now = now
             let byteCount = mailbox.takeDataByteCount()
             if byteCount > 0 { mtuSearch.didSend(byteCount: byteCount) }
             if let length = mtuSearch.probe(at: now) { mailbox.put(probe(byteCount: length)) }
@@ -207,6 +208,7 @@ package struct SCTPConfiguration: Sendable {
         }
         return SCTPStack.shared.withLock(for: token) {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
+            mailbox.now = now
             guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
             if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
             if message.byteCount > longestMessage {

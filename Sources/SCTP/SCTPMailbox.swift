@@ -14,7 +14,7 @@ final class SCTPMailbox {
     /// The longest packet that is sent, if its chunks can be had apart.
     var packetLimit: Int
     var flightLimit = FlightLimit()
-    /// The present, as far as the association was told.
+    /// The present as the association last knew it inside the lock: another's call may send for it, on any thread.
     var now = Instant(nanoseconds: 0)
     /// Bytes of the packets with data since they were last asked for.
     private var dataByteCount = 0
