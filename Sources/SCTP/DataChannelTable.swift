@@ -1,68 +1,13 @@
 package import SansIO
 
-/// Names a channel inside one engine; never reused.
-package struct DataChannelHandle: Hashable, Sendable {
-    package let rawValue: Int
-}
-
-package enum DataChannelError: Error, Hashable, Sendable, CustomStringConvertible {
-    case idInUse(UInt16)
-    /// A negotiated id at or above the number of streams.
-    case idOutOfRange(UInt16, limit: UInt16)
-    case noFreeID
-    case notOpen
-    case messageTooLarge(limit: Int)
-    case bufferFull(limit: Int)
-    /// The association has ended: no channel opens any more.
-    case associationClosed
-    case association(SCTPError)
-
-    package var description: String {
-        switch self {
-        case .idInUse(let id): "the id \(id) is in use"
-        case .idOutOfRange(let id, let limit): "the id \(id) is not below \(limit)"
-        case .noFreeID: "all ids are in use"
-        case .notOpen: "the channel is not open"
-        case .messageTooLarge(let limit): "the peer takes messages of at most \(limit) bytes"
-        case .bufferFull(let limit): "over \(limit) bytes wait to be sent"
-        case .associationClosed: "the SCTP association has ended"
-        case .association(let error): "SCTP: \(error)"
-        }
-    }
-}
-
-package enum DataChannelEvent: Hashable, Sendable {
-    case associationConnected
-    case associationClosed(SCTPError?)
-    case incoming(DataChannelHandle, DataChannelParameters, id: UInt16)
-    case opened(DataChannelHandle, id: UInt16)
-    case message(DataChannelHandle, isText: Bool, [UInt8])
-    case bufferedAmountChanged(DataChannelHandle, Int)
-    case closing(DataChannelHandle)
-    /// The association failed; `closed` follows.
-    case failed(DataChannelHandle, SCTPError)
-    case closed(DataChannelHandle)
-}
-
-package struct DataChannelStatistics: Hashable, Sendable {
-    package var opened = 0
-    package var closed = 0
-    package var messagesSent = 0
-    package var bytesSent = 0
-    package var messagesReceived = 0
-    package var bytesReceived = 0
-    /// Malformed packets, messages for streams without a channel, broken DCEP, unknown PPIDs.
-    package var dropped = 0
-}
-
 /// The data channels of one connection and the SCTP association under them. RFC 8831, RFC 8832
 ///
 /// Confined to one event loop.
 package final class DataChannelTable {
     package private(set) var isConnected = false
-    package private(set) var statistics = DataChannelStatistics()
+    package internal(set) var statistics = DataChannelStatistics()
 
-    private final class Channel {
+    final class Channel {
         enum State { case waiting, opening, open, closing, closed }
         let handle: DataChannelHandle
         let parameters: DataChannelParameters
@@ -108,14 +53,14 @@ package final class DataChannelTable {
         var share: Int { min(max(Int(parameters.priority), 64), 4_096) * 32 }
     }
 
-    private struct Queued {
+    struct Queued {
         var ppid: UInt32
         var bytes: [UInt8]
         /// Bytes that count as buffered: not the one that stands for an empty message.
         var byteCount: Int
     }
 
-    private enum PPID {
+    enum PPID {
         static let text: UInt32 = 51
         static let binaryPartial: UInt32 = 52
         static let binary: UInt32 = 53
@@ -139,15 +84,15 @@ package final class DataChannelTable {
     private let configuration: SCTPConfiguration
     /// Lengths of packets that the path may take.
     private var packetCandidates: [Int] = []
-    private(set) var association: SCTPAssociation?
+    var association: SCTPAssociation?
     private var channels: [DataChannelHandle: Channel] = [:]
     private var byID: [UInt16: Channel] = [:]
-    private var events: [DataChannelEvent] = []
+    var events: [DataChannelEvent] = []
     private var eventHead = 0
     /// Channels with queued messages, the one whose turn it is first: deficit round robin.
-    private var ready = RingQueue<Channel>()
+    var ready = RingQueue<Channel>()
     /// Channels whose reset must wait.
-    private var laterResets: [Channel] = []
+    var laterResets: [Channel] = []
     /// Streams of refused channels whose reset is on its way.
     private var refusedStreams: Set<UInt16> = []
     private var nameByteCount = 0
@@ -460,7 +405,7 @@ package final class DataChannelTable {
         lowestFreeID = min(lowestFreeID, id)
     }
 
-    private func resetIfFlushed(_ channel: Channel) {
+    func resetIfFlushed(_ channel: Channel) {
         guard isConnected, channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
             channel.queue.isEmpty
         else { return }
@@ -488,98 +433,6 @@ package final class DataChannelTable {
             remove(channel)
         }
         events.append(.associationClosed(error))
-    }
-
-    // MARK: Sending
-
-    private func enqueueOrSend(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
-        if ready.isEmpty, case .sent = unsafe sendNow(channel, ppid: ppid, bytes.span.bytes) { return }
-        enqueue(channel, ppid: ppid, bytes: bytes, byteCount: byteCount)
-    }
-
-    private func enqueue(_ channel: Channel, ppid: UInt32, bytes: [UInt8], byteCount: Int) {
-        channel.queue.append(Queued(ppid: ppid, bytes: bytes, byteCount: byteCount))
-        channel.queuedByteCount += bytes.count
-        if !channel.isReady {
-            channel.isReady = true
-            ready.append(channel)
-        }
-        channel.bufferedAmount += byteCount
-        channel.reportedAmount = channel.bufferedAmount
-    }
-
-    private func sendNow(
-        _ channel: Channel,
-        ppid: UInt32,
-        _ bytes: RawSpan,
-        moreFollows: Bool = false
-    ) -> SCTPAssociation.SendResult {
-        guard let association, let id = channel.id else { return .blocked }
-        let isControl = ppid == DCEP.ppid
-        return association.send(
-            bytes,
-            stream: id,
-            ppid: ppid,
-            isOrdered: isControl || channel.parameters.ordered || !channel.isConfirmed,
-            reliability: isControl ? .reliable : channel.reliability,
-            moreFollows: moreFollows
-        )
-    }
-
-    /// Gives usrsctp what it has room for, a share of each waiting channel in turn.
-    private func flushQueue() {
-        guard isConnected else { return }
-        retryResets()
-        var touched: [Channel] = []
-        /// Channels in a row whose stream is not there yet.
-        var waitingCount = 0
-        turns: while let channel = ready.first, waitingCount < ready.count {
-            if !channel.hasShare {
-                channel.hasShare = true
-                channel.credit += channel.share
-            }
-            var isWaiting = false
-            messages: while let item = channel.queue.first, item.bytes.count <= channel.credit {
-                let moreFollows = channel.queue.count > 1 || ready.count > 1
-                switch unsafe sendNow(channel, ppid: item.ppid, item.bytes.span.bytes, moreFollows: moreFollows) {
-                case .blocked: break turns
-                case .noStream:
-                    isWaiting = true
-                    break messages
-                case .failed: statistics.dropped += 1
-                case .sent: break
-                }
-                _ = channel.queue.popFirst()
-                channel.credit -= item.bytes.count
-                channel.queuedByteCount -= item.bytes.count
-                channel.bufferedAmount -= item.byteCount
-                if !channel.isTouched {
-                    channel.isTouched = true
-                    touched.append(channel)
-                }
-            }
-            _ = ready.popFirst()
-            channel.hasShare = false
-            channel.isReady = !channel.queue.isEmpty
-            if channel.isReady { ready.append(channel) }
-            if isWaiting || !channel.isReady { channel.credit = 0 }
-            waitingCount = isWaiting ? waitingCount + 1 : 0
-        }
-        for channel in touched {
-            channel.isTouched = false
-            if channel.bufferedAmount != channel.reportedAmount {
-                channel.reportedAmount = channel.bufferedAmount
-                events.append(.bufferedAmountChanged(channel.handle, channel.bufferedAmount))
-            }
-            resetIfFlushed(channel)
-        }
-    }
-
-    private func retryResets() {
-        guard !laterResets.isEmpty else { return }
-        let channels = laterResets
-        laterResets = []
-        for channel in channels { resetIfFlushed(channel) }
     }
 
     // MARK: Receiving

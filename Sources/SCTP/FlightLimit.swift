@@ -38,7 +38,7 @@ struct FlightLimit {
 
     /// Below it the path is short, and its queue as well.
     static let longRoundTrip = Duration.milliseconds(5)
-    /// Longer ones are remembered no more: a path may get worse.
+    /// How long the best is remembered, at least: a path may get worse.
     private static let period = Duration.seconds(10)
     /// The growth of each round at first: doubling, as usrsctp would, the queue is overrun before it is noticed.
     private static let startingGain = 1.5

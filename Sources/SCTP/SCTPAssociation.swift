@@ -51,52 +51,33 @@ package struct SCTPConfiguration: Sendable {
     enum SendResult { case sent, blocked, noStream, failed(Int32) }
     enum ResetResult { case requested, later, unsupported }
 
-    private let token: UInt
-    private let mailbox: SCTPMailbox
-    private var socket: OpaquePointer?  // struct socket *
-    private let configuration: SCTPConfiguration
+    let token: UInt
+    let mailbox: SCTPMailbox
+    var socket: OpaquePointer?  // struct socket *
+    let configuration: SCTPConfiguration
     private var remotePort: UInt16 = 0
     /// Streams whose reset the peer has not answered: usrsctp takes nothing for them.
-    private var resettingStreams: Set<UInt16> = []
+    var resettingStreams: Set<UInt16> = []
     /// Messages that arrive in parts, by stream.
-    private var partial: [UInt16: [UInt8]] = [:]
+    var partial: [UInt16: [UInt8]] = [:]
     private var outBytes: [UInt8] = []
     private var outLengths: [Int] = []
     var isReadingPaused = false
-    private var mtuSearch: PathMTUSearch
+    var mtuSearch: PathMTUSearch
     /// The longest packet that this association can ever send: usrsctp can make its packets shorter, not longer.
-    private let longestPacket: Int
+    let longestPacket: Int
     /// What the peer's last SACK acknowledged.
     private var acknowledgedTSN: UInt32?
     private var isCorked = false
-    private var sendBufferByteCount = SCTPStack.sendBufferByteCount
-    private var isPathLong = false
+    var sendBufferByteCount = SCTPStack.sendBufferByteCount
+    var isPathLong = false
     /// The present, for what is measured; the mailbox has a copy for those who send on our behalf.
     var now = Instant(nanoseconds: 0)
     /// The longest message that was sent.
-    private var longestMessage = 0
+    var longestMessage = 0
     /// Packets taken in since the last `drainPackets`.
-    private var batchCount = 0
-    private var sackFrequency = SCTPStack.sackFrequency
-
-    /// Packets that arrived at once, above which a SACK for each eighth is enough: the peer's window is then wide.
-    ///
-    /// A peer whose window is a few packets would wait for the SACK timer again and again.
-    private static let wideBatchCount = 16
-    private static let wideSACKFrequency: UInt32 = 8
-
-    /// What usrsctp adds to the length of a fragment to have that of its packet, with headers of IP that we lack.
-    private static let fragmentOverhead = 48
-    /// Bytes that may leave at once.
-    ///
-    /// usrsctp's default of 4 packets stalls with rare SACKs (``adjustSACKFrequency``); no limit overruns the UDP
-    /// buffers of peers that read packet by packet.
-    private static let burstByteCount = 64 * 1160
-    /// The same in packets, for peers that take packets as long as a record of DTLS.
-    private static let longPacketBurst = 64
-    private static let smallestSendBuffer = 128 << 10
-    /// Streams with a message in parts, beyond which the association is ended.
-    private static let partialLimit = 64
+    var batchCount = 0
+    var sackFrequency = SCTPStack.sackFrequency
 
     /// - Parameters:
     ///   - configuration: this side.
@@ -157,26 +138,6 @@ package struct SCTPConfiguration: Sendable {
         self.now = now
         SCTPStack.shared.advance(to: now, for: token)
         searchPathMTU(at: now)
-    }
-
-    /// What was learnt of the last path holds no more.
-    func pathChanged(candidates: [Int]) {
-        mtuSearch.pathChanged(candidates: candidates.filter { $0 <= longestPacket })
-        SCTPStack.shared.withLock(for: token) {
-            mailbox.flightLimit.reset()
-            limitFlight()
-            applyPacketLimit()
-        }
-    }
-
-    private func searchPathMTU(at now: Instant) {
-        SCTPStack.shared.withLock(for: token) {
-            mailbox.now = now
-            let byteCount = mailbox.takeDataByteCount()
-            if byteCount > 0 { mtuSearch.didSend(byteCount: byteCount) }
-            if let length = mtuSearch.probe(at: now) { mailbox.put(probe(byteCount: length)) }
-            applyPacketLimit()
-        }
     }
 
     /// Gives a message to usrsctp.
@@ -347,88 +308,6 @@ package struct SCTPConfiguration: Sendable {
         isCorked = corked
     }
 
-    /// Holds usrsctp's send buffer, and so what is under way, to what a long path takes.
-    private func limitFlight() {
-        var wanted = SCTPStack.sendBufferByteCount
-        if let limit = mailbox.flightLimit.byteCount {
-            if !isPathLong { noteLongPath() }
-            // usrsctp takes a message only if its buffer has room for the whole of it: without room for one more, what is
-            // under way would never grow by the part of one that the limit does.
-            let room = max(limit, Self.smallestSendBuffer) + 2 * longestMessage
-            wanted = min(room, SCTPStack.longPathBufferByteCount)
-        }
-        guard abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket else { return }
-        sendBufferByteCount = wanted
-        var byteCount = Int32(wanted)
-        unsafe set(socket, SOL_SOCKET, SO_SNDBUF, &byteCount)
-    }
-
-    /// RFC 9260 §16's RTO.Min: usrsctp does not start its timer anew with each SACK, so on a long path a shorter one
-    /// expires although nothing was lost.
-    private func noteLongPath() {
-        guard let socket = unsafe socket else { return }
-        isPathLong = true
-        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: 1_000, srto_max: 0, srto_min: 1_000)
-        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_RTOINFO, &info)
-    }
-
-    // MARK: Path MTU
-
-    /// A HEARTBEAT that says what it is for, and padding. RFC 8899 §6.2.1.2, RFC 4820 §3
-    private func probe(byteCount: Int) -> [UInt8] {
-        let heartbeatEnd = SCTPChunks.headerByteCount + Probe.chunkByteCount
-        guard !mailbox.header.isEmpty, byteCount >= heartbeatEnd + 4, byteCount <= Int(UInt16.max) else { return [] }
-        var packet = mailbox.header
-        packet += [SCTPChunks.heartbeat, 0, 0, UInt8(Probe.chunkByteCount)]
-        packet += [0, 1, 0, UInt8(Probe.chunkByteCount - 4)]
-        for word in [Probe.mark, mtuSearch.generation, UInt32(byteCount)] {
-            unsafe withUnsafeBytes(of: word.bigEndian) { unsafe packet.append(contentsOf: $0) }
-        }
-        let padding = UInt16(byteCount - heartbeatEnd)
-        packet += [SCTPChunks.padding, 0, UInt8(padding >> 8), UInt8(padding & 0xFF)]
-        packet.append(contentsOf: repeatElement(0, count: byteCount - packet.count))
-        return packet
-    }
-
-    private enum Probe {
-        /// usrsctp's own heartbeats begin with the time.
-        static let mark: UInt32 = 0x504D_5455
-        static let chunkByteCount = 20
-    }
-
-    private func takeProbeAnswer(_ chunk: RawSpan) {
-        guard chunk.byteCount == Probe.chunkByteCount, chunk.uint32(at: 8) == Probe.mark else { return }
-        mtuSearch.didArrive(byteCount: Int(chunk.uint32(at: 16)), generation: chunk.uint32(at: 12))
-        applyPacketLimit()
-    }
-
-    /// Lets usrsctp cut messages into fragments that fit.
-    private func applyPacketLimit() {
-        guard mailbox.packetLimit != mtuSearch.packetLimit, let socket = unsafe socket else { return }
-        mailbox.packetLimit = mtuSearch.packetLimit
-        unsafe setFragmentLimit(socket)
-    }
-
-    private func setFragmentLimit(_ socket: OpaquePointer) {
-        var fragment = sctp_assoc_value(
-            assoc_id: UInt32(SCTP_FUTURE_ASSOC),
-            assoc_value: UInt32(mailbox.packetLimit - Self.fragmentOverhead)
-        )
-        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAXSEG, &fragment)
-        let isLong = mailbox.packetLimit == longestPacket
-        var burst = sctp_assoc_value(
-            assoc_id: UInt32(SCTP_FUTURE_ASSOC),
-            assoc_value: isLong ? UInt32(Self.longPacketBurst) : UInt32(max(4, Self.burstByteCount / longestPacket))
-        )
-        unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAX_BURST, &burst)
-    }
-
-    /// What may happen to a packet that is longer than the path is known to take.
-    private func fragmentation(of packet: UnsafeRawBufferPointer) -> Fragmentation {
-        // A probe must tell the truth; data that was cut for a wider path has no other way.
-        unsafe packet[SCTPChunks.headerByteCount] == SCTPChunks.heartbeat ? .forbidden : .allowed
-    }
-
     // MARK: Streams
 
     /// Gives usrsctp more streams to receive on.
@@ -489,227 +368,6 @@ package struct SCTPConfiguration: Sendable {
         unsafe packet.withUnsafeBytes {
             unsafe usrsctp_conninput(UnsafeMutableRawPointer(bitPattern: token), $0.baseAddress, $0.count, 0)
         }
-    }
-
-    /// SACKs of every second packet as RFC 9260 §6.2 asks for, rarer while packets come in long batches.
-    private func adjustSACKFrequency() {
-        let wanted =
-            batchCount >= Self.wideBatchCount
-            ? Self.wideSACKFrequency : batchCount <= Self.wideBatchCount / 2 ? SCTPStack.sackFrequency : sackFrequency
-        // Without packets there is nothing to be learnt.
-        defer { batchCount = 0 }
-        guard batchCount > 0, wanted != sackFrequency, let socket = unsafe socket else { return }
-        var info = sctp_sack_info(sack_assoc_id: 0, sack_delay: 0, sack_freq: wanted)
-        let length = socklen_t(MemoryLayout<sctp_sack_info>.size)
-        if unsafe usrsctp_setsockopt(socket, Int32(IPPROTO_SCTP), SCTP_DELAYED_SACK, &info, length) == 0 {
-            sackFrequency = wanted
-        }
-    }
-
-    private func read(_ socket: OpaquePointer, into events: inout [Event]) {
-        let scratch = unsafe SCTPStack.readScratch
-        while true {
-            var info = sctp_rcvinfo()
-            var infoLength = socklen_t(MemoryLayout<sctp_rcvinfo>.size)
-            var fromLength = socklen_t(0)
-            var kind: UInt32 = 0
-            var flags: Int32 = 0
-            let count = unsafe usrsctp_recvv(
-                socket,
-                scratch.baseAddress,
-                scratch.count,
-                nil,
-                &fromLength,
-                &info,
-                &infoLength,
-                &kind,
-                &flags
-            )
-            guard count > 0 else { return }
-            let bytes = unsafe UnsafeRawBufferPointer(rebasing: scratch[..<count])
-            if flags & Int32(MSG_NOTIFICATION) != 0 {
-                unsafe readNotification(bytes, into: &events)
-                continue
-            }
-            let stream = info.rcv_sid
-            let isEnd = flags & Int32(MSG_EOR) != 0
-            if isEnd, partial.isEmpty || partial[stream] == nil {
-                guard count <= configuration.maxMessageSize else {
-                    events.append(.closed(.messageTooLarge(limit: configuration.maxMessageSize)))
-                    return
-                }
-                unsafe events.append(
-                    .message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: Array(bytes))
-                )
-                continue
-            }
-            guard partial.count < Self.partialLimit || partial[stream] != nil,
-                (partial[stream]?.count ?? 0) + count <= configuration.maxMessageSize
-            else {
-                events.append(.closed(.messageTooLarge(limit: configuration.maxMessageSize)))
-                return
-            }
-            unsafe partial[stream, default: []].append(contentsOf: bytes)
-            if isEnd, let whole = partial.removeValue(forKey: stream) {
-                unsafe events.append(.message(stream: stream, ppid: UInt32(bigEndian: info.rcv_ppid), bytes: whole))
-            }
-        }
-    }
-
-    private func readNotification(_ bytes: UnsafeRawBufferPointer, into events: inout [Event]) {
-        guard bytes.count >= 8 else { return }
-        let type = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
-        switch type {
-        case SCTP_ASSOC_CHANGE:
-            guard bytes.count >= 10 else { return }
-            let state = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 8, as: UInt16.self))
-            switch state {
-            case SCTP_COMM_UP:
-                guard bytes.count >= 16 else { return }
-                unsafe mailbox.streams.establish(
-                    outgoing: Int(bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self)),
-                    incoming: max(
-                        mailbox.streams.incoming,
-                        Int(bytes.loadUnaligned(fromByteOffset: 14, as: UInt16.self))
-                    )
-                )
-                events.append(.connected(streamCount: mailbox.streams.outgoingLimit))
-            case SCTP_COMM_LOST, SCTP_CANT_STR_ASSOC: unsafe events.append(.closed(.lost(Self.reason(for: bytes))))
-            case SCTP_SHUTDOWN_COMP: events.append(.closed(nil))
-            default: break
-            }
-        case SCTP_PARTIAL_DELIVERY_EVENT:
-            // The rest of a message was given up by the peer.
-            guard bytes.count >= 16 else { return }
-            let stream = unsafe bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self)
-            partial[UInt16(truncatingIfNeeded: stream)] = nil
-        case SCTP_STREAM_RESET_EVENT:
-            guard bytes.count >= 12 else { return }
-            let flags = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
-            var streams: [UInt16] = []
-            var offset = 12
-            while offset + 2 <= bytes.count {
-                unsafe streams.append(bytes.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
-                offset += 2
-            }
-            let isDone = flags & (SCTP_STREAM_RESET_DENIED | SCTP_STREAM_RESET_FAILED) == 0
-            if flags & SCTP_STREAM_RESET_INCOMING_SSN != 0, isDone { events.append(.incomingReset(streams)) }
-            if flags & SCTP_STREAM_RESET_OUTGOING_SSN != 0 {
-                if streams.isEmpty { streams = resettingStreams.sorted() }
-                resettingStreams.subtract(streams)
-                events.append(.outgoingReset(streams, isDone: isDone))
-            }
-        default: break
-        }
-    }
-
-    /// In words what ended the association; the notification holds the peer's ABORT chunk, if there was one.
-    /// RFC 6458 §6.1.1, RFC 9260 §3.3.7
-    private static func reason(for notification: UnsafeRawBufferPointer) -> String {
-        let chunkOffset = 20
-        guard notification.count >= chunkOffset + 8, unsafe notification[chunkOffset] == 6 else {
-            return "the peer does not answer"
-        }
-        func number(at offset: Int) -> Int {
-            unsafe Int(UInt16(bigEndian: notification.loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
-        }
-        let cause = number(at: chunkOffset + 4)
-        let end = min(notification.count, chunkOffset + 4 + number(at: chunkOffset + 6))
-        let information = unsafe notification[min(chunkOffset + 8, end)..<end].filter { $0 >= 32 && $0 < 127 }.prefix(
-            200
-        )
-        return "the peer aborted it, cause \(cause) \(String(decoding: information, as: UTF8.self))"
-    }
-
-    private func openSocket() -> SCTPError? {
-        guard unsafe socket == nil else { return nil }
-        guard
-            let made = unsafe usrsctp_socket(
-                AF_CONN,
-                Int32(SOCK_STREAM.rawValue),
-                Int32(IPPROTO_SCTP),
-                nil,
-                nil,
-                0,
-                nil
-            )
-        else { return .system("socket", errno) }
-        unsafe socket = made
-        unsafe usrsctp_set_non_blocking(made, 1)
-        unsafe usrsctp_set_upcall(
-            made,
-            { _, argument, _ in
-                SCTPStack.setReadable(UInt(bitPattern: argument))
-            },
-            UnsafeMutableRawPointer(bitPattern: token)
-        )
-        // close() sends ABORT and frees everything at once.
-        var linger = linger(l_onoff: 1, l_linger: 0)
-        unsafe set(made, SOL_SOCKET, SO_LINGER, &linger)
-        var on: Int32 = 1
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_NODELAY, &on)
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_RECVRCVINFO, &on)
-        var reset = sctp_assoc_value(
-            assoc_id: UInt32(SCTP_ALL_ASSOC),
-            assoc_value: UInt32(SCTP_ENABLE_RESET_STREAM_REQ | SCTP_ENABLE_CHANGE_ASSOC_REQ)
-        )
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_ENABLE_STREAM_RESET, &reset)
-        for type in [SCTP_ASSOC_CHANGE, SCTP_STREAM_RESET_EVENT, SCTP_PARTIAL_DELIVERY_EVENT] {
-            var event = sctp_event(se_assoc_id: UInt32(SCTP_ALL_ASSOC), se_type: UInt16(type), se_on: 1)
-            unsafe set(made, Int32(IPPROTO_SCTP), SCTP_EVENT, &event)
-        }
-        var initial = sctp_initmsg(
-            sinit_num_ostreams: mailbox.streams.initialOutgoing,
-            sinit_max_instreams: 65_535,
-            sinit_max_attempts: 0,
-            sinit_max_init_timeo: 0
-        )
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_INITMSG, &initial)
-        var path = sctp_paddrparams()
-        path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = UInt32(longestPacket - SCTPChunks.headerByteCount)
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
-        unsafe setFragmentLimit(made)
-        var local = unsafe address(port: configuration.localPort)
-        let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
-        let bound = unsafe withUnsafeMutablePointer(to: &local) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_bind(made, $0, size) }
-        }
-        return bound == 0 ? nil : .system("bind", errno)
-    }
-
-    private func connectSocket(remotePort: UInt16) -> SCTPError? {
-        guard let made = unsafe socket else { return .system("connect", ENOTSOCK) }
-        var remote = unsafe address(port: remotePort)
-        let size = unsafe socklen_t(MemoryLayout<sockaddr_conn>.size)
-        let connected = unsafe withUnsafeMutablePointer(to: &remote) {
-            unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe usrsctp_connect(made, $0, size) }
-        }
-        guard connected == 0 || errno == EINPROGRESS else { return .system("connect", errno) }
-        // The path now exists: its MTU is set on it too.
-        var path = sctp_paddrparams()
-        unsafe memcpy(&path.spp_address, &remote, MemoryLayout<sockaddr_conn>.size)
-        path.spp_flags = UInt32(SPP_PMTUD_DISABLE | SPP_HB_DISABLE)
-        path.spp_pathmtu = UInt32(longestPacket - SCTPChunks.headerByteCount)
-        unsafe set(made, Int32(IPPROTO_SCTP), SCTP_PEER_ADDR_PARAMS, &path)
-        return nil
-    }
-
-    private func address(port: UInt16) -> sockaddr_conn {
-        var address = unsafe sockaddr_conn()
-        unsafe address.sconn_family = UInt16(AF_CONN)
-        unsafe address.sconn_port = port.bigEndian
-        unsafe address.sconn_addr = UnsafeMutableRawPointer(bitPattern: token)
-        return unsafe address
-    }
-
-    private func set<Value: BitwiseCopyable>(
-        _ socket: OpaquePointer,
-        _ level: Int32,
-        _ option: Int32,
-        _ value: inout Value
-    ) {
-        _ = unsafe usrsctp_setsockopt(socket, level, option, &value, socklen_t(MemoryLayout<Value>.size))
     }
 }
 
