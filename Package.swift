@@ -117,7 +117,7 @@ let package = Package(
         ),
 
         // What the command line shows: status line, QR code, figures, JSON lines.
-        module("TerminalUI", ["Locking"]),
+        module("TerminalUI", ["JSON", "Locking"]),
 
         // Tests and what they share.
         .target(name: "SimulatedClock", path: "Tests/Support/SimulatedClock"),

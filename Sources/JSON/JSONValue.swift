@@ -64,7 +64,7 @@ package enum JSONValue: Hashable, Sendable {
         case .number(let number):
             // JSON has no infinities and no NaN.
             if let integer { text += String(integer) } else { text += number.isFinite ? "\(number)" : "null" }
-        case .string(let string): Self.writeString(string, to: &text)
+        case .string(let string): JSONString.write(string, to: &text)
         case .array(let elements):
             text += "["
             for (index, element) in elements.enumerated() {
@@ -78,39 +78,12 @@ package enum JSONValue: Hashable, Sendable {
             let names = members.keys.sorted { $0 == "type" ? $1 != "type" : $1 != "type" && $0 < $1 }
             for (index, name) in names.enumerated() {
                 if index > 0 { text += "," }
-                Self.writeString(name, to: &text)
+                JSONString.write(name, to: &text)
                 text += ":"
                 (members[name] ?? .null).write(to: &text)
             }
             text += "}"
         }
-    }
-
-    private static func writeString(_ string: String, to text: inout String) {
-        text += "\""
-        var plain = true
-        for byte in string.utf8 where byte < 0x20 || byte == 0x22 || byte == 0x5C {
-            plain = false
-            break
-        }
-        if plain {
-            text += string
-        } else {
-            for scalar in string.unicodeScalars {
-                switch scalar {
-                case "\"": text += "\\\""
-                case "\\": text += "\\\\"
-                case "\n": text += "\\n"
-                case "\r": text += "\\r"
-                case "\t": text += "\\t"
-                case _ where scalar.value < 0x20:
-                    let digits = String(scalar.value, radix: 16)
-                    text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-                default: text.unicodeScalars.append(scalar)
-                }
-            }
-        }
-        text += "\""
     }
 }
 

@@ -13,12 +13,12 @@ import Testing
     }
 
     @Test func everyKindOfValueIsWritten() {
-        let value: JSONValue = [nil, true, -9_223_372_036_854_775_808, 0.5, 1e300, "x", [], [:], ["a": [1]]]
+        let value: JSONLine.Value = [nil, true, -9_223_372_036_854_775_808, 0.5, 1e300, "x", [], [:], ["a": [1]]]
         #expect(value.text == #"[null,true,-9223372036854775808,0.5,1e+300,"x",[],{},{"a":[1]}]"#)
     }
 
     @Test func whatMustBeEscapedIs() {
-        let text = JSONValue.string("\"\\/\n\r\t\u{00}\u{1F}\u{7F}\u{2028}é🦊\r\n").text
+        let text = JSONLine.Value.string("\"\\/\n\r\t\u{00}\u{1F}\u{7F}\u{2028}é🦊\r\n").text
         #expect(text == #""\"\\/\n\r\t\u0000\u001f\u007f\u2028é🦊\r\n""#)
     }
 
@@ -30,6 +30,8 @@ import Testing
     }
 
     @Test func whatJSONCannotSayIsNull() {
-        #expect(JSONValue.array([.number(.nan), .number(.infinity), .number(-.infinity)]).text == "[null,null,null]")
+        #expect(
+            JSONLine.Value.array([.number(.nan), .number(.infinity), .number(-.infinity)]).text == "[null,null,null]"
+        )
     }
 }

@@ -29,7 +29,7 @@ enum CallInput {
     }
 
     private static func parseJSON(_ line: String) -> CallRequest {
-        guard let value = try? JSON.JSONValue(parsing: line.utf8) else {
+        guard let value = try? JSONValue(parsing: line.utf8) else {
             return .unknown("not a JSON object: \(line.prefix(80))")
         }
         if let text = value["chat"]?.string { return .chat(text) }

@@ -125,7 +125,7 @@ struct CallOutput: Sendable {
 
     static func name(_ peer: SignalingPeer) -> String { peer.name.isEmpty ? peer.id.rawValue : peer.name }
 
-    private func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {
+    private func emit(_ event: String, _ members: KeyValuePairs<String, JSONLine.Value>) {
         guard isJSON else { return }
         var line = JSONLine(event: event)
         for (name, value) in members { line[name] = value }

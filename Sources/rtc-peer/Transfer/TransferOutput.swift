@@ -90,11 +90,11 @@ struct TransferOutput: Sendable {
         report.selectedCandidatePair.map { $0.localType == "relay" || $0.remoteType == "relay" } ?? false
     }
 
-    func emit(_ event: String, _ members: KeyValuePairs<String, TerminalUI.JSONValue>) {
+    func emit(_ event: String, _ members: KeyValuePairs<String, JSONLine.Value>) {
         if isJSON { emit(event, members.map { ($0, $1) }) }
     }
 
-    func emit(_ event: String, _ members: [(String, TerminalUI.JSONValue)]) {
+    func emit(_ event: String, _ members: [(String, JSONLine.Value)]) {
         guard isJSON else { return }
         var line = JSONLine(event: event)
         for (name, value) in members { line[name] = value }

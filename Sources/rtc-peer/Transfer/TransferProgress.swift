@@ -80,7 +80,7 @@ final class TransferProgress: Sendable {
                 state.filesDone += 1
                 return state.sizes[name]
             }
-            var members: [(String, TerminalUI.JSONValue)] = [("name", .string(name)), ("state", "done")]
+            var members: [(String, JSONLine.Value)] = [("name", .string(name)), ("state", "done")]
             if let size { members.append(("bytes", .integer(Int64(size)))) }
             show.emit("file", members)
         case .failed(let name, let error):
