@@ -63,7 +63,10 @@ let package = Package(
         module("ICE", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
-        module("SCTP", ["Locking", "SansIO", "CUSRSCTP", "CCRC32C"]),
+        module(
+            "SCTP",
+            ["Locking", "SansIO", "CUSRSCTP", "CCRC32C", .product(name: "DequeModule", package: "swift-collections")]
+        ),
         module("SDP", ["SansIO"]),
         module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),

@@ -3,6 +3,9 @@
 #include <usrsctp.h>
 #include <string.h>
 
+/* An option of FreeBSD's that usrsctp has (netinet/sctp.h) and its own header leaves out. */
+#define CUSRSCTP_PLUGGABLE_CC 0x00001202
+
 /* usrsctp_init_nothreads takes a variadic debug callback, which Swift cannot name. */
 static inline void cusrsctp_usrsctp_init_nothreads(int (*output)(void *address, void *buffer, size_t length, uint8_t tos, uint8_t set_df)) {
     usrsctp_init_nothreads(0, output, NULL);

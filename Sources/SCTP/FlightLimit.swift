@@ -9,6 +9,8 @@ internal import SansIO
 struct FlightLimit {
     /// Bytes that may be under way; nil as long as nothing is known, or on a short path.
     private(set) var byteCount: Int?
+    /// Whether less is under way than may be, since there is no more to send: what arrives then tells little.
+    var isStarved = false
 
     private struct Flight {
         var tsn: UInt32
@@ -31,10 +33,22 @@ struct FlightLimit {
     private var lastMost = 0
     private var periodEnd = Instant(nanoseconds: .min)
     private var isStarting = true
+    private var round = 0
+    private var isGrowing = false
+    private var mostBefore = 0
+    /// The shortest round-trip time of this round.
+    private var roundShortest: Duration?
     /// Rounds without growth, and what the round before brought.
     private var roundEnd = Instant(nanoseconds: .min)
     private var roundBest = 0
     private var flatRounds = 0
+    /// What was lost and what arrived in this round.
+    private var lost = 0
+    private var arrived = 0
+    /// A round in which much was lost leaves a bound, which grows again slowly.
+    private var bound: Int?
+    private var boundGrowth = FlightLimit.boundGrowth
+    private var boundRound: Int?
 
     /// Below it the path is short, and its queue as well.
     static let longRoundTrip = Duration.milliseconds(5)
@@ -42,11 +56,34 @@ struct FlightLimit {
     private static let period = Duration.seconds(10)
     /// The growth of each round at first: doubling, as usrsctp would, the queue is overrun before it is noticed.
     private static let startingGain = 1.5
-    private static let gain = 1.2
+    private static let gain = 1.05
+    /// One round in so many tries whether there is more.
+    private static let probingGain = 1.25
+    private static let pacingGain = 1.25
+    private static let probingRounds = 8
+    /// Growth by this part within a round: there is more, so the next one tries too.
+    private static let growingPart = 0.03
+    /// Losses above this part of a round are those of a full queue; fewer, as radio links have them, say nothing.
+    private static let lossPart = 0.05
+    private static let lossGain = 0.9
+    /// Rounds until the effect of a smaller bound is seen.
+    private static let reactionRounds = 3
+    /// Some rounds later the bound grows by this part, and by twice as much in each round after it.
+    private static let boundGrowth = 1.0 / 64
+    private static let smallest = 16 << 10
     /// A round-trip time longer by this part means that a queue builds up.
     private static let queueingPart = 0.125
     private static let queueingLeast = Duration.milliseconds(8)
     private static let recordLimit = 1 << 14
+
+    /// Bytes a second at which the limit is filled; more than the path takes, or it would never be.
+    var rate: Double? {
+        guard let byteCount, let shortestRoundTrip else { return nil }
+        return Double(byteCount) * Self.pacingGain / (shortestRoundTrip / .seconds(1))
+    }
+
+    /// Whether the path is known to be a short one.
+    var isPathShort: Bool { shortestRoundTrip.map { $0 < Self.longRoundTrip } ?? false }
 
     /// A packet has left, with data up to a TSN; packets that were sent before do not count.
     mutating func didSend(tsn: UInt32, byteCount: Int, at now: Instant) {
@@ -62,9 +99,14 @@ struct FlightLimit {
         var newest: Flight?
         while let flight = flights.first, Int32(bitPattern: tsn &- flight.tsn) >= 0 { newest = flights.popFirst() }
         guard let newest else { return }
-        arrivedTotal = newest.total
-        let roundTrip = now - newest.sentAt
-        let shortest = min(shortestRoundTrip ?? roundTrip, roundTrip)
+        didDeliver(byteCount: newest.total - arrivedTotal, roundTrip: now - newest.sentAt, at: now)
+    }
+
+    /// So many bytes more have arrived, and that of them which was sent last took so long.
+    mutating func didDeliver(byteCount deliveredCount: Int, roundTrip: Duration?, at now: Instant) {
+        arrivedTotal += deliveredCount
+        arrived += deliveredCount
+        guard let shortest = [shortestRoundTrip, roundTrip].compactMap({ $0 }).min() else { return }
         shortestRoundTrip = shortest
         guard shortest >= Self.longRoundTrip else {
             byteCount = nil
@@ -75,8 +117,11 @@ struct FlightLimit {
             roundStart = oldest.total
             _ = arrivals.popFirst()
         }
-        update(arrived: arrivedTotal - roundStart, roundTrip: roundTrip, shortest: shortest, at: now)
+        update(inRound: arrivedTotal - roundStart, roundTrip: roundTrip ?? shortest, shortest: shortest, at: now)
     }
+
+    /// So many bytes were lost.
+    mutating func didLose(byteCount: Int) { lost += byteCount }
 
     /// Another path: all that was measured is of no use.
     mutating func reset() {
@@ -85,23 +130,52 @@ struct FlightLimit {
         highestTSN = highest
     }
 
-    private mutating func update(arrived: Int, roundTrip: Duration, shortest: Duration, at now: Instant) {
+    private mutating func update(inRound: Int, roundTrip: Duration, shortest: Duration, at now: Instant) {
         if now >= periodEnd {
             periodEnd = now + Self.period
-            lastMost = most
-            most = 0
-        }
-        most = max(most, arrived)
-        if isStarting {
-            let queueing = max(shortest * Self.queueingPart, Self.queueingLeast)
-            if roundTrip > shortest + queueing { isStarting = false }
-            if now >= roundEnd {
-                roundEnd = now + shortest
-                flatRounds = most > roundBest + roundBest / 4 ? 0 : flatRounds + 1
-                roundBest = max(roundBest, most)
-                if flatRounds >= 3 { isStarting = false }
+            if !isStarved || inRound >= most {
+                lastMost = most
+                most = 0
             }
         }
-        byteCount = Int(Double(max(most, lastMost)) * (isStarting ? Self.startingGain : Self.gain))
+        most = max(most, inRound)
+        roundShortest = min(roundShortest ?? roundTrip, roundTrip)
+        if now >= roundEnd {
+            roundEnd = now + shortest
+            endRound(shortest: shortest)
+        }
+        let isProbing = isGrowing || round % Self.probingRounds == 0
+        let gain = isStarting ? Self.startingGain : isProbing ? Self.probingGain : Self.gain
+        let wanted = Int(Double(max(most, lastMost)) * gain)
+        byteCount = max(min(wanted, bound ?? .max), Self.smallest)
+    }
+
+    private mutating func endRound(shortest: Duration) {
+        // The shortest of a round: single ones are longer by the time for which the peer held its SACK.
+        if let roundShortest, roundShortest > shortest + max(shortest * Self.queueingPart, Self.queueingLeast) {
+            isStarting = false
+        }
+        roundShortest = nil
+        round += 1
+        let best = max(most, lastMost)
+        isGrowing = Double(best) > Double(mostBefore) * (1 + Self.growingPart)
+        mostBefore = best
+        flatRounds = most > roundBest + roundBest / 4 || isStarved ? 0 : flatRounds + 1
+        roundBest = max(roundBest, most)
+        if flatRounds >= 3 { isStarting = false }
+        let isLossy = Double(lost) > Double(lost + arrived) * Self.lossPart
+        if isLossy, boundRound.map({ round - $0 >= Self.reactionRounds }) ?? true {
+            isStarting = false
+            let present = byteCount ?? Self.smallest
+            bound = max(Int(Double(min(present, bound ?? .max)) * Self.lossGain), arrived)
+            boundGrowth = Self.boundGrowth
+            boundRound = round
+        } else if let least = bound, let boundRound, !isLossy, round - boundRound > Self.probingRounds {
+            let next = least + Int(Double(least) * boundGrowth)
+            bound = next > 2 * best ? nil : next
+            boundGrowth = min(boundGrowth * 2, 1)
+        }
+        lost = 0
+        arrived = 0
     }
 }

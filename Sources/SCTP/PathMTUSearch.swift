@@ -110,6 +110,12 @@ struct PathMTUSearch {
     /// The peer has acknowledged data that it had not acknowledged before.
     mutating func didProgress() { hasProgressed = true }
 
+    /// The peer has acknowledged all that was sent: nothing is awaited.
+    mutating func didDrain() {
+        hasSent = false
+        hasProgressed = true
+    }
+
     /// The peer has answered the probe of a generation and length.
     mutating func didArrive(byteCount: Int, generation: UInt32) {
         guard generation == self.generation, case .searching(let index, let tries, let due) = phase, tries > 0,

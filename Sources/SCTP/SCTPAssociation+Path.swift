@@ -19,14 +19,14 @@ extension SCTPAssociation {
     private static let burstByteCount = 64 * 1160
     /// The same in packets, for peers that take packets as long as a record of DTLS.
     private static let longPacketBurst = 64
-    /// A few messages of a file: less would stop at each of them.
-    private static let smallestSendBuffer = 128 << 10
+    /// What usrsctp holds beyond what may be under way, so that there is always something to send.
+    private static let sendBufferReserve = 32 << 10
 
     /// What was learnt of the last path holds no more.
     func pathChanged(candidates: [Int]) {
         mtuSearch.pathChanged(candidates: candidates.filter { $0 <= longestPacket })
         SCTPStack.shared.withLock(for: token) {
-            mailbox.flightLimit.reset()
+            mailbox.pathChanged()
             limitFlight()
             applyPacketLimit()
         }
@@ -34,9 +34,11 @@ extension SCTPAssociation {
 
     func searchPathMTU(at now: Instant) {
         SCTPStack.shared.withLock(for: token) {
-            mailbox.now = now
+            mailbox.advance(to: now)
+            keepWindowOpen()
             let byteCount = mailbox.takeDataByteCount()
             if byteCount > 0 { mtuSearch.didSend(byteCount: byteCount) }
+            if acknowledgedTSN != nil, acknowledgedTSN == mailbox.highestTSN { mtuSearch.didDrain() }
             if let length = mtuSearch.probe(at: now) { mailbox.put(probe(byteCount: length)) }
             applyPacketLimit()
         }
@@ -57,14 +59,16 @@ extension SCTPAssociation {
         }
     }
 
-    /// Holds usrsctp's send buffer, and so what is under way, to what a long path takes.
+    /// Holds usrsctp's send buffer, and so what waits in first-in first-out order, to what the path takes.
     func limitFlight() {
+        if isWindowOpen != (mailbox.recovery.mode == .on) { setWindowOpen(!isWindowOpen) }
+        setLeastTimeout()
         var wanted = SCTPStack.sendBufferByteCount
-        if let limit = mailbox.flightLimit.byteCount {
-            if !isPathLong { noteLongPath() }
-            // usrsctp takes a message only if its buffer has room for the whole of it: without room for one more, what is
-            // under way would never grow by the part of one that the limit does.
-            let room = max(limit, Self.smallestSendBuffer) + 2 * longestMessage
+        if !mailbox.flightLimit.isPathShort {
+            // usrsctp takes a message only if its buffer has room for the whole of it: without that room, there would
+            // be nothing to send while less than a message of what was sent before has arrived.
+            let limit = mailbox.flightLimit.byteCount ?? Self.sendBufferReserve
+            let room = limit + mailbox.recovery.beyondGap + longestMessage + Self.sendBufferReserve
             wanted = min(room, SCTPStack.longPathBufferByteCount)
         }
         guard abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket else { return }
@@ -73,13 +77,30 @@ extension SCTPAssociation {
         unsafe set(socket, SOL_SOCKET, SO_SNDBUF, &byteCount)
     }
 
-    /// RFC 9260 §16's RTO.Min: usrsctp does not start its timer anew with each SACK, so on a long path a shorter one
-    /// expires although nothing was lost.
-    func noteLongPath() {
-        guard let socket = unsafe socket else { return }
-        isPathLong = true
-        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: 1_000, srto_max: 0, srto_min: 1_000)
+    /// Sets RTO.Min: that of RFC 9260 §16 on a long path.
+    ///
+    /// usrsctp does not start its timer anew with each SACK, so a shorter one expires although nothing was lost. Longer,
+    /// while what is lost is none of its affair.
+    private func setLeastTimeout() {
+        let wanted: UInt32 =
+            isWindowOpen ? 2_000 : mailbox.flightLimit.byteCount == nil ? SCTPStack.leastTimeout : 1_000
+        guard leastTimeout != wanted, let socket = unsafe socket else { return }
+        leastTimeout = wanted
+        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: wanted, srto_max: 0, srto_min: wanted)
         unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_RTOINFO, &info)
+    }
+
+    /// Opens the window again that a time-out of usrsctp's own has closed.
+    func keepWindowOpen() {
+        guard isWindowOpen, mailbox.recovery.isStarved, mailbox.recovery.inFlight > 0, let socket = unsafe socket else {
+            return
+        }
+        var status = sctp_status()
+        var length = socklen_t(MemoryLayout<sctp_status>.size)
+        guard unsafe usrsctp_getsockopt(socket, Int32(IPPROTO_SCTP), SCTP_STATUS, &status, &length) == 0,
+            Int(status.sstat_primary.spinfo_cwnd) < SCTPStack.longPathBufferByteCount / 2
+        else { return }
+        setWindowOpen(true)
     }
 
     // MARK: Path MTU
@@ -125,12 +146,28 @@ extension SCTPAssociation {
             assoc_value: UInt32(mailbox.packetLimit - Self.fragmentOverhead)
         )
         unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAXSEG, &fragment)
+        unsafe setBurst(socket)
+    }
+
+    private func setBurst(_ socket: OpaquePointer) {
         let isLong = mailbox.packetLimit == longestPacket
-        var burst = sctp_assoc_value(
-            assoc_id: UInt32(SCTP_FUTURE_ASSOC),
-            assoc_value: isLong ? UInt32(Self.longPacketBurst) : UInt32(max(4, Self.burstByteCount / longestPacket))
-        )
+        let count = isLong ? UInt32(Self.longPacketBurst) : UInt32(max(4, Self.burstByteCount / longestPacket))
+        // 0: no limit. The recovery has its own.
+        var burst = sctp_assoc_value(assoc_id: UInt32(SCTP_FUTURE_ASSOC), assoc_value: isWindowOpen ? 0 : count)
         unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_MAX_BURST, &burst)
+    }
+
+    /// Lets usrsctp send all that it has, for the recovery to hold as much as it must; or go by what it knows again.
+    ///
+    /// There is no option for the congestion window, but choosing its algorithm anew sets it to the initial one.
+    private func setWindowOpen(_ isOpen: Bool) {
+        guard let socket = unsafe socket else { return }
+        isWindowOpen = isOpen
+        unsafe setBurst(socket)
+        var algorithm = sctp_assoc_value(assoc_id: UInt32(SCTP_FUTURE_ASSOC), assoc_value: UInt32(SCTP_CC_RFC2581))
+        SCTPStack.withInitialWindow(packets: isOpen ? SCTPStack.longPathBufferByteCount / longestPacket : nil) {
+            unsafe set(socket, Int32(IPPROTO_SCTP), CUSRSCTP_PLUGGABLE_CC, &algorithm)
+        }
     }
 
     /// What may happen to a packet that is longer than the path is known to take.

@@ -67,10 +67,13 @@ package struct SCTPConfiguration: Sendable {
     /// The longest packet that this association can ever send: usrsctp can make its packets shorter, not longer.
     let longestPacket: Int
     /// What the peer's last SACK acknowledged.
-    private var acknowledgedTSN: UInt32?
+    private(set) var acknowledgedTSN: UInt32?
     private var isCorked = false
     var sendBufferByteCount = SCTPStack.sendBufferByteCount
-    var isPathLong = false
+    /// Milliseconds before usrsctp takes what was not acknowledged for lost.
+    var leastTimeout = SCTPStack.leastTimeout
+    /// Whether usrsctp's congestion window is as wide as its buffer (``LossRecovery``).
+    var isWindowOpen = false
     /// The present, for what is measured; the mailbox has a copy for those who send on our behalf.
     var now = Instant(nanoseconds: 0)
     /// The longest message that was sent.
@@ -171,6 +174,7 @@ package struct SCTPConfiguration: Sendable {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             mailbox.now = now
             guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
+            if case .reliable = reliability {} else { mailbox.forbidRecovery() }
             if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
             if message.byteCount > longestMessage {
                 longestMessage = message.byteCount
@@ -259,22 +263,44 @@ package struct SCTPConfiguration: Sendable {
     // MARK: Inside the lock
 
     private func input(_ packet: RawSpan) {
-        var needsCare = false
-        let streamCount = mailbox.streams.incoming
+        var hasGaps = false
         SCTPChunks.forEach(in: packet) { type, start, end in
-            if type == SCTPChunks.sack, end - start >= 8 {
-                let tsn = packet.uint32(at: start + 4)
-                // Those that come out of order tell nothing new.
-                if acknowledgedTSN.map({ Int32(bitPattern: tsn &- $0) > 0 }) ?? true {
-                    acknowledgedTSN = tsn
-                    mtuSearch.didProgress()
-                    mailbox.flightLimit.didAcknowledge(tsn: tsn, at: mailbox.now)
-                    limitFlight()
-                }
-                mailbox.note(sack: tsn)
+            if type == SCTPChunks.sack, let sack = SCTPSACK(packet.extracting(start..<end)) {
+                take(sack)
+                hasGaps = hasGaps || end - start > SCTPSACK.shortestByteCount
             } else if type == SCTPChunks.heartbeatAck {
                 takeProbeAnswer(packet.extracting(start..<end))
             }
+        }
+        guard hasGaps, mailbox.recovery.mode == .on else { return inputChunks(packet) }
+        // What is missing is not usrsctp's affair.
+        var shown = packet.extracting(..<SCTPChunks.headerByteCount).array()
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            let chunk = packet.extracting(start..<min((end + 3) & ~3, packet.byteCount))
+            if type == SCTPChunks.sack, end - start >= SCTPSACK.shortestByteCount {
+                shown += SCTPSACK.withoutBlocks(chunk, arrivedByteCount: mailbox.recovery.beyondGap)
+            } else {
+                shown += chunk.array()
+            }
+        }
+        unsafe inputChunks(shown.span.bytes)
+    }
+
+    private func take(_ sack: SCTPSACK) {
+        mailbox.didReceive(sack)
+        // Those that come out of order tell nothing new.
+        if acknowledgedTSN.map({ Int32(bitPattern: sack.cumulativeTSN &- $0) > 0 }) ?? true {
+            acknowledgedTSN = sack.cumulativeTSN
+            mtuSearch.didProgress()
+        }
+        limitFlight()
+        mailbox.note(sack: sack.cumulativeTSN)
+    }
+
+    private func inputChunks(_ packet: RawSpan) {
+        var needsCare = false
+        let streamCount = mailbox.streams.incoming
+        SCTPChunks.forEach(in: packet) { type, start, end in
             if SCTPStreamCounts.concerns(type)
                 || SCTPStreamCounts.streamsNeeded(type, in: packet, from: start, to: end) > streamCount
             {

@@ -25,3 +25,48 @@ enum SCTPChunks {
         }
     }
 }
+
+/// What a receiver has. RFC 9260 §3.3.4
+struct SCTPSACK {
+    var cumulativeTSN: UInt32
+    /// Bytes of room that the receiver has.
+    var window: Int
+    /// What it has beyond, counted from the cumulative TSN; none if they are not in order.
+    private(set) var blocks: [ClosedRange<Int>] = []
+
+    /// Bytes of the chunk without blocks and duplicates.
+    static let shortestByteCount = 16
+
+    /// Reads a chunk.
+    init?(_ chunk: RawSpan) {
+        guard chunk.byteCount >= Self.shortestByteCount else { return nil }
+        cumulativeTSN = chunk.uint32(at: 4)
+        window = Int(chunk.uint32(at: 8))
+        let count = min(Int(chunk.uint16(at: 12)), (chunk.byteCount - Self.shortestByteCount) / 4)
+        guard count > 0 else { return }
+        blocks.reserveCapacity(count)
+        var end = 0
+        for index in 0..<count {
+            let first = Int(chunk.uint16(at: Self.shortestByteCount + 4 * index))
+            let last = Int(chunk.uint16(at: Self.shortestByteCount + 4 * index + 2))
+            guard first > end, last >= first else {
+                blocks = []
+                return
+            }
+            blocks.append(first...last)
+            end = last
+        }
+    }
+
+    /// A chunk as it would be if nothing had arrived out of order; what did is room that the receiver has.
+    static func withoutBlocks(_ chunk: RawSpan, arrivedByteCount: Int) -> [UInt8] {
+        var bytes = chunk.extracting(..<Self.shortestByteCount).array()
+        let window = UInt32(clamping: Int(chunk.uint32(at: 8)) + arrivedByteCount)
+        bytes.replaceSubrange(2..<4, with: [0, UInt8(Self.shortestByteCount)])
+        for (index, shift) in [24, 16, 8, 0].enumerated() {
+            bytes[8 + index] = UInt8(truncatingIfNeeded: window >> shift)
+        }
+        bytes.replaceSubrange(12..<16, with: [0, 0, 0, 0])
+        return bytes
+    }
+}

@@ -14,6 +14,10 @@ final class SCTPMailbox {
     /// The longest packet that is sent, if its chunks can be had apart.
     var packetLimit: Int
     var flightLimit = FlightLimit()
+    private(set) var recovery = LossRecovery()
+    private var isRecoveryForbidden = false
+    /// Of all data that usrsctp sent.
+    private(set) var highestTSN: UInt32?
     /// The present as the association last knew it inside the lock: another's call may send for it, on any thread.
     var now = Instant(nanoseconds: 0)
     /// Bytes of the packets with data since they were last asked for.
@@ -45,18 +49,28 @@ final class SCTPMailbox {
             if SCTPStreamCounts.concerns(type) { isChanged = true }
         }
         if let lastTSN {
-            flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
             dataByteCount += packet.count
             if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
+            if recovery.mode != .off { return record(span) }
+            flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
+            if isNew(lastTSN) { highestTSN = lastTSN }
         }
         if isChanged {
-            let changed = streams.outgoing(span)
-            if !changed.isEmpty { unsafe put(outgoingGate.take(changed.span.bytes) ?? changed) }
+            putChanged(span)
         } else if packet.count > packetLimit {
             split(span)
         } else {
             unsafe append(packet)
         }
+    }
+
+    private func putChanged(_ packet: RawSpan) {
+        let changed = streams.outgoing(packet)
+        if !changed.isEmpty { unsafe put(outgoingGate.take(changed.span.bytes) ?? changed) }
+    }
+
+    private func isNew(_ tsn: UInt32) -> Bool {
+        highestTSN.map { Int32(bitPattern: tsn &- $0) > 0 } ?? true
     }
 
     /// The peer has acknowledged what was sent up to a TSN: resets that waited for that leave.
@@ -69,6 +83,94 @@ final class SCTPMailbox {
     func put(_ packet: consuming [UInt8]) {
         guard packet.count > SCTPChunks.headerByteCount else { return }
         unsafe packet.withUnsafeMutableBytes { unsafe append($0) }
+    }
+
+    // MARK: Loss recovery
+
+    /// Gives new data to the recovery, in packets that fit; all else leaves at once.
+    private func record(_ packet: RawSpan) {
+        let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
+        var rest = header
+        var part = header
+        var firstTSN: UInt32 = 0
+        SCTPChunks.forEach(in: packet) { type, start, end in
+            let chunk = packet.extracting(start..<min((end + 3) & ~3, packet.byteCount))
+            guard type == SCTPChunks.data, end - start >= 8 else { return rest.append(contentsOf: chunk.array()) }
+            let tsn = packet.uint32(at: start + 4)
+            guard isNew(tsn) else {
+                if !recovery.didSendAgain(tsn: tsn, at: now) { rest.append(contentsOf: chunk.array()) }
+                return
+            }
+            if part.count > header.count, part.count + chunk.byteCount > packetLimit, let highestTSN {
+                recovery.add(part, firstTSN: firstTSN, lastTSN: highestTSN)
+                part = header
+            }
+            if part.count == header.count { firstTSN = tsn }
+            part.append(contentsOf: chunk.array())
+            highestTSN = tsn
+        }
+        if part.count > header.count, let highestTSN { recovery.add(part, firstTSN: firstTSN, lastTSN: highestTSN) }
+        // A request that names the data before it waits for that to arrive (``SCTPResetGate``), whichever leaves first.
+        if rest.count > header.count { unsafe putChanged(rest.span.bytes) }
+        pump()
+    }
+
+    /// Sends what the recovery has and the path takes.
+    private func pump() {
+        let window = flightLimit.byteCount ?? .max
+        let rate = flightLimit.rate ?? .infinity
+        while let packet = recovery.next(window: window, rate: rate, at: now) { put(packet) }
+        flightLimit.isStarved = recovery.isStarved
+    }
+
+    /// The peer's SACK, as far as it is new: for what is measured, and for what was lost.
+    func didReceive(_ sack: SCTPSACK) {
+        if recovery.mode == .off {
+            flightLimit.didAcknowledge(tsn: sack.cumulativeTSN, at: now)
+            if flightLimit.byteCount != nil, !isRecoveryForbidden { recovery.record() }
+            return
+        }
+        let delivery = recovery.didAcknowledge(
+            tsn: sack.cumulativeTSN,
+            blocks: sack.blocks,
+            peerWindow: sack.window,
+            at: now
+        )
+        flightLimit.didLose(byteCount: delivery.lostByteCount)
+        if delivery.byteCount > 0 {
+            flightLimit.didDeliver(byteCount: delivery.byteCount, roundTrip: delivery.roundTrip, at: now)
+        }
+        if flightLimit.isPathShort {
+            leaveRecovery()
+        } else if flightLimit.byteCount != nil {
+            recovery.takeOver()
+        }
+        pump()
+    }
+
+    /// Lets time pass.
+    func advance(to now: Instant) {
+        self.now = now
+        flightLimit.didLose(byteCount: recovery.advance(to: now))
+        pump()
+    }
+
+    /// What was learnt of the last path holds no more, and what was sent over it may be lost.
+    func pathChanged() {
+        flightLimit.reset()
+        recovery.pathChanged(at: now)
+        pump()
+    }
+
+    /// Messages that need not arrive are usrsctp's to give up: from now on all losses are.
+    func forbidRecovery() {
+        guard !isRecoveryForbidden else { return }
+        isRecoveryForbidden = true
+        leaveRecovery()
+    }
+
+    private func leaveRecovery() {
+        for packet in recovery.stop() { put(packet) }
     }
 
     /// usrsctp joins chunks as if the longest packet already were known to pass: gives each packet what it can hold.

@@ -33,6 +33,10 @@ final class SCTPStack: Sendable {
 
     /// Packets for each SACK at first. RFC 9260 §6.2
     static let sackFrequency: UInt32 = 2
+    /// Packets that may be under way before the first SACK. RFC 6928
+    private static let initialWindow: UInt32 = 10
+    /// Milliseconds, RTO.Min of a short path.
+    static let leastTimeout: UInt32 = 200
     /// usrsctp's own clock tick.
     static let tick = Duration.milliseconds(10)
     /// Bytes of a socket's send buffer: over 4 MB gains nothing on short paths, 256 KB costs a third.
@@ -66,9 +70,9 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_max_retran_chunk(0)
         usrsctp_sysctl_set_sctp_sack_freq_default(Self.sackFrequency)
         usrsctp_sysctl_set_sctp_delayed_sack_time_default(20)
-        usrsctp_sysctl_set_sctp_initial_cwnd(10)
+        usrsctp_sysctl_set_sctp_initial_cwnd(Self.initialWindow)
         usrsctp_sysctl_set_sctp_rto_initial_default(500)
-        usrsctp_sysctl_set_sctp_rto_min_default(200)
+        usrsctp_sysctl_set_sctp_rto_min_default(Self.leastTimeout)
         usrsctp_sysctl_set_sctp_rto_max_default(10_000)
         usrsctp_sysctl_set_sctp_init_rto_max_default(5_000)
         usrsctp_sysctl_set_sctp_init_rtx_max_default(12)
@@ -113,6 +117,13 @@ final class SCTPStack: Sendable {
     static func setReadable(_ token: UInt) {
         unsafe state.mailboxes[token]?.isReadable = true
         if unsafe token != state.caller { unsafe state.mailboxes[token]?.wakeUp?() }
+    }
+
+    /// Runs `body`, inside a locked call, with another initial congestion window; nil for the usual one.
+    static func withInitialWindow(packets: Int?, _ body: () -> Void) {
+        usrsctp_sysctl_set_sctp_initial_cwnd(packets.map { UInt32($0) } ?? initialWindow)
+        body()
+        usrsctp_sysctl_set_sctp_initial_cwnd(initialWindow)
     }
 
     /// Advances usrsctp's timers, of all associations, to `now`.

@@ -83,6 +83,8 @@ extension VirtualTime {
             #expect(try pair.transfer(40, on: channel, within: .seconds(10)))
             #expect(try pair.transfer(40, on: channel, within: .seconds(10)))
             #expect(pair.longestPacketByteCount == 1_432)
+            // What is under way would be sent again as it is.
+            pair.run(for: .seconds(1))
             pair.link.longestPacket = 1_200
             pair.client.setPath(.ipv6, recordSizeLimit: nil)
             #expect(try pair.transfer(20, on: channel, within: .seconds(10)))
@@ -99,6 +101,19 @@ extension VirtualTime {
         var search = PathMTUSearch(base: 1_160, candidates: candidates)
         search.didSend(byteCount: PathMTUSearch.startByteCount)
         return search
+    }
+
+    /// Data and its SACK between two looks at the clock: nothing is awaited after.
+    @Test func aSilenceAfterAllWasAcknowledgedIsNoBlackHole() {
+        var search = begun()
+        #expect(search.probe(at: start) == 1_432)
+        search.didArrive(byteCount: 1_432, generation: 0)
+        search.didSend(byteCount: 1_000)
+        search.didProgress()
+        search.didDrain()
+        _ = search.probe(at: start + .seconds(1))
+        _ = search.probe(at: start + .seconds(20))
+        #expect(search.packetLimit == 1_432)
     }
 
     @Test func beginsWhenItPays() {

@@ -171,7 +171,7 @@ extension VirtualTime {
             #expect(pair.connect())
             let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "x")))
             pair.server.setReadingPaused(true, at: pair.now)
-            for index in 0..<300 {
+            for index in 0..<320 {
                 try pair.send([UInt8](repeating: UInt8(truncatingIfNeeded: index), count: 65_536), on: client)
             }
             // The last of the window goes packet by packet, each with its SACK 20 ms later.
@@ -191,10 +191,10 @@ extension VirtualTime {
                 pair.run(for: .milliseconds(100))
             }
             pair.server.setReadingPaused(false, at: pair.now)
-            #expect(pair.run(for: .seconds(120)) { $0.serverEvents.count { $0.isMessage } == 300 })
+            #expect(pair.run(for: .seconds(120)) { $0.serverEvents.count { $0.isMessage } == 320 })
             #expect(
                 pair.serverEvents.compactMap { $0.messageBytes?.first }
-                    == (0..<300).map { UInt8(truncatingIfNeeded: $0) }
+                    == (0..<320).map { UInt8(truncatingIfNeeded: $0) }
             )
         }
 
