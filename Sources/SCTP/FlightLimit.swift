@@ -63,6 +63,7 @@ struct FlightLimit {
     private static let probingRounds = 8
     /// Growth by this part within a round: there is more, so the next one tries too.
     private static let growingPart = 0.03
+    private static let startingPart = 0.2
     /// Losses above this part of a round are those of a full queue; fewer, as radio links have them, say nothing.
     private static let lossPart = 0.05
     private static let lossGain = 0.9
@@ -151,18 +152,19 @@ struct FlightLimit {
     }
 
     private mutating func endRound(shortest: Duration) {
+        flatRounds = most > roundBest + roundBest / 4 || isStarved ? 0 : flatRounds + 1
+        roundBest = max(roundBest, most)
         // The shortest of a round: single ones are longer by the time for which the peer held its SACK.
-        if let roundShortest, roundShortest > shortest + max(shortest * Self.queueingPart, Self.queueingLeast) {
-            isStarting = false
-        }
+        let queueing = max(shortest * Self.queueingPart, Self.queueingLeast)
+        let isQueueing = roundShortest.map { $0 > shortest + queueing } ?? false
         roundShortest = nil
         round += 1
         let best = max(most, lastMost)
         isGrowing = Double(best) > Double(mostBefore) * (1 + Self.growingPart)
+        // A start that a disturbance ended goes on.
+        if Double(best) > Double(mostBefore) * (1 + Self.startingPart) { isStarting = true }
         mostBefore = best
-        flatRounds = most > roundBest + roundBest / 4 || isStarved ? 0 : flatRounds + 1
-        roundBest = max(roundBest, most)
-        if flatRounds >= 3 { isStarting = false }
+        if flatRounds >= (isQueueing ? 1 : 3) { isStarting = false }
         let isLossy = Double(lost) > Double(lost + arrived) * Self.lossPart
         if isLossy, boundRound.map({ round - $0 >= Self.reactionRounds }) ?? true {
             isStarting = false
