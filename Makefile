@@ -7,7 +7,7 @@ SWIFT_FOLDERS := Package.swift $(wildcard Sources Tests Examples Benchmarks Fuzz
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: call build test test-browser test-devices test-asan test-tsan examples bench bench-data lint format docs clean help dependencies test-dependencies
+.PHONY: call build test test-browser test-devices test-asan test-tsan examples bench bench-data bench-paths lint format docs clean help dependencies test-dependencies
 
 ## call: install what is missing, build, and start a call: open the printed address in a browser
 call: build
@@ -48,6 +48,10 @@ bench: dependencies
 ## bench-data: print the data channel's table only
 bench-data: dependencies
 	@Benchmarks/run --only data $(ARGS)
+
+## bench-paths: the data channel's rate over long and lossy paths, in network namespaces (root)
+bench-paths: dependencies
+	@Benchmarks/paths $(ARGS)
 
 ## lint: check the format of every Swift file; changes nothing
 lint:
