@@ -1,5 +1,4 @@
 """rtc-peer receive, and a browser that opens the printed address and sends files."""
-import contextlib
 import os
 import re
 import signal
@@ -8,19 +7,15 @@ import subprocess
 from .browsers import Chromium, Firefox
 from .peer import Peer
 from .processes import Failed, wait_until
-from .receptions import MEGABYTE, ReceivePage
-from .scenarios import Scenario, check
-from .transfers import CODE, Program, digest, part_size
+from .scenarios import check
+from .transferpages import MEGABYTE, BrowserTransfers, TransferPage
+from .transfers import CODE, digest, part_size
 
 
-class SendPage(ReceivePage):
+class SendPage(TransferPage):
     """The page that the address of rtc-peer receive opens."""
 
-    def open(self, url):
-        # The same page with other words after the # would not be loaded again.
-        self.page.open("about:blank")
-        self.page.open(url)
-        self.wait_for_state("choosing", "failed")
+    first_state = "choosing"
 
     def choose(self, *paths):
         before = len(self.listed())
@@ -36,28 +31,16 @@ class SendPage(ReceivePage):
             raise Failed(f"the page says: {self.words()!r}")
 
 
-class BrowserSends(Scenario):
+class BrowserSends(BrowserTransfers):
     """A browser as the sender to rtc-peer receive."""
 
-    browser_class = Chromium
-    # Of the documentation's block (RFC 5737): by HTTP such a page has no WebCrypto.
-    address = "192.0.2.1"
-    link = ("dev", "lo")
+    page_class = SendPage
 
     def set_up(self):
-        subprocess.run(["ip", "address", "add", self.address + "/32", *self.link], check=True)
-        self.browser = self.use(self.browser_class(self.path("browser.log")))
-        self.page = SendPage(self.browser.page)
+        super().set_up()
         self.files = {"large.bin": 30 * MEGABYTE, "Größe.txt": 1000, "block": 1 << 20, "empty": 0}
         for name, size in {**self.files, "longer.bin": 200 * MEGABYTE}.items():
             self.write(name, size)
-
-    def tear_down(self):
-        super().tear_down()
-        subprocess.run(["ip", "address", "delete", self.address + "/32", *self.link], check=True)
-
-    def screenshot(self, path):
-        self.browser.page.save_screenshot(path)
 
     def write(self, name, size):
         os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
@@ -65,15 +48,9 @@ class BrowserSends(Scenario):
             for offset in range(0, size, 1 << 24):
                 file.write(os.urandom(min(1 << 24, size - offset)))
 
-    @contextlib.contextmanager
     def receiver(self, log_name, *arguments, into, host="127.0.0.1"):
-        with contextlib.ExitStack() as stack:
-            program = Program("receive", "--listen", host + ":0", "--into", self.path(into), *arguments,
-                              log_path=self.path(log_name),
-                              env=dict(os.environ, XDG_STATE_HOME=self.folder("state")))
-            stack.callback(program.__exit__)
-            self.logs.append(program.log_path)
-            yield program
+        return self.program(log_name, "receive", "--into", self.path(into), *arguments, host=host,
+                            env=dict(os.environ, XDG_STATE_HOME=self.folder("state")))
 
     def all(self):
         return [self.path(name) for name in self.files]

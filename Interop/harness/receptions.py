@@ -1,5 +1,4 @@
 """rtc-peer send, and a browser that opens the printed address."""
-import contextlib
 import os
 import re
 import signal
@@ -7,45 +6,13 @@ import subprocess
 
 from .browsers import Chromium, Firefox
 from .processes import Failed, wait_until
-from .scenarios import Scenario, check
+from .scenarios import check
+from .transferpages import MEGABYTE, BrowserTransfers, TransferPage
 from .transfers import Program, digest
 
-MEGABYTE = 1_000_000
 
-
-class ReceivePage:
-    """The page that a code's address opens."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def open(self, url):
-        # The same page with other words after the # would not be loaded again.
-        self.page.open("about:blank")
-        self.page.open(url)
-        self.wait_for_state("offered", "failed")
-
-    def wait_for_state(self, *states, seconds=20):
-        try:
-            return self.page.wait_for(f"{list(states)}.includes(rtcTransfer.state) && rtcTransfer.state", seconds,
-                                      " or ".join(states))
-        except Failed as error:
-            raise Failed(f"{error}; the page says: {self.words()!r}") from None
-
-    def words(self):
-        return " ".join((self.page.value("document.body?.innerText") or "").split())[:500]
-
-    def wait_for_words(self, words, seconds=20):
-        try:
-            wait_until(lambda: words in self.words(), seconds, f"“{words}” on the page")
-        except Failed as error:
-            raise Failed(f"{error}; it says: {self.words()!r}") from None
-
-    def listed(self):
-        """Names and sizes as they are shown."""
-        return {name: size for name, size in self.page.value("""
-            [...document.querySelectorAll('#entries li:not(.more)')].map(line => [line.querySelector('.name').textContent,
-                                                                       line.querySelector('.size').textContent])""")}
+class ReceivePage(TransferPage):
+    """The page that the address of rtc-peer send opens."""
 
     def accept(self):
         # Nobody could answer the browser's own dialogue here.
@@ -60,18 +27,16 @@ class ReceivePage:
         self.page.value("document.querySelector('#save-all').click() ?? true")
 
 
-class BrowserReceives(Scenario):
+class BrowserReceives(BrowserTransfers):
     """A browser as the receiver of rtc-peer send."""
 
-    browser_class = Chromium
-    # Of the documentation's block (RFC 5737): by HTTP such a page has neither WebCrypto nor a file system.
-    address = "192.0.2.1"
-    link = ("dev", "lo")
+    page_class = ReceivePage
+
+    def make_browser(self):
+        return self.browser_class(self.path("browser.log"), downloads=self.folder("downloads"))
 
     def set_up(self):
-        subprocess.run(["ip", "address", "add", self.address + "/32", *self.link], check=True)
-        self.browser = self.use(self.browser_class(self.path("browser.log"), downloads=self.folder("downloads")))
-        self.page = ReceivePage(self.browser.page)
+        super().set_up()
         os.makedirs(self.path("photos/below"))
         self.files = {"large.bin": 30 * MEGABYTE, "Größe.txt": 1000, "photos/1.jpg": 3 << 20, "photos/below/2.jpg": 5,
                       "photos/empty": 0}
@@ -79,20 +44,8 @@ class BrowserReceives(Scenario):
             with open(self.path(name), "wb") as file:
                 file.write(os.urandom(size))
 
-    def tear_down(self):
-        super().tear_down()
-        subprocess.run(["ip", "address", "delete", self.address + "/32", *self.link], check=True)
-
-    def screenshot(self, path):
-        self.browser.page.save_screenshot(path)
-
-    @contextlib.contextmanager
     def sender(self, log_name, *arguments, host="127.0.0.1"):
-        with contextlib.ExitStack() as stack:
-            program = Program("send", "--listen", host + ":0", *arguments, log_path=self.path(log_name))
-            stack.callback(program.__exit__)
-            self.logs.append(program.log_path)
-            yield program
+        return self.program(log_name, "send", *arguments, host=host)
 
     def in_page(self, log_name, body, timeout=30):
         """What a function returns that uses the page's modules."""

@@ -113,6 +113,9 @@ struct Journal {
     private let file: OpenFile
     private var length: Int
     let name: String
+    private static let lockAttempts = 25
+    /// Microseconds.
+    private static let lockPause: UInt32 = 20_000
     private(set) var states: [Int: FileState] = [:]
     /// Whether no temporary file can be this transfer's: there was no usable journal, or it was finished.
     private(set) var isNew: Bool
@@ -128,7 +131,7 @@ struct Journal {
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw TransferError(.unsafePath, "the journal \(name) is no regular file: remove it")
         }
-        guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        guard Self.lock(file) else {
             throw TransferError(
                 .busy,
                 "another process receives this transfer into the same directory: wait or stop it"
@@ -145,6 +148,15 @@ struct Journal {
         if !isNew || records.contains(.finished) { records.forEach { note($0) } }
         guard ftruncate(file.descriptor, self.length) == 0 else { throw FileCalls.failure("write the journal", name) }
         if isNew { try append([.transfer(transfer)]) }
+    }
+
+    /// Waits a moment for one who just lets go: a process that is being ended, or a child that was forked and not yet replaced.
+    private static func lock(_ file: OpenFile) -> Bool {
+        for attempt in 0..<lockAttempts {
+            if attempt > 0 { usleep(lockPause) }
+            if flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+        }
+        return false
     }
 
     private mutating func note(_ record: Record) {
