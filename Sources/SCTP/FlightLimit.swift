@@ -20,8 +20,9 @@ struct FlightLimit {
     }
 
     private var flights = RingQueue<Flight>()
-    private var highestTSN: UInt32?
     private var sentTotal = 0
+    /// The same up to where all was acknowledged.
+    private var acknowledgedTotal = 0
     /// What had arrived when, for one round-trip time.
     private var arrivals = RingQueue<(time: Instant, total: Int)>()
     private var arrivedTotal = 0
@@ -86,10 +87,8 @@ struct FlightLimit {
     /// Whether the path is known to be a short one.
     var isPathShort: Bool { shortestRoundTrip.map { $0 < Self.longRoundTrip } ?? false }
 
-    /// A packet has left, with data up to a TSN; packets that were sent before do not count.
+    /// A packet has left, with new data up to a TSN.
     mutating func didSend(tsn: UInt32, byteCount: Int, at now: Instant) {
-        if let highestTSN, Int32(bitPattern: tsn &- highestTSN) <= 0 { return }
-        highestTSN = tsn
         sentTotal += byteCount
         guard flights.count < Self.recordLimit else { return }
         flights.append(Flight(tsn: tsn, total: sentTotal, sentAt: now))
@@ -100,7 +99,9 @@ struct FlightLimit {
         var newest: Flight?
         while let flight = flights.first, Int32(bitPattern: tsn &- flight.tsn) >= 0 { newest = flights.popFirst() }
         guard let newest else { return }
-        didDeliver(byteCount: newest.total - arrivedTotal, roundTrip: now - newest.sentAt, at: now)
+        let byteCount = newest.total - acknowledgedTotal
+        acknowledgedTotal = newest.total
+        didDeliver(byteCount: byteCount, roundTrip: now - newest.sentAt, at: now)
     }
 
     /// So many bytes more have arrived, and that of them which was sent last took so long.
@@ -126,9 +127,13 @@ struct FlightLimit {
 
     /// Another path: all that was measured is of no use.
     mutating func reset() {
-        let highest = highestTSN
         self = FlightLimit()
-        highestTSN = highest
+    }
+
+    /// What is under way is counted elsewhere (``didDeliver(byteCount:roundTrip:at:)``), or was until now.
+    mutating func forgetFlights() {
+        flights = RingQueue()
+        acknowledgedTotal = sentTotal
     }
 
     private mutating func update(inRound: Int, roundTrip: Duration, shortest: Duration, at now: Instant) {

@@ -97,8 +97,7 @@ struct LossRecovery {
     /// Keeps what is sent from now on.
     mutating func record() {
         guard mode == .off else { return }
-        mode = .recording
-        firstRecordedTSN = nil
+        self = LossRecovery()
     }
 
     /// Takes over, once all that is under way was recorded.
@@ -115,9 +114,7 @@ struct LossRecovery {
     mutating func stop() -> [[UInt8]] {
         guard mode != .off else { return [] }
         let waiting = packets.dropFirst(sentEnd - firstNumber).map(\.bytes)
-        let acknowledged = cumulativeTSN
         self = LossRecovery()
-        cumulativeTSN = acknowledged
         mode = .off
         return waiting
     }

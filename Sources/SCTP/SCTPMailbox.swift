@@ -52,8 +52,10 @@ final class SCTPMailbox {
             dataByteCount += packet.count
             if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
             if recovery.mode != .off { return record(span) }
-            flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
-            if isNew(lastTSN) { highestTSN = lastTSN }
+            if isNew(lastTSN) {
+                flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
+                highestTSN = lastTSN
+            }
         }
         if isChanged {
             putChanged(span)
@@ -127,7 +129,10 @@ final class SCTPMailbox {
     func didReceive(_ sack: SCTPSACK) {
         if recovery.mode == .off {
             flightLimit.didAcknowledge(tsn: sack.cumulativeTSN, at: now)
-            if flightLimit.byteCount != nil, !isRecoveryForbidden { recovery.record() }
+            if flightLimit.byteCount != nil, !isRecoveryForbidden {
+                recovery.record()
+                flightLimit.forgetFlights()
+            }
             return
         }
         let delivery = recovery.didAcknowledge(
@@ -170,6 +175,7 @@ final class SCTPMailbox {
     }
 
     private func leaveRecovery() {
+        flightLimit.forgetFlights()
         for packet in recovery.stop() { put(packet) }
     }
 

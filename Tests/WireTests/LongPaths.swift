@@ -122,6 +122,30 @@ extension VirtualTime {
             #expect(count > 400 && count < 480)
         }
 
+        /// From the first message that may be given up on, usrsctp does all again, with what was held and what is measured.
+        @Test func usrsctpTakesOverInTheMiddle() throws {
+            let rate = 2_000_000.0
+            let link = SCTPPair.Link(delay: .milliseconds(50), rate: rate, queue: Int(rate / 5))
+            let pair = SCTPPair(link: link, path: .ipv4)
+            #expect(pair.connect())
+            let (client, _) = try #require(try pair.openPair(DataChannelParameters(label: "file")))
+            var parameters = DataChannelParameters(label: "state")
+            parameters.maxPacketLifeTime = 5_000
+            let (state, _) = try #require(try pair.openPair(parameters))
+            #expect(try pair.transfer(60, on: client, within: .seconds(10)))
+            let mailbox = try #require(pair.client.association?.mailbox)
+            #expect(mailbox.recovery.mode == .on)
+            pair.serverEvents = []
+            for _ in 0..<100 { try pair.send([UInt8](repeating: 1, count: 60_000), on: client) }
+            pair.run(for: .milliseconds(500))
+            try pair.send([9], on: state)
+            #expect(pair.run(for: .seconds(30)) { $0.serverEvents.count(where: \.isMessage) == 101 })
+            #expect(mailbox.recovery.mode == .off)
+            // The product of rate and round-trip time is 200 kB.
+            let limit = try #require(mailbox.flightLimit.byteCount)
+            #expect(limit > 150_000 && limit < 400_000)
+        }
+
         @Test func withoutABottleneckTheWindowIsTheLimit() throws {
             let (_, counts) = try arrivals(over: SCTPPair.Link(delay: .milliseconds(50)), halfSeconds: 12)
             // 8 MiB each 100 ms.
@@ -167,6 +191,19 @@ extension VirtualTime {
         #expect(flight.byteCount != nil)
         flight.reset()
         #expect(flight.byteCount == nil)
+    }
+
+    @Test func whatWasCountedElsewhereIsNotCountedTwice() throws {
+        var flight = FlightLimit()
+        limit(rate: 1_000_000, roundTrip: .milliseconds(100), seconds: 2, into: &flight)
+        let before = try #require(flight.byteCount)
+        let now = Instant(nanoseconds: 5_000_000_000)
+        for tsn in 10_000..<10_400 as Range<UInt32> { flight.didSend(tsn: tsn, byteCount: 1_000, at: now) }
+        flight.didDeliver(byteCount: 1_000, roundTrip: .milliseconds(100), at: now + .milliseconds(100))
+        flight.forgetFlights()
+        flight.didSend(tsn: 10_400, byteCount: 1_000, at: now + .milliseconds(100))
+        flight.didAcknowledge(tsn: 10_400, at: now + .milliseconds(200))
+        #expect(try #require(flight.byteCount) < before * 13 / 10)
     }
 
     @Test func acknowledgementsOfWhatWasNeverSentDoNothing() {

@@ -221,7 +221,9 @@ final class SCTPPair {
                 sentCount += 1
             }
             pair.drain()
-            return pair.serverEvents.count(where: { $0.messageBytes == message }) == messageCount
+            // Compared once only: bytes take their time.
+            return pair.serverEvents.count(where: \.isMessage) == messageCount
+                && pair.serverEvents.allSatisfy { !$0.isMessage || $0.messageBytes == message }
         }
     }
 
@@ -262,7 +264,7 @@ extension DataChannelEvent {
     var messageBytes: [UInt8]? {
         if case .message(_, _, let bytes) = self { bytes } else { nil }
     }
-    var isMessage: Bool { messageBytes != nil }
+    var isMessage: Bool { if case .message = self { true } else { false } }
     var closedHandle: DataChannelHandle? {
         if case .closed(let handle) = self { handle } else { nil }
     }
