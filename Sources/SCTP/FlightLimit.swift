@@ -28,7 +28,7 @@ struct FlightLimit {
     private var arrivedTotal = 0
     /// What had arrived one round-trip time ago.
     private var roundStart = 0
-    private var shortestRoundTrip: Duration?
+    private(set) var shortestRoundTrip: Duration?
     /// The most that arrived within one round-trip time, in this and the last period.
     private var most = 0
     private var lastMost = 0
@@ -43,13 +43,12 @@ struct FlightLimit {
     private var roundEnd = Instant(nanoseconds: .min)
     private var roundBest = 0
     private var flatRounds = 0
-    /// What was lost and what arrived in this round.
-    private var lost = 0
-    private var arrived = 0
-    /// A round in which much was lost leaves a bound, which grows again slowly.
-    private var bound: Int?
-    private var boundGrowth = FlightLimit.boundGrowth
-    private var boundRound: Int?
+    private var lossBound = LossBound()
+    /// When the round-trip time was last as short as the shortest.
+    private var shortestAt = Instant(nanoseconds: .min)
+    /// While the path is drained, so that its shortest round-trip time is seen again, and the shortest since.
+    private var drainEnd: Instant?
+    private var drainedShortest: Duration?
 
     /// Below it the path is short, and its queue as well.
     static let longRoundTrip = Duration.milliseconds(5)
@@ -65,16 +64,10 @@ struct FlightLimit {
     /// Growth by this part within a round: there is more, so the next one tries too.
     private static let growingPart = 0.03
     private static let startingPart = 0.2
-    /// Losses above this part of a round are those of a full queue; fewer, as radio links have them, say nothing.
-    private static let lossPart = 0.05
-    private static let lossGain = 0.9
-    /// Rounds until the effect of a smaller bound is seen.
-    private static let reactionRounds = 3
-    /// Some rounds later the bound grows by this part, and by twice as much in each round after it.
-    private static let boundGrowth = 1.0 / 64
     private static let smallest = 16 << 10
     /// A round-trip time longer by this part means that a queue builds up.
     private static let queueingPart = 0.125
+    private static let sameRoundTrip = 1.0 / 32
     private static let queueingLeast = Duration.milliseconds(8)
     private static let recordLimit = 1 << 14
 
@@ -107,9 +100,9 @@ struct FlightLimit {
     /// So many bytes more have arrived, and that of them which was sent last took so long.
     mutating func didDeliver(byteCount deliveredCount: Int, roundTrip: Duration?, at now: Instant) {
         arrivedTotal += deliveredCount
-        arrived += deliveredCount
-        guard let shortest = [shortestRoundTrip, roundTrip].compactMap({ $0 }).min() else { return }
-        shortestRoundTrip = shortest
+        lossBound.didArrive(byteCount: deliveredCount)
+        if let roundTrip { measure(roundTrip, at: now) }
+        guard let shortest = shortestRoundTrip else { return }
         guard shortest >= Self.longRoundTrip else {
             byteCount = nil
             return
@@ -122,8 +115,31 @@ struct FlightLimit {
         update(inRound: arrivedTotal - roundStart, roundTrip: roundTrip ?? shortest, shortest: shortest, at: now)
     }
 
-    /// So many bytes were lost.
-    mutating func didLose(byteCount: Int) { lost += byteCount }
+    /// The shortest round-trip time is that of the path without a queue; it may have become another.
+    ///
+    /// What has not been seen for long is looked for with half as much under way, since the queue may be our own.
+    private mutating func measure(_ roundTrip: Duration, at now: Instant) {
+        if let end = drainEnd {
+            drainedShortest = min(drainedShortest ?? roundTrip, roundTrip)
+            if now >= end {
+                shortestRoundTrip = drainedShortest
+                shortestAt = now
+                drainEnd = nil
+            }
+            return
+        }
+        let shortest = shortestRoundTrip ?? roundTrip
+        if roundTrip <= shortest + shortest * Self.sameRoundTrip {
+            shortestAt = now
+            shortestRoundTrip = min(shortest, roundTrip)
+        } else if now - shortestAt >= Self.period {
+            drainEnd = now + roundTrip * 2
+            drainedShortest = nil
+        }
+    }
+
+    /// So many bytes were lost, or fewer than was thought.
+    mutating func didLose(byteCount: Int) { lossBound.didLose(byteCount: byteCount) }
 
     /// Another path: all that was measured is of no use.
     mutating func reset() {
@@ -153,7 +169,8 @@ struct FlightLimit {
         let isProbing = isGrowing || round % Self.probingRounds == 0
         let gain = isStarting ? Self.startingGain : isProbing ? Self.probingGain : Self.gain
         let wanted = Int(Double(max(most, lastMost)) * gain)
-        byteCount = max(min(wanted, bound ?? .max), Self.smallest)
+        let bounded = min(wanted, lossBound.byteCount ?? .max)
+        byteCount = max(drainEnd == nil ? bounded : bounded / 2, Self.smallest)
     }
 
     private mutating func endRound(shortest: Duration) {
@@ -170,19 +187,8 @@ struct FlightLimit {
         if Double(best) > Double(mostBefore) * (1 + Self.startingPart) { isStarting = true }
         mostBefore = best
         if flatRounds >= (isQueueing ? 1 : 3) { isStarting = false }
-        let isLossy = Double(lost) > Double(lost + arrived) * Self.lossPart
-        if isLossy, boundRound.map({ round - $0 >= Self.reactionRounds }) ?? true {
+        if lossBound.endRound(present: byteCount ?? Self.smallest, best: best, isStarting: isStarting) {
             isStarting = false
-            let present = byteCount ?? Self.smallest
-            bound = max(Int(Double(min(present, bound ?? .max)) * Self.lossGain), arrived)
-            boundGrowth = Self.boundGrowth
-            boundRound = round
-        } else if let least = bound, let boundRound, !isLossy, round - boundRound > Self.probingRounds {
-            let next = least + Int(Double(least) * boundGrowth)
-            bound = next > 2 * best ? nil : next
-            boundGrowth = min(boundGrowth * 2, 1)
         }
-        lost = 0
-        arrived = 0
     }
 }

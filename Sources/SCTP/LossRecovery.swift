@@ -24,6 +24,8 @@ struct LossRecovery {
         var byteCount = 0
         /// Bytes of those that are now known to be lost.
         var lostByteCount = 0
+        /// Bytes of those that were taken for lost and had only been late.
+        var lateByteCount = 0
         /// Of the packet that was sent last of those; none if it was sent more than once.
         var roundTrip: Duration?
     }
@@ -68,8 +70,14 @@ struct LossRecovery {
     /// When that packet was sent, of those that arrived, which was sent last, and how long it took. RFC 8985 §5.2
     private var newestSentAt: Instant?
     private var newestRoundTrip = Duration.zero
-    private var shortestRoundTrip: Duration?
+    /// That of the path without a queue, as measured elsewhere.
+    var shortestRoundTrip: Duration?
     private var smoothedRoundTrip: Duration?
+    /// How much later than others packets arrive here: so many quarters of a round-trip time. RFC 8985 §6.2
+    private var reorderingSteps = 1
+    private var reorderedAt = Instant(nanoseconds: 0)
+    /// Before it nothing more can be found to be lost, unless a packet arrives that was sent later.
+    private var nextLossAt = Instant(nanoseconds: .min)
     private var lastSentAt = Instant(nanoseconds: 0)
     /// When something last arrived, or the first packet after a silence was sent.
     private var progressAt = Instant(nanoseconds: 0)
@@ -89,6 +97,13 @@ struct LossRecovery {
     /// RTO.Min and RTO.Max. RFC 9260 §16
     private static let timeouts = Duration.seconds(1)...Duration.seconds(10)
     private static let leastReordering = Duration.milliseconds(1)
+    private static let mostReorderingSteps = 6
+    /// Round-trip times until less is tried.
+    private static let reorderingRounds = 16.0
+    /// How long a peer may hold its SACK back, most do 200 ms at most. RFC 9260 §6.2
+    private static let sackDelay = Duration.milliseconds(200)
+    /// usrsctp keeps account of no more TSNs behind a gap, and drops what is beyond.
+    private static let tsnSpan = 4_000
     /// A peer with less room drops what comes.
     private static let closedWindow = 4_096
 
@@ -110,10 +125,13 @@ struct LossRecovery {
 
     /// Leaves it all to usrsctp.
     ///
-    /// - Returns: the packets that were not sent yet.
+    /// - Returns: the packets that were not sent yet, or are to be sent again.
     mutating func stop() -> [[UInt8]] {
         guard mode != .off else { return [] }
-        let waiting = packets.dropFirst(sentEnd - firstNumber).map(\.bytes)
+        var waiting: [[UInt8]] = []
+        for index in packets.indices where packets[index].isLost || index >= sentEnd - firstNumber {
+            waiting.append(packets[index].bytes)
+        }
         self = LossRecovery()
         mode = .off
         return waiting
@@ -142,26 +160,30 @@ struct LossRecovery {
     ///
     /// - Returns: whether it need not leave, since that is decided here.
     mutating func didSendAgain(tsn: UInt32, at now: Instant) -> Bool {
-        guard mode == .recording else { return true }
         var low = 0
         var high = packets.count
         while low < high {
             let middle = (low + high) / 2
             if Self.distance(from: packets[middle].lastTSN, to: tsn) > 0 { low = middle + 1 } else { high = middle }
         }
-        if low < packets.count {
-            packets[low].sentAt = now
-            packets[low].sendCount += 1
-        }
+        // What is not known here, or was said to have arrived and perhaps was dropped since, is usrsctp's.
+        guard low < packets.count, Self.distance(from: packets[low].firstTSN, to: tsn) >= 0, !packets[low].hasArrived
+        else { return false }
+        guard mode == .recording else { return true }
+        packets[low].sentAt = now
+        packets[low].sendCount += 1
         return false
     }
 
     /// The next packet to send, while no more than `window` bytes are under way; what is lost comes first.
     ///
-    /// What the window takes at once is spread over time: no more than `rate` bytes a second leave, but for a burst.
-    mutating func next(window: Int, rate: Double, at now: Instant) -> [UInt8]? {
+    /// What the window takes at once is spread over time: no more than `rate` bytes a second leave, but for a burst; nil if
+    /// nothing is known of the path.
+    mutating func next(window: Int, rate: Double?, at now: Instant) -> [UInt8]? {
         let window = mode == .recording ? Int.max : min(window, restartWindow ?? .max)
         if mode == .on, now > budgetAt {
+            // As long as nothing is known, a window each tenth of a second.
+            let rate = rate ?? 10 * Double(restartWindow ?? Self.initialWindow)
             let burst = max(Self.burst, rate * (Self.tick / .seconds(1)))
             budget = min(budget + rate * ((now - budgetAt) / .seconds(1)), burst)
             budgetAt = now
@@ -180,6 +202,10 @@ struct LossRecovery {
         }
         let index = sentEnd - firstNumber
         guard index < packets.count, hasRoom(packets[index].byteCount, in: window) else { return nil }
+        if mode == .on, let cumulativeTSN, Self.distance(from: cumulativeTSN, to: packets[index].lastTSN) > Self.tsnSpan
+        {
+            return nil
+        }
         sentEnd += 1
         return send(index, at: now)
     }
@@ -230,7 +256,7 @@ struct LossRecovery {
             if let window = restartWindow { restartWindow = window + delivery.byteCount }
         }
         guard mode == .on else { return delivery }
-        if hasReopened, delivery.byteCount == 0, inFlight > 0 { expireAll(at: now) }
+        if hasReopened, delivery.byteCount == 0, inFlight > 0 { expireAll(at: now, isRestart: false) }
         delivery.lostByteCount = findLosses(at: now)
         return delivery
     }
@@ -253,7 +279,9 @@ struct LossRecovery {
             return low < blocks.count && blocks[low].lowerBound <= first
         }
         var remaining = 0
-        for number in holes where number >= firstNumber && !packets[number - firstNumber].hasArrived {
+        for index in holes.indices {
+            let number = holes[index]
+            guard number >= firstNumber, !packets[number - firstNumber].hasArrived else { continue }
             if hasArrived(packets[number - firstNumber]) {
                 arrive(number - firstNumber, at: now, &delivery)
                 beyondGap += packets[number - firstNumber].byteCount
@@ -285,16 +313,28 @@ struct LossRecovery {
         delivery.byteCount += packet.byteCount
         guard packet.sendCount > 0 else { return }
         let roundTrip = now - packet.sentAt
-        // What came so soon after it was sent again is an answer to the first time. RFC 8985 §6.2
-        if packet.sendCount > 1, roundTrip < shortestRoundTrip ?? .zero { return }
+        // What came so soon after it was sent again, or before, is an answer to the first time. RFC 8985 §6.2
+        if packet.isLost || packet.sendCount > 1 && roundTrip < shortestRoundTrip ?? roundTrip + .milliseconds(1) {
+            delivery.lateByteCount += packet.byteCount
+            noteReordering(at: now)
+            return
+        }
         if newestSentAt.map({ packet.sentAt >= $0 }) ?? true {
             newestSentAt = packet.sentAt
             newestRoundTrip = roundTrip
             delivery.roundTrip = packet.sendCount == 1 ? roundTrip : nil
+            nextLossAt = now
         }
         guard packet.sendCount == 1 else { return }
-        shortestRoundTrip = min(shortestRoundTrip ?? roundTrip, roundTrip)
         smoothedRoundTrip = smoothedRoundTrip.map { $0 * 0.875 + roundTrip * 0.125 } ?? roundTrip
+    }
+
+    /// A packet was late, and longer so than was waited for; at most one step in each round.
+    private mutating func noteReordering(at now: Instant) {
+        let roundTrip = smoothedRoundTrip ?? .zero
+        guard reorderingSteps == 1 || now - reorderedAt >= roundTrip else { return }
+        reorderingSteps = min(reorderingSteps + 1, Self.mostReorderingSteps)
+        reorderedAt = now
     }
 
     // MARK: Losses
@@ -303,15 +343,23 @@ struct LossRecovery {
     ///
     /// - Returns: their bytes.
     private mutating func findLosses(at now: Instant) -> Int {
-        guard let newestSentAt, !holes.isEmpty else { return 0 }
-        let reordering = max((shortestRoundTrip ?? newestRoundTrip) * 0.25, Self.leastReordering)
+        guard let newestSentAt, !holes.isEmpty, now >= nextLossAt else { return 0 }
+        if reorderingSteps > 1, now - reorderedAt >= (smoothedRoundTrip ?? .zero) * Self.reorderingRounds {
+            reorderingSteps = 1
+        }
+        let quarter = (shortestRoundTrip ?? newestRoundTrip) * 0.25
+        let reordering = max(quarter * Double(reorderingSteps), Self.leastReordering)
         var byteCount = 0
-        for number in holes {
-            let packet = packets[number - firstNumber]
+        nextLossAt = now + newestRoundTrip + reordering
+        for index in holes.indices {
+            let packet = packets[holes[index] - firstNumber]
             guard !packet.isLost, packet.sentAt <= newestSentAt else { continue }
-            if newestSentAt - packet.sentAt >= reordering || now - packet.sentAt >= newestRoundTrip + reordering {
-                markLost(number)
+            let due = packet.sentAt + newestRoundTrip + reordering
+            if newestSentAt - packet.sentAt >= reordering || now >= due {
+                markLost(holes[index])
                 byteCount += packet.byteCount
+            } else {
+                nextLossAt = min(nextLossAt, due)
             }
         }
         return byteCount
@@ -338,28 +386,29 @@ struct LossRecovery {
             expireAll(at: now)
             timeoutFactor = min(timeoutFactor * 2, 16)
         } else if !hasProbed, now - max(progressAt, lastSentAt) >= roundTrip * 2 {
-            hasProbed = true
             // The last packet: its SACK tells what else is missing.
-            var number = sentEnd - 1
-            while number >= firstNumber,
-                packets[number - firstNumber].hasArrived || packets[number - firstNumber].isLost
-            {
-                number -= 1
+            let last = packets.indices.prefix(sentEnd - firstNumber).last { index in
+                !packets[index].hasArrived && !packets[index].isLost
             }
-            if number >= firstNumber { markLost(number) }
+            guard let last else { return byteCount }
+            // A single packet's SACK may be held back. RFC 8985 §7.2
+            let isSingle = inFlight == packets[last].byteCount
+            if isSingle, now - max(progressAt, lastSentAt) < roundTrip * 2 + Self.sackDelay { return byteCount }
+            hasProbed = true
+            markLost(firstNumber + last)
         }
         return byteCount
     }
 
     /// All that is under way is lost, and the path perhaps is another: begins anew.
-    private mutating func expireAll(at now: Instant) {
+    private mutating func expireAll(at now: Instant, isRestart: Bool = true) {
         lost = RingQueue()
         for number in firstNumber..<sentEnd where !packets[number - firstNumber].hasArrived {
             if packets[number - firstNumber].isLost { lost.append(number) } else { markLost(number) }
         }
         progressAt = now
         hasProbed = false
-        restartWindow = Self.initialWindow
+        if isRestart { restartWindow = Self.initialWindow }
     }
 
     /// Serial numbers. RFC 9260 §1.6

@@ -71,7 +71,9 @@ extension SCTPAssociation {
             let room = limit + mailbox.recovery.beyondGap + longestMessage + Self.sendBufferReserve
             wanted = min(room, SCTPStack.longPathBufferByteCount)
         }
-        guard abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket else { return }
+        let isTooSmall = sendBufferByteCount < longestMessage + Self.sendBufferReserve
+        guard isTooSmall || abs(wanted - sendBufferByteCount) > sendBufferByteCount / 16, let socket = unsafe socket
+        else { return }
         sendBufferByteCount = wanted
         var byteCount = Int32(wanted)
         unsafe set(socket, SOL_SOCKET, SO_SNDBUF, &byteCount)

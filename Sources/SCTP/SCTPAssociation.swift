@@ -139,6 +139,8 @@ package struct SCTPConfiguration: Sendable {
 
     func advance(to now: Instant) {
         self.now = now
+        // Timers may send.
+        SCTPStack.shared.withLock(for: token) { mailbox.now = now }
         SCTPStack.shared.advance(to: now, for: token)
         searchPathMTU(at: now)
     }
@@ -174,7 +176,7 @@ package struct SCTPConfiguration: Sendable {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             mailbox.now = now
             guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
-            if case .reliable = reliability {} else { mailbox.forbidRecovery() }
+            if case .reliable = reliability {} else if mailbox.forbidRecovery() { limitFlight() }
             if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
             if message.byteCount > longestMessage {
                 longestMessage = message.byteCount

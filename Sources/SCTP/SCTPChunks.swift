@@ -9,6 +9,7 @@ enum SCTPChunks {
     static let sack: UInt8 = 3
     static let heartbeat: UInt8 = 4
     static let heartbeatAck: UInt8 = 5
+    static let cookieEcho: UInt8 = 10
     static let reconfiguration: UInt8 = 130
     static let padding: UInt8 = 132
     static let forwardTSN: UInt8 = 192

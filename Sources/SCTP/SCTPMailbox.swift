@@ -43,7 +43,9 @@ final class SCTPMailbox {
         let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(packet))
         var isChanged = false
         var lastTSN: UInt32?
+        var isHandshake = false
         SCTPChunks.forEach(in: span) { type, start, end in
+            if type == SCTPChunks.cookieEcho { isHandshake = true }
             if type == SCTPChunks.data, end - start >= 8 { lastTSN = span.uint32(at: start + 4) }
             if type == SCTPChunks.sack, end - start >= 8 { incomingGate.note(sack: span.uint32(at: start + 4)) }
             if SCTPStreamCounts.concerns(type) { isChanged = true }
@@ -51,7 +53,8 @@ final class SCTPMailbox {
         if let lastTSN {
             dataByteCount += packet.count
             if header.isEmpty { header = span.extracting(..<SCTPChunks.headerByteCount).array() }
-            if recovery.mode != .off { return record(span) }
+            // Nothing may follow a COOKIE ECHO before it is acknowledged (RFC 9260 §5.1): its data stay with it.
+            if recovery.mode != .off, !isHandshake { return record(span) }
             if isNew(lastTSN) {
                 flightLimit.didSend(tsn: lastTSN, byteCount: packet.count, at: now)
                 highestTSN = lastTSN
@@ -113,16 +116,23 @@ final class SCTPMailbox {
         }
         if part.count > header.count, let highestTSN { recovery.add(part, firstTSN: firstTSN, lastTSN: highestTSN) }
         // A request that names the data before it waits for that to arrive (``SCTPResetGate``), whichever leaves first.
-        if rest.count > header.count { unsafe putChanged(rest.span.bytes) }
+        if rest.count > packetLimit {
+            unsafe split(rest.span.bytes)
+        } else if rest.count > header.count {
+            unsafe putChanged(rest.span.bytes)
+        }
         pump()
     }
 
     /// Sends what the recovery has and the path takes.
     private func pump() {
+        guard recovery.mode != .off else { return }
         let window = flightLimit.byteCount ?? .max
-        let rate = flightLimit.rate ?? .infinity
-        while let packet = recovery.next(window: window, rate: rate, at: now) { put(packet) }
-        flightLimit.isStarved = recovery.isStarved
+        while let packet = recovery.next(window: window, rate: flightLimit.rate, at: now) {
+            // What was cut for a wider path.
+            if packet.count > packetLimit { unsafe split(packet.span.bytes) } else { put(packet) }
+        }
+        flightLimit.isStarved = recovery.mode == .on && recovery.isStarved
     }
 
     /// The peer's SACK, as far as it is new: for what is measured, and for what was lost.
@@ -141,10 +151,11 @@ final class SCTPMailbox {
             peerWindow: sack.window,
             at: now
         )
-        flightLimit.didLose(byteCount: delivery.lostByteCount)
+        flightLimit.didLose(byteCount: delivery.lostByteCount - delivery.lateByteCount)
         if delivery.byteCount > 0 {
             flightLimit.didDeliver(byteCount: delivery.byteCount, roundTrip: delivery.roundTrip, at: now)
         }
+        recovery.shortestRoundTrip = flightLimit.shortestRoundTrip
         if flightLimit.isPathShort {
             leaveRecovery()
         } else if flightLimit.byteCount != nil {
@@ -168,14 +179,18 @@ final class SCTPMailbox {
     }
 
     /// Messages that need not arrive are usrsctp's to give up: from now on all losses are.
-    func forbidRecovery() {
-        guard !isRecoveryForbidden else { return }
+    ///
+    /// - Returns: whether that is new.
+    func forbidRecovery() -> Bool {
+        guard !isRecoveryForbidden else { return false }
         isRecoveryForbidden = true
         leaveRecovery()
+        return true
     }
 
     private func leaveRecovery() {
         flightLimit.forgetFlights()
+        flightLimit.isStarved = false
         for packet in recovery.stop() { put(packet) }
     }
 

@@ -79,8 +79,8 @@ final class SCTPStack: Sendable {
         // Liveness is ICE's affair: an association outlives a path that is gone for a minute.
         usrsctp_sysctl_set_sctp_assoc_rtx_max_default(30)
         usrsctp_sysctl_set_sctp_path_rtx_max_default(30)
-        // Of 512 chunks, its default, a long path would hold no more than 700 kB; the buffers below are the limit.
-        usrsctp_sysctl_set_sctp_max_chunks_on_queue(.max)
+        // Of 512 chunks, its default, a long path would hold no more than 700 kB. Each of a byte takes 500.
+        usrsctp_sysctl_set_sctp_max_chunks_on_queue(16_384)
         usrsctp_sysctl_set_sctp_sendspace(UInt32(Self.sendBufferByteCount))
         usrsctp_sysctl_set_sctp_recvspace(UInt32(Self.longPathBufferByteCount))
     }

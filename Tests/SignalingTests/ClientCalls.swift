@@ -253,15 +253,14 @@ struct ClientCalls {
 
     @Test("no server: told once, tried again, ended by leave")
     func noServer() async throws {
-        try await withServer { server, endpoint in
-            await server.stop()
-            let ada = try Peer("room", "Ada", port: endpoint.port)
-            guard case .disconnected(let error)? = await ada.next() else { return #expect(Bool(false)) }
-            #expect(error.code == .unreachable)
-            #expect(error.message == "no connection to 127.0.0.1:\(endpoint.port): connection refused")
-            await ada.client.leave()
-            guard case .closed(nil)? = await ada.end() else { return #expect(Bool(false)) }
-        }
+        // Where no test listens: a socket that one has left may still be held by a child that is being started.
+        let port = Int.random(in: 10_000..<15_000)
+        let ada = try Peer("room", "Ada", port: port)
+        guard case .disconnected(let error)? = await ada.next() else { return #expect(Bool(false)) }
+        #expect(error.code == .unreachable)
+        #expect(error.message == "no connection to 127.0.0.1:\(port): connection refused")
+        await ada.client.leave()
+        guard case .closed(nil)? = await ada.end() else { return #expect(Bool(false)) }
     }
 
     @Test("addresses of servers")

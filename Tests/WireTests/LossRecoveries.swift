@@ -10,8 +10,8 @@ import Testing
     private var count = 0
 
     /// Takes over with packets of so many bytes that were sent now, one TSN each, from 1 on.
-    private mutating func send(_ count: UInt32, byteCount: Int = 1_000) {
-        let first = recovery.mode == .recording ? UInt32(1) : 2
+    private mutating func send(_ count: UInt32, byteCount: Int = 1_000, from start: UInt32? = nil) {
+        let first = start ?? (recovery.mode == .recording ? UInt32(1) : 2)
         for tsn in first..<(first + count) {
             recovery.add([UInt8](repeating: UInt8(tsn & 0xFF), count: byteCount), firstTSN: tsn, lastTSN: tsn)
         }
@@ -38,6 +38,7 @@ import Testing
         _ = drain()
         now = now + .milliseconds(100)
         _ = acknowledge(1)
+        recovery.shortestRoundTrip = .milliseconds(100)
         recovery.takeOver()
         #expect(recovery.mode == .on)
     }
@@ -159,6 +160,85 @@ import Testing
         expectSent([2, 3, 4])
     }
 
+    /// What is lost and not sent again yet is sent before usrsctp would notice.
+    @Test mutating func whatWaitsToBeSentAgainIsNotForgotten() {
+        start()
+        send(30)
+        count = drain().count
+        #expect(count == 30)
+        recovery.pathChanged(at: now)
+        count = drain().count
+        #expect(count == 16)
+        #expect(recovery.stop().count == 14)
+    }
+
+    /// It was only late: the next ones are waited for longer.
+    @Test mutating func aReorderingIsLearnt() {
+        start()
+        send(4)
+        expectSent(window: 1_000, [2])
+        now = now + .milliseconds(40)
+        expectSent([3, 4, 5])
+        now = now + .milliseconds(100)
+        delivery = acknowledge(1, [2...2])
+        #expect(delivery.lostByteCount == 1_000)
+        expectSent([2])
+        now = now + .milliseconds(10)
+        delivery = acknowledge(3, [2...2])
+        #expect(delivery.lateByteCount == 1_000)
+        send(1, from: 6)
+        expectSent([6])
+        now = now + .milliseconds(40)
+        send(1, from: 7)
+        expectSent([7])
+        now = now + .milliseconds(100)
+        delivery = acknowledge(5, [2...2])
+        #expect(delivery.lostByteCount == 0)
+    }
+
+    @Test mutating func aSinglePacketsSACKMayBeHeldBack() {
+        start()
+        send(1)
+        expectSent([2])
+        now = now + .milliseconds(399)
+        _ = recovery.advance(to: now)
+        expectSent([])
+        now = now + .milliseconds(2)
+        _ = recovery.advance(to: now)
+        expectSent([2])
+    }
+
+    @Test mutating func noMoreTSNsAreUnderWayThanUsrsctpKeepsAccountOf() {
+        start()
+        send(5_000, byteCount: 20)
+        count = drain().count
+        #expect(count == 4_000)
+    }
+
+    /// A peer may drop what it said it has. RFC 9260 §6.2.1
+    @Test mutating func whatArrivedOnceAndIsSentAgainByUsrsctpLeaves() {
+        start()
+        send(3)
+        expectSent([2, 3, 4])
+        _ = acknowledge(1, [2...2])
+        let isAbsorbed = [2, 3, 4, 50].map { recovery.didSendAgain(tsn: $0, at: now) }
+        #expect(isAbsorbed == [true, false, true, false])
+    }
+
+    /// TSNs begin anywhere. RFC 9260 §1.6
+    @Test mutating func tsnsMayWrap() {
+        let first = UInt32.max - 1
+        for offset in 0..<5 as Range<UInt32> {
+            recovery.add([UInt8(offset)], firstTSN: first &+ offset, lastTSN: first &+ offset)
+        }
+        expectSent([0, 1, 2, 3, 4])
+        now = now + .milliseconds(100)
+        delivery = acknowledge(first, [2...2, 4...4])
+        #expect(delivery.byteCount == 3 && recovery.beyondGap == 2)
+        delivery = acknowledge(first &+ 4)
+        #expect(delivery.byteCount == 2 && recovery.beyondGap == 0 && recovery.inFlight == 0)
+    }
+
     @Test mutating func whatWasHeldIsLeftToUsrsctp() {
         start()
         send(5)
@@ -190,6 +270,7 @@ import Testing
         var random = RandomSource(seed: seed)
         start()
         send(60)
+        var highest: UInt32 = 1
         for _ in 0..<80 {
             now = now + .milliseconds(Int.random(in: 0..<60, using: &random))
             var blocks: [ClosedRange<Int>] = []
@@ -199,7 +280,8 @@ import Testing
                 end = first + Int.random(in: 0..<9, using: &random)
                 blocks.append(first...end)
             }
-            let tsn = UInt32(truncatingIfNeeded: Int.random(in: -3..<90, using: &random))
+            let tsn = highest &+ UInt32(truncatingIfNeeded: Int.random(in: -3..<3, using: &random))
+            if tsn < 1_000 { highest = max(highest, tsn) }
             _ = acknowledge(tsn, blocks, window: Int.random(in: 0..<9_000, using: &random))
             _ = recovery.advance(to: now)
             _ = drain(window: Int.random(in: 0..<30_000, using: &random))

@@ -76,6 +76,32 @@ extension VirtualTime {
             }
         }
 
+        /// RFC 9260 §5.1: a peer that has not seen the COOKIE ECHO would abort.
+        @Test func nothingFollowsACookieEchoBeforeItIsAcknowledged() throws {
+            let pair = SCTPPair()
+            let channel = try pair.client.open(DataChannelParameters(label: "x"))
+            var isAwaited = false
+            var followerCount = 0
+            var bundledCount = 0
+            pair.onPacket = { fromClient, packet in
+                guard packet.count > 12 else { return }
+                if !fromClient {
+                    if packet[12] == 11 { isAwaited = false }
+                } else if packet[12] == 10 {
+                    isAwaited = true
+                    // It has data with it.
+                    if packet.count > 12 + Int(packet[14]) << 8 + Int(packet[15]) + 4 { bundledCount += 1 }
+                } else if isAwaited, packet[12] == 0 {
+                    followerCount += 1
+                }
+            }
+            #expect(pair.connect())
+            try pair.send([9], on: channel)
+            #expect(pair.run(for: .seconds(5)) { $0.serverEvents.contains { $0.messageBytes == [9] } })
+            #expect(followerCount == 0)
+            #expect(bundledCount > 0)
+        }
+
         @Test func anOwnerIsWokenWhenAnothersCallActsForIt() throws {
             let woken = Mutex(0)
             // Short: on a long path usrsctp's timers do not matter (LossRecovery).
