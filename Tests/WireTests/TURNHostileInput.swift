@@ -189,9 +189,9 @@ import Testing
         #expect(readings[1].errorCode == .unauthenticated)
         #expect(readings[1].errorReason == "Unauthorized")
         #expect(readings[1].text(.realm) == "a1.cydev.ru")
-        #expect(readings[2].text(.username) == "fernando")
+        #expect(readings[2].text(.username) == "ernado")
         #expect(readings[2].text(.nonce) == readings[1].text(.nonce))
-        #expect(readings[3].xorAddress(.xorRelayedAddress)?.port == 0xFB92 ^ 0x2112)
+        #expect(readings[3].xorAddress(.xorRelayedAddress)?.port == 55_936)
         #expect(readings[3].uint32(.lifetime) == 600)
     }
 

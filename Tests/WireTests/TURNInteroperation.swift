@@ -126,6 +126,8 @@ private final class CoturnClient {
     private(set) var echoSources: Set<UInt16> = []
     private let socket: LoopbackSocket
     private let server: TransmitPath
+    /// Ends with the last client that uses it.
+    private let coturn: CoturnProcess
     private let transmits = TransmitQueue()
     /// How far the client's time is ahead: so its clocks run out at once, while the server's do not.
     private var skew = Duration.zero
@@ -136,6 +138,7 @@ private final class CoturnClient {
         username: String = "user",
         password: String = "secret"
     ) throws {
+        self.coturn = coturn
         echo = try LoopbackSocket(.datagram)
         var socket = try LoopbackSocket(transport)
         if transport == .stream {
@@ -267,12 +270,13 @@ struct TURNInteroperation {
 
     @Test func `coturn takes a credential with a time, and refuses it afterwards`() throws {
         let coturn = try CoturnProcess(["--use-auth-secret", "--static-auth-secret=north"])
-        // The passwords are HMAC-SHA1 of the user names by the key "north", in Base64.
+        // The passwords are HMAC-SHA1 of the user names by the key "north", in Base64. coturn's times have 31 bits:
+        // this one ends in 2038.
         let valid = try CoturnClient(
             coturn,
             .datagram,
-            username: "4102444800:user",
-            password: "vhmMq9PCb1deEN8/igkE5Z5Hg4I="
+            username: "2147483000:user",
+            password: "4d0sHXfmggFx0TnElN+wY+1SUAg="
         )
         #expect(valid.allocate() != nil, "\(valid.events)")
         let expired = try CoturnClient(

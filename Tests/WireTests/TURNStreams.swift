@@ -62,7 +62,7 @@ import Testing
 
     @Test(arguments: [
         [0x80, 0, 0, 0], [0x50, 0, 0, 0], [0, 1, 0, 3, 0x21, 0x12, 0xA4, 0x42], [0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x43],
-        Array("HTTP/1.1 400 Bad Request".utf8),
+        Array("SSH-2.0-OpenSSH_9.2".utf8),
     ])
     func `What is no message breaks the stream for good`(bytes: [UInt8]) {
         for pieces in [[bytes], bytes.map { [$0] }, [channelData(3) + bytes]] {
@@ -86,7 +86,7 @@ import Testing
 
     @Test func `A stream that carries something else ends the client`() {
         let server = TURNTestServer.allocated(.stream)
-        server.deliver(Array("HTTP/1.1 400 Bad Request".utf8))
+        server.deliver(Array("SSH-2.0-OpenSSH_9.2".utf8))
         server.pump()
         #expect(server.events == [.failed(.connectionLost)])
         #expect(server.client.statistics.dropped.malformed == 1)

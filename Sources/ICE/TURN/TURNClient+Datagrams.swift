@@ -42,12 +42,12 @@ extension TURNClient {
         }
         // Those not confirmed yet count, too: "over UDP, it is possible for the client to receive ChannelData
         // messages from the server before it receives a ChannelBind success response" (RFC 8656 §12.1).
-        guard let channel = channels.first(where: { $0.number == number }) else {
-            statistics.dropped.unknownChannels += 1
-            return .dropped
+        for index in 0..<channels.count where channels[index].number == number {
+            statistics.channelDataReceived += 1
+            return .data(from: channels[index].peer, Self.channelHeaderByteCount..<end)
         }
-        statistics.channelDataReceived += 1
-        return .data(from: channel.peer, Self.channelHeaderByteCount..<end)
+        statistics.dropped.unknownChannels += 1
+        return .dropped
     }
 
     private func receiveDataIndication(_ message: STUNMessage, _ bytes: RawSpan) -> TURNInput {
@@ -113,14 +113,15 @@ extension TURNClient {
             return .dropped
         }
         let peer = peer.withoutScope
-        if let channel = channels.first(where: { $0.peer == peer }), channel.isBound(at: now) {
-            return unsafe sendChannelData(channel.number, capacity: capacity, at: now, write)
+        // Loops over indices, here and below: `first(where:)` allocates in debug builds.
+        for index in 0..<channels.count where channels[index].peer == peer && channels[index].isBound(at: now) {
+            return unsafe sendChannelData(channels[index].number, capacity: capacity, at: now, write)
         }
         guard peer.port != 0, peer.ip.isIPv4 == allocation.relayed.ip.isIPv4 else {
             statistics.dropped.unsendable += 1
             return .dropped
         }
-        switch permissions.first(where: { $0.ip == peer.ip })?.state {
+        switch permissionState(of: peer.ip) {
         case .installed: return unsafe sendIndication(to: peer, capacity: capacity, at: now, write)
         case .refused:
             statistics.dropped.refusedPeers += 1
@@ -134,6 +135,11 @@ extension TURNClient {
             settle(at: now)
             return unsafe enqueue(for: peer, capacity: capacity, write)
         }
+    }
+
+    private func permissionState(of ip: IPAddress) -> TURNPermission.State? {
+        for index in 0..<permissions.count where permissions[index].ip == ip { return permissions[index].state }
+        return nil
     }
 
     /// Sends what waited for a permission.
