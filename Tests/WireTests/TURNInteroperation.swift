@@ -34,6 +34,20 @@ private final class CoturnProcess {
         var child: pid_t = 0
         try #require(posix_spawn(&child, Self.path, &actions, nil, &argv, environ) == 0, "coturn does not start")
         process = child
+        let isServing = try answers()
+        try #require(isServing, "coturn does not answer")
+    }
+
+    /// Asks until there is an answer: coturn takes connections before it serves them, and those stay silent.
+    private func answers() throws -> Bool {
+        let socket = try LoopbackSocket(.datagram)
+        let request = STUNMessageWriter(.request, .binding, STUNTransactionID(random: RandomSource())).finish()
+        for _ in 0..<400 {
+            request.withUnsafeBytes { socket.send($0, to: port) }
+            var descriptor = pollfd(fd: socket.descriptor, events: Int16(POLLIN), revents: 0)
+            if poll(&descriptor, 1, 50) == 1, socket.receive() != nil { return true }
+        }
+        return false
     }
 
     deinit {
@@ -140,15 +154,8 @@ private final class CoturnClient {
     ) throws {
         self.coturn = coturn
         echo = try LoopbackSocket(.datagram)
-        var socket = try LoopbackSocket(transport)
-        if transport == .stream {
-            // The server takes a moment to listen; a socket whose connect failed is of no more use.
-            for _ in 0..<500 where !socket.connect(to: coturn.port) {
-                usleep(20_000)
-                socket = try LoopbackSocket(transport)
-            }
-        }
-        self.socket = socket
+        socket = try LoopbackSocket(transport)
+        if transport == .stream { try #require(socket.connect(to: coturn.port), "no connection") }
         server = TransmitPath(
             port: PortID(rawValue: 1),
             remote: TransportAddress(IPAddress(v4: 0x7F00_0001), port: coturn.port)
@@ -296,6 +303,20 @@ struct TURNInteroperation {
         let second = try CoturnClient(coturn, .datagram)
         #expect(second.allocate() == nil)
         #expect(second.events == [.failed(.refused(.allocationQuotaReached, reason: "Allocation Quota Reached"))])
+    }
+
+    @Test func `A nonce that coturn takes for stale is replaced`() throws {
+        let client = try CoturnClient(try CoturnProcess(Self.longTerm + ["--stale-nonce=1"]), .datagram)
+        #expect(client.allocate() != nil, "\(client.events)")
+        client.client.addPermission(for: client.peer.ip, at: client.now)
+        #expect(client.run { client.events.count == 2 })
+        // The server's clock, which alone says what is stale, counts seconds.
+        let start = client.now
+        client.run { client.now > start + .milliseconds(2500) }
+        let before = client.client.statistics
+        client.client.bindChannel(to: client.peer, at: client.now)
+        #expect(client.run { client.events.contains(.channelBound(client.peer)) })
+        #expect(client.client.statistics.requestsSent == before.requestsSent + 2)
     }
 
     @Test func `coturn refuses a peer that it may not relay to`() throws {

@@ -15,7 +15,7 @@ extension TURNClient {
             statistics.dropped.malformed += 1
             return .dropped
         }
-        if TURNChannel.numbers.contains(bytes.uint16(at: 0)) { return receiveChannelData(bytes) }
+        if TURNChannel.numbers.contains(bytes.uint16(at: 0)) { return receiveChannelData(bytes, at: now) }
         let message: STUNMessage
         do {
             message = try STUNMessage(bytes)
@@ -32,7 +32,7 @@ extension TURNClient {
         }
     }
 
-    private func receiveChannelData(_ bytes: RawSpan) -> TURNInput {
+    private func receiveChannelData(_ bytes: RawSpan, at now: Instant) -> TURNInput {
         let number = bytes.uint16(at: 0)
         let end = Self.channelHeaderByteCount + Int(bytes.uint16(at: 2))
         // Whatever follows is padding, which a sender may add over UDP, too (RFC 8656 §12.5).
@@ -40,9 +40,10 @@ extension TURNClient {
             statistics.dropped.truncatedChannelData += 1
             return .dropped
         }
-        // Those not confirmed yet count, too: "over UDP, it is possible for the client to receive ChannelData
-        // messages from the server before it receives a ChannelBind success response" (RFC 8656 §12.1).
-        for index in 0..<channels.count where channels[index].number == number {
+        // Those not confirmed yet count, too: "Over UDP, it is possible for the client to receive ChannelData
+        // messages from the server before it receives a ChannelBind success response" (RFC 8656 §12).
+        for index in 0..<channels.count
+        where channels[index].number == number && (channels[index].isKept || channels[index].isBound(at: now)) {
             statistics.channelDataReceived += 1
             return .data(from: channels[index].peer, Self.channelHeaderByteCount..<end)
         }

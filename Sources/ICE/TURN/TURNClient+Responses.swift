@@ -127,7 +127,7 @@ extension TURNClient {
             channels[index].expiry = sentAt + TURNLimits.channelLifetime
             channels[index].refreshAt = sentAt + configuration.channelRefresh
             if !wasBound { emit(.channelBound(peer)) }
-            // "A ChannelBind transaction also creates or refreshes a permission" (RFC 8656 §12).
+            // "A ChannelBind transaction also creates or refreshes a permission towards the peer" (RFC 8656 §12.1).
             install(peer.ip, sentAt: sentAt, at: now)
         case (.refresh, _), (.permission, _), (.channel, _): break
         }
@@ -138,7 +138,7 @@ extension TURNClient {
             !relayed.ip.isUnspecified, !relayed.ip.isMulticast, let lifetime = lifetime(message, bytes),
             relayed.ip.isIPv4 != configuration.wantsIPv6
         else {
-            // "the client … SHOULD explicitly delete the allocation" whose family is another (RFC 8656 §7.3).
+            // "the client MUST delete the allocation" whose family is another (RFC 8656 §7.3).
             abandonAllocation(at: now)
             fail(.malformedResponse)
             return

@@ -79,8 +79,7 @@ package enum TURNLimits {
     package static let queuedBytes = 65_536
     /// Times that one request is made anew because its nonce was stale or its realm another.
     package static let staleNonces = 3
-    /// Longest REALM and NONCE (RFC 8489 §14.9, §14.10: "fewer than 128 characters, which can be as long as 763
-    /// bytes").
+    /// Longest REALM and NONCE, and reason phrase: fewer than 128 characters (RFC 8489 §14.8 … §14.10).
     package static let textBytes = 763
     /// Longest lifetime believed.
     package static let lifetime: Duration = .seconds(86_400)

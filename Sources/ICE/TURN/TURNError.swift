@@ -40,7 +40,7 @@ package enum TURNError: Error, Hashable, Sendable {
         // 403 to an Allocate is a matter of the user's rights, to a permission one of the peer's address.
         case .unauthenticated, .wrongCredentials: .checkCredentials
         case .forbidden, .peerAddressFamilyMismatch: .giveUp
-        // "The client SHOULD pick a different client transport address" (RFC 8656 §7.4).
+        // "The client SHOULD pick another client transport address" (RFC 8656 §7.4).
         case .allocationMismatch: .tryAnotherLocalPort
         case .addressFamilyNotSupported: .tryOtherAddressFamily
         case .allocationQuotaReached, .insufficientCapacity, .serverError, .staleNonce: .tryLater
