@@ -72,7 +72,7 @@ import Testing
     @Test func `A stale nonce is replaced and the request made anew`() throws {
         let server = TURNTestServer()
         var isRenewed = false
-        server.script = { request in
+        server.script = { [unowned server] request in
             if request.message.hasIntegrity, !isRenewed {
                 isRenewed = true
                 server.nonce = "nonce-2"
@@ -135,7 +135,7 @@ import Testing
     @Test func `An alternate server is named`() {
         let other = TransportAddress(IPAddress(v4: 0xCB00_7117), port: 3479)
         let server = TURNTestServer()
-        server.script = { request in
+        server.script = { [unowned server] request in
             guard request.message.hasIntegrity else { return .ordinary }
             return .bytes(
                 server.failure(.tryAlternate, to: request) { writer in
@@ -152,7 +152,7 @@ import Testing
 
     @Test func `An alternate server that is none is an error`() {
         let server = TURNTestServer()
-        server.script = { .bytes(server.failure(.tryAlternate, to: $0)) }
+        server.script = { [unowned server] in .bytes(server.failure(.tryAlternate, to: $0)) }
         server.allocate()
         #expect(server.events == [.failed(.malformedResponse)])
     }
@@ -213,7 +213,7 @@ import Testing
     @Test func `A success without integrity, or with a wrong one, is as if it had never come`() {
         for isSigned in [false, true] {
             let server = TURNTestServer()
-            server.script = { request in
+            server.script = { [unowned server] request in
                 guard request.message.hasIntegrity, server.requests.count < 4 else { return .ordinary }
                 var writer = STUNMessageWriter(.success, .allocate, request.message.transactionID)
                 writer.add(.xorRelayedAddress, xor: TransportAddress(IPAddress(v4: 0x0808_0808), port: 1))
@@ -230,7 +230,7 @@ import Testing
 
     @Test func `An error without integrity does not end an authenticated request`() {
         let server = TURNTestServer()
-        server.script = { request in
+        server.script = { [unowned server] request in
             guard request.message.hasIntegrity, server.requests.count < 3 else { return .ordinary }
             var writer = STUNMessageWriter(.failure, .allocate, request.message.transactionID)
             writer.add(STUNErrorCode.allocationQuotaReached)
@@ -264,7 +264,7 @@ import Testing
 
     @Test func `A response with an unknown attribute that must be understood fails the request`() {
         let server = TURNTestServer()
-        server.script = { request in
+        server.script = { [unowned server] request in
             guard request.message.hasIntegrity else { return .ordinary }
             return .bytes(server.success(request) { $0.add(STUNAttributeType(rawValue: 0x7FFF), UInt32(0)) })
         }
@@ -327,7 +327,8 @@ import Testing
 
     @Test func `A server that cannot refresh just then is asked again`() {
         let server = TURNTestServer.allocated()
-        server.script = { _ in server.requests.count < 3 ? .failure(.insufficientCapacity) : .ordinary }
+        server.script = { [unowned server] _ in server.requests.count < 3 ? .failure(.insufficientCapacity) : .ordinary
+        }
         server.run(.seconds(600))
         #expect(server.times(.refresh) == [540, 550, 560])
         #expect(server.events.isEmpty)
