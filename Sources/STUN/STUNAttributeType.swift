@@ -35,6 +35,7 @@ package struct STUNAttributeType: RawRepresentable, Hashable, Sendable {
     package static let priority = Self(rawValue: 0x0024)
     package static let useCandidate = Self(rawValue: 0x0025)
     package static let software = Self(rawValue: 0x8022)
+    package static let alternateDomain = Self(rawValue: 0x8003)
     package static let alternateServer = Self(rawValue: 0x8023)
     package static let fingerprint = Self(rawValue: 0x8028)
     package static let iceControlled = Self(rawValue: 0x8029)

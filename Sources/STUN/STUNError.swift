@@ -29,8 +29,14 @@ package struct STUNErrorCode: RawRepresentable, Hashable, Sendable {
     package static let unknownAttribute = Self(rawValue: 420)
     package static let allocationMismatch = Self(rawValue: 437)
     package static let staleNonce = Self(rawValue: 438)
+    package static let addressFamilyNotSupported = Self(rawValue: 440)
+    package static let wrongCredentials = Self(rawValue: 441)
+    package static let unsupportedTransport = Self(rawValue: 442)
+    package static let peerAddressFamilyMismatch = Self(rawValue: 443)
+    package static let allocationQuotaReached = Self(rawValue: 486)
     package static let roleConflict = Self(rawValue: 487)
     package static let serverError = Self(rawValue: 500)
+    package static let insufficientCapacity = Self(rawValue: 508)
 
     /// The recommended text.
     package var reasonPhrase: StaticString {
@@ -42,8 +48,14 @@ package struct STUNErrorCode: RawRepresentable, Hashable, Sendable {
         case .unknownAttribute: "Unknown Attribute"
         case .allocationMismatch: "Allocation Mismatch"
         case .staleNonce: "Stale Nonce"
+        case .addressFamilyNotSupported: "Address Family not Supported"
+        case .wrongCredentials: "Wrong Credentials"
+        case .unsupportedTransport: "Unsupported Transport Protocol"
+        case .peerAddressFamilyMismatch: "Peer Address Family Mismatch"
+        case .allocationQuotaReached: "Allocation Quota Reached"
         case .roleConflict: "Role Conflict"
         case .serverError: "Server Error"
+        case .insufficientCapacity: "Insufficient Capacity"
         default: ""
         }
     }

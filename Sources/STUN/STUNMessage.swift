@@ -174,6 +174,17 @@ package struct STUNMessage: Sendable {
         return STUNErrorCode(rawValue: hundreds * 100 + number)
     }
 
+    /// The reason phrase of an error response, cut to the length that the RFC allows, without control characters.
+    ///
+    /// RFC 8489 §14.8: "a UTF-8 encoded sequence of fewer than 128 characters".
+    package func errorReason(in bytes: RawSpan) -> String? {
+        guard let value = value(.errorCode, in: bytes), value.byteCount >= 4 else { return nil }
+        let end = value.offset + min(value.byteCount, 4 + 763)
+        let text = String(decoding: bytes.extracting((value.offset + 4)..<end).array(), as: UTF8.self)
+        let scalars = text.unicodeScalars.filter { $0.properties.generalCategory != .control }
+        return String(String(String.UnicodeScalarView(scalars)).prefix(127))
+    }
+
     private func value(_ type: STUNAttributeType, in bytes: RawSpan, byteCount: Int? = nil) -> Attribute? {
         guard let attribute = attribute(type), attribute.offset + attribute.byteCount <= bytes.byteCount,
             byteCount.map({ $0 == attribute.byteCount }) ?? true
@@ -194,7 +205,7 @@ extension TransportAddress {
     /// This address XOR-ed with the magic cookie and, for IPv6, the transaction identifier; its own inverse.
     ///
     /// RFC 8489 §14.2
-    func applyingSTUNMask(_ id: STUNTransactionID) -> TransportAddress {
+    package func applyingSTUNMask(_ id: STUNTransactionID) -> TransportAddress {
         let cookie = STUNMessage.magicCookie
         let port = self.port ^ UInt16(cookie >> 16)
         if ip.isIPv4 {

@@ -42,6 +42,7 @@ struct STUNReading {
     }
 
     var errorCode: STUNErrorCode? { message.errorCode(in: bytes.span.bytes) }
+    var errorReason: String? { message.errorReason(in: bytes.span.bytes) }
     func bytes(_ type: STUNAttributeType) -> [UInt8]? { message.bytes(type, in: bytes.span.bytes) }
     func text(_ type: STUNAttributeType) -> String? { message.text(type, in: bytes.span.bytes) }
     func uint32(_ type: STUNAttributeType) -> UInt32? { message.uint32(type, in: bytes.span.bytes) }

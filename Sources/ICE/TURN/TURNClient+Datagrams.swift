@@ -1,0 +1,301 @@
+import STUN
+package import SansIO
+
+/// Datagrams from and to peers.
+extension TURNClient {
+    // MARK: From peers
+
+    /// Takes one message or one ChannelData message with its padding.
+    func receiveMessage(_ bytes: RawSpan, at now: Instant) -> TURNInput {
+        guard isOpen else {
+            statistics.dropped.outsideAllocation += 1
+            return .dropped
+        }
+        guard bytes.byteCount >= Self.channelHeaderByteCount else {
+            statistics.dropped.malformed += 1
+            return .dropped
+        }
+        if TURNChannel.numbers.contains(bytes.uint16(at: 0)) { return receiveChannelData(bytes, at: now) }
+        let message: STUNMessage
+        do {
+            message = try STUNMessage(bytes)
+        } catch {
+            statistics.dropped.malformed += 1
+            return .dropped
+        }
+        switch message.messageClass {
+        case .success, .failure: return receiveResponse(message, bytes, at: now)
+        case .indication where message.method == .data: return receiveDataIndication(message, bytes)
+        case .indication, .request:
+            statistics.dropped.unexpected += 1
+            return .dropped
+        }
+    }
+
+    private func receiveChannelData(_ bytes: RawSpan, at now: Instant) -> TURNInput {
+        let number = bytes.uint16(at: 0)
+        let end = Self.channelHeaderByteCount + Int(bytes.uint16(at: 2))
+        // Whatever follows is padding, which a sender may add over UDP, too (RFC 8656 §12.5).
+        guard end <= bytes.byteCount else {
+            statistics.dropped.truncatedChannelData += 1
+            return .dropped
+        }
+        // Those not confirmed yet count, too: "Over UDP, it is possible for the client to receive ChannelData
+        // messages from the server before it receives a ChannelBind success response" (RFC 8656 §12).
+        for index in 0..<channels.count
+        where channels[index].number == number && (channels[index].isKept || channels[index].isBound(at: now)) {
+            statistics.channelDataReceived += 1
+            return .data(from: channels[index].peer, Self.channelHeaderByteCount..<end)
+        }
+        statistics.dropped.unknownChannels += 1
+        return .dropped
+    }
+
+    private func receiveDataIndication(_ message: STUNMessage, _ bytes: RawSpan) -> TURNInput {
+        let unknown = message.unknownRequired { $0 == .xorPeerAddress || $0 == .data }
+        guard unknown.isEmpty, let peer = message.xorAddress(.xorPeerAddress, in: bytes),
+            let data = message.attribute(.data)
+        else {
+            statistics.dropped.malformed += 1
+            return .dropped
+        }
+        // RFC 8656 §11.4: those of peers without a permission "SHOULD" be discarded. One that is asked for counts,
+        // since the server's answer may come later than the peer's datagram.
+        let isPermitted = permissions.contains { permission in
+            guard permission.ip == peer.ip else { return false }
+            if case .refused = permission.state { return false }
+            return true
+        }
+        guard isPermitted else {
+            statistics.dropped.forbiddenPeers += 1
+            return .dropped
+        }
+        statistics.indicationsReceived += 1
+        return .data(from: peer, data.offset..<(data.offset + data.byteCount))
+    }
+
+    // MARK: To peers
+
+    /// Sends a datagram to a peer.
+    ///
+    /// It leaves as ChannelData if a channel is bound, else as a Send indication. Without a permission one is asked
+    /// for, and the datagram waits.
+    ///
+    /// - Parameters:
+    ///   - datagram: copied once, into the transmit queue.
+    ///   - peer: where the server relays it to.
+    ///   - now: the present.
+    /// - Returns: what became of it.
+    @discardableResult
+    package func send(_ datagram: RawSpan, to peer: TransportAddress, at now: Instant) -> TURNSendResult {
+        unsafe send(to: peer, capacity: datagram.byteCount, at: now) { target in
+            unsafe datagram.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+            return datagram.byteCount
+        }
+    }
+
+    /// Lets `write` write a datagram for a peer in place, behind the header that it leaves with.
+    ///
+    /// - Parameters:
+    ///   - peer: where the server relays it to.
+    ///   - capacity: most bytes that `write` writes.
+    ///   - now: the present.
+    ///   - write: fills the buffer and returns the datagram's length; less than 0 abandons it.
+    /// - Returns: what became of it.
+    @discardableResult
+    package func send(
+        to peer: TransportAddress,
+        capacity: Int,
+        at now: Instant,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int
+    ) -> TURNSendResult {
+        guard case .allocated(let allocation) = state else {
+            statistics.dropped.notAllocated += 1
+            return .dropped
+        }
+        let peer = peer.withoutScope
+        // Loops over indices, here and below: `first(where:)` allocates in debug builds.
+        for index in 0..<channels.count where channels[index].peer == peer && channels[index].isBound(at: now) {
+            return unsafe sendChannelData(channels[index].number, capacity: capacity, at: now, write)
+        }
+        guard peer.port != 0, peer.ip.isIPv4 == allocation.relayed.ip.isIPv4 else {
+            statistics.dropped.unsendable += 1
+            return .dropped
+        }
+        switch permissionState(of: peer.ip) {
+        case .installed: return unsafe sendIndication(to: peer, capacity: capacity, at: now, write)
+        case .refused:
+            statistics.dropped.refusedPeers += 1
+            return .dropped
+        case .requested: return unsafe enqueue(for: peer, capacity: capacity, write)
+        case nil:
+            guard ensurePermission(for: peer.ip, allocation, at: now) else {
+                statistics.dropped.limited += 1
+                return .dropped
+            }
+            settle(at: now)
+            return unsafe enqueue(for: peer, capacity: capacity, write)
+        }
+    }
+
+    private func permissionState(of ip: IPAddress) -> TURNPermission.State? {
+        for index in 0..<permissions.count where permissions[index].ip == ip { return permissions[index].state }
+        return nil
+    }
+
+    /// Sends what waited for a permission.
+    func sendQueued(to ip: IPAddress, at now: Instant) {
+        for _ in 0..<queued.count {
+            guard let datagram = queued.popFirst() else { return }
+            guard datagram.peer.ip == ip else {
+                queued.append(datagram)
+                continue
+            }
+            queuedByteCount -= datagram.bytes.count
+            // The span borrows the array for this one call.
+            unsafe send(datagram.bytes.span.bytes, to: datagram.peer, at: now)
+        }
+    }
+
+    private func sendChannelData(
+        _ number: UInt16,
+        capacity: Int,
+        at now: Instant,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int
+    ) -> TURNSendResult {
+        let header = Self.channelHeaderByteCount
+        // Over UDP padding "is not required" (RFC 8656 §12.5) and would only be sent along.
+        let isPadded = transport == .stream
+        let padding = isPadded ? 3 : 0
+        let isSent = unsafe transmit(header: header, capacity: capacity, padding: padding, at: now, write) {
+            (target, byteCount) in
+            unsafe target.store(number, at: 0)
+            unsafe target.store(UInt16(byteCount), at: 2)
+            let end = header + byteCount
+            return unsafe isPadded ? target.pad(from: end) : end
+        }
+        guard isSent else { return .dropped }
+        statistics.channelDataSent += 1
+        return .sent
+    }
+
+    private func sendIndication(
+        to peer: TransportAddress,
+        capacity: Int,
+        at now: Instant,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int
+    ) -> TURNSendResult {
+        let id = STUNTransactionID(random: random)
+        let address = peer.applyingSTUNMask(id)
+        let addressByteCount = peer.ip.isIPv4 ? 8 : 20
+        let dataOffset = STUNMessage.headerByteCount + STUNMessage.attributeHeaderByteCount + addressByteCount
+        let header = dataOffset + STUNMessage.attributeHeaderByteCount
+        let isSent = unsafe transmit(header: header, capacity: capacity, padding: 3, at: now, write) {
+            (target, byteCount) in
+            let end = unsafe target.pad(from: header + byteCount)
+            unsafe target.store(STUNMessageType(.indication, .send).wireValue, at: 0)
+            unsafe target.store(UInt16(end - STUNMessage.headerByteCount), at: 2)
+            unsafe target.store(STUNMessage.magicCookie, at: 4)
+            unsafe target.store(id.high, at: 8)
+            unsafe target.store(id.low, at: 12)
+            unsafe target.store(STUNAttributeType.xorPeerAddress.rawValue, at: 20)
+            unsafe target.store(UInt16(addressByteCount), at: 22)
+            unsafe target.store(UInt16(peer.ip.isIPv4 ? 1 : 2), at: 24)
+            unsafe target.store(address.port, at: 26)
+            if peer.ip.isIPv4 {
+                unsafe target.store(UInt32(truncatingIfNeeded: address.ip.low), at: 28)
+            } else {
+                unsafe target.store(address.ip.high, at: 28)
+                unsafe target.store(address.ip.low, at: 36)
+            }
+            unsafe target.store(STUNAttributeType.data.rawValue, at: dataOffset)
+            unsafe target.store(UInt16(byteCount), at: dataOffset + 2)
+            return end
+        }
+        guard isSent else { return .dropped }
+        statistics.indicationsSent += 1
+        return .sent
+    }
+
+    /// Lets `write` write behind a header, and `frame` the header and the padding.
+    ///
+    /// - Returns: whether it leaves.
+    private func transmit(
+        header: Int,
+        capacity: Int,
+        padding: Int,
+        at now: Instant,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int,
+        frame: (_ target: UnsafeMutableRawBufferPointer, _ byteCount: Int) -> Int
+    ) -> Bool {
+        guard (0...Self.maximumDatagramByteCount).contains(capacity) else {
+            statistics.dropped.unsendable += 1
+            return false
+        }
+        var isAbandoned = false
+        let isQueued = unsafe transmits.append(to: server, capacity: header + capacity + padding) { target in
+            let byteCount = unsafe write(
+                UnsafeMutableRawBufferPointer(rebasing: target[header..<(header + capacity)])
+            )
+            isAbandoned = byteCount < 0
+            return unsafe isAbandoned ? 0 : frame(target, min(byteCount, capacity))
+        }
+        if isQueued { lastTransmission = now } else if !isAbandoned { statistics.dropped.limited += 1 }
+        return isQueued
+    }
+
+    private func enqueue(
+        for peer: TransportAddress,
+        capacity: Int,
+        _ write: (UnsafeMutableRawBufferPointer) -> Int
+    ) -> TURNSendResult {
+        guard (0...Self.maximumDatagramByteCount).contains(capacity) else {
+            statistics.dropped.unsendable += 1
+            return .dropped
+        }
+        guard queued.count < TURNLimits.queuedDatagrams, queuedByteCount + capacity <= TURNLimits.queuedBytes else {
+            statistics.dropped.limited += 1
+            return .dropped
+        }
+        var isAbandoned = false
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+            let written = unsafe write(UnsafeMutableRawBufferPointer(buffer))
+            isAbandoned = written < 0
+            count = max(0, min(written, capacity))
+        }
+        guard !isAbandoned else { return .dropped }
+        queued.append(TURNQueuedDatagram(peer: peer, bytes: bytes))
+        queuedByteCount += bytes.count
+        return .queued
+    }
+
+    private static let channelHeaderByteCount = 4
+    /// What a UDP datagram over IPv4 has room for behind the longest header, 48 bytes and 3 of padding.
+    package static let maximumDatagramByteCount = 65_456
+}
+
+/// What became of a datagram.
+package enum TURNSendResult: Hashable, Sendable {
+    /// It is in the transmit queue.
+    case sent
+    /// It waits for a permission.
+    case queued
+    /// It is lost, and counted.
+    case dropped
+}
+
+extension UnsafeMutableRawBufferPointer {
+    /// Writes an integer, big-endian.
+    fileprivate func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+        unsafe storeBytes(of: value.bigEndian, toByteOffset: offset, as: Value.self)
+    }
+
+    /// Writes zeros up to a multiple of four, for which there is room.
+    ///
+    /// - Returns: that multiple.
+    fileprivate func pad(from offset: Int) -> Int {
+        let end = (offset + 3) & ~3
+        for index in offset..<end { unsafe self[index] = 0 }
+        return end
+    }
+}
