@@ -103,11 +103,17 @@ class Results:
     def report(self, name, started, reason):
         seconds = time.monotonic() - started
         if reason:
-            self.failed.append(name)
+            self.failed.append((name, shortened(reason)))
             print(f"✘ {name} ({seconds:.1f} s)\n{indented(reason)}", flush=True)
         else:
             self.passed += 1
             print(f"✔ {name} ({seconds:.1f} s)", flush=True)
+
+
+def shortened(reason, lines=12):
+    """Enough of it for a summary, indented behind its name."""
+    first, *others = reason.splitlines()
+    return "\n".join([first, *("    " + line for line in others[:lines])])
 
 
 def slug(text):

@@ -1,11 +1,13 @@
 internal import SansIO
 
-/// How much data may be under way on a long path, so that its queue is not overrun.
+/// How much data may be under way on a long path, so that it is full and its queue is not.
 ///
-/// usrsctp's congestion control doubles its window until packets are lost, on a path of 100 Mbit/s and 100 ms more than
-/// a thousand at once, and then takes a minute to come back. So the rate at which data arrives and the round-trip time
-/// are measured here as BBR does (draft-ietf-ccwg-bbr), and usrsctp's send buffer is held to a little more than their
-/// product: the path is full, its queue is short, and usrsctp's window may be as wide as it likes.
+/// Measured as BBR does it (draft-ietf-ccwg-bbr): the most that arrived within one round-trip time lately, and the
+/// shortest round-trip time lately. What may be under way is a little more than that, in each eighth round a quarter more,
+/// at first half as much again. Losses bound it only where less under way means fewer of them (``LossBound``).
+///
+/// usrsctp's own way doubles the window until packets are lost, on a path of 100 Mbit/s and 100 ms more than a thousand at
+/// once, and then takes a minute to come back.
 struct FlightLimit {
     /// Bytes that may be under way; nil as long as nothing is known, or on a short path.
     private(set) var byteCount: Int?
@@ -54,7 +56,7 @@ struct FlightLimit {
     static let longRoundTrip = Duration.milliseconds(5)
     /// How long the best is remembered, at least: a path may get worse.
     private static let period = Duration.seconds(10)
-    /// The growth of each round at first: doubling, as usrsctp would, the queue is overrun before it is noticed.
+    /// The growth of each round at first: doubling, the queue is overrun before it is noticed.
     private static let startingGain = 1.5
     private static let gain = 1.05
     /// One round in so many tries whether there is more.

@@ -102,7 +102,7 @@ struct LossRecovery {
     private static let reorderingRounds = 16.0
     /// How long a peer may hold its SACK back, most do 200 ms at most. RFC 9260 §6.2
     private static let sackDelay = Duration.milliseconds(200)
-    /// usrsctp keeps account of no more TSNs behind a gap, and drops what is beyond.
+    /// A receiver that is usrsctp keeps account of 4096 TSNs behind a gap, and drops what is beyond.
     private static let tsnSpan = 4_000
     /// A peer with less room drops what comes.
     private static let closedWindow = 4_096
@@ -150,7 +150,7 @@ struct LossRecovery {
 
     // MARK: Sending
 
-    /// Takes a packet with new data and no other chunks.
+    /// Takes a packet with new data and no other chunks, complete with its checksum.
     mutating func add(_ bytes: [UInt8], firstTSN: UInt32, lastTSN: UInt32) {
         if firstRecordedTSN == nil { firstRecordedTSN = firstTSN }
         packets.append(Packet(bytes: bytes, byteCount: bytes.count, firstTSN: firstTSN, lastTSN: lastTSN))
@@ -202,7 +202,9 @@ struct LossRecovery {
         }
         let index = sentEnd - firstNumber
         guard index < packets.count, hasRoom(packets[index].byteCount, in: window) else { return nil }
-        if mode == .on, let cumulativeTSN, Self.distance(from: cumulativeTSN, to: packets[index].lastTSN) > Self.tsnSpan
+        // A path that never lost anything has no gaps.
+        if lostCount > 0, let cumulativeTSN,
+            Self.distance(from: cumulativeTSN, to: packets[index].lastTSN) > Self.tsnSpan
         {
             return nil
         }

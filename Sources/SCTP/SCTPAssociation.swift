@@ -267,7 +267,9 @@ package struct SCTPConfiguration: Sendable {
     private func input(_ packet: RawSpan) {
         var hasGaps = false
         SCTPChunks.forEach(in: packet) { type, start, end in
-            if type == SCTPChunks.sack, let sack = SCTPSACK(packet.extracting(start..<end)) {
+            if type == SCTPChunks.sack,
+                let sack = SCTPSACK(packet.extracting(start..<end), withBlocks: mailbox.recovery.mode != .off)
+            {
                 take(sack)
                 hasGaps = hasGaps || end - start > SCTPSACK.shortestByteCount
             } else if type == SCTPChunks.heartbeatAck {

@@ -38,13 +38,13 @@ struct SCTPSACK {
     /// Bytes of the chunk without blocks and duplicates.
     static let shortestByteCount = 16
 
-    /// Reads a chunk.
-    init?(_ chunk: RawSpan) {
+    /// Reads a chunk; its blocks only if they are wanted.
+    init?(_ chunk: RawSpan, withBlocks: Bool = true) {
         guard chunk.byteCount >= Self.shortestByteCount else { return nil }
         cumulativeTSN = chunk.uint32(at: 4)
         window = Int(chunk.uint32(at: 8))
         let count = min(Int(chunk.uint16(at: 12)), (chunk.byteCount - Self.shortestByteCount) / 4)
-        guard count > 0 else { return }
+        guard withBlocks, count > 0 else { return }
         blocks.reserveCapacity(count)
         var end = 0
         for index in 0..<count {

@@ -14,10 +14,11 @@ final class SCTPMailbox {
     /// The longest packet that is sent, if its chunks can be had apart.
     var packetLimit: Int
     var flightLimit = FlightLimit()
-    private(set) var recovery = LossRecovery()
-    private var isRecoveryForbidden = false
+    /// Driven by `SCTPMailbox+Recovery.swift`.
+    var recovery = LossRecovery()
+    var isRecoveryForbidden = false
     /// Of all data that usrsctp sent.
-    private(set) var highestTSN: UInt32?
+    var highestTSN: UInt32?
     /// The present as the association last knew it inside the lock: another's call may send for it, on any thread.
     var now = Instant(nanoseconds: 0)
     /// Bytes of the packets with data since they were last asked for.
@@ -69,12 +70,12 @@ final class SCTPMailbox {
         }
     }
 
-    private func putChanged(_ packet: RawSpan) {
+    func putChanged(_ packet: RawSpan) {
         let changed = streams.outgoing(packet)
         if !changed.isEmpty { unsafe put(outgoingGate.take(changed.span.bytes) ?? changed) }
     }
 
-    private func isNew(_ tsn: UInt32) -> Bool {
+    func isNew(_ tsn: UInt32) -> Bool {
         highestTSN.map { Int32(bitPattern: tsn &- $0) > 0 } ?? true
     }
 
@@ -90,112 +91,8 @@ final class SCTPMailbox {
         unsafe packet.withUnsafeMutableBytes { unsafe append($0) }
     }
 
-    // MARK: Loss recovery
-
-    /// Gives new data to the recovery, in packets that fit; all else leaves at once.
-    private func record(_ packet: RawSpan) {
-        let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
-        var rest = header
-        var part = header
-        var firstTSN: UInt32 = 0
-        SCTPChunks.forEach(in: packet) { type, start, end in
-            let chunk = packet.extracting(start..<min((end + 3) & ~3, packet.byteCount))
-            guard type == SCTPChunks.data, end - start >= 8 else { return rest.append(contentsOf: chunk.array()) }
-            let tsn = packet.uint32(at: start + 4)
-            guard isNew(tsn) else {
-                if !recovery.didSendAgain(tsn: tsn, at: now) { rest.append(contentsOf: chunk.array()) }
-                return
-            }
-            if part.count > header.count, part.count + chunk.byteCount > packetLimit, let highestTSN {
-                recovery.add(part, firstTSN: firstTSN, lastTSN: highestTSN)
-                part = header
-            }
-            if part.count == header.count { firstTSN = tsn }
-            part.append(contentsOf: chunk.array())
-            highestTSN = tsn
-        }
-        if part.count > header.count, let highestTSN { recovery.add(part, firstTSN: firstTSN, lastTSN: highestTSN) }
-        // A request that names the data before it waits for that to arrive (``SCTPResetGate``), whichever leaves first.
-        if rest.count > packetLimit {
-            unsafe split(rest.span.bytes)
-        } else if rest.count > header.count {
-            unsafe putChanged(rest.span.bytes)
-        }
-        pump()
-    }
-
-    /// Sends what the recovery has and the path takes.
-    private func pump() {
-        guard recovery.mode != .off else { return }
-        let window = flightLimit.byteCount ?? .max
-        while let packet = recovery.next(window: window, rate: flightLimit.rate, at: now) {
-            // What was cut for a wider path.
-            if packet.count > packetLimit { unsafe split(packet.span.bytes) } else { put(packet) }
-        }
-        flightLimit.isStarved = recovery.mode == .on && recovery.isStarved
-    }
-
-    /// The peer's SACK, as far as it is new: for what is measured, and for what was lost.
-    func didReceive(_ sack: SCTPSACK) {
-        if recovery.mode == .off {
-            flightLimit.didAcknowledge(tsn: sack.cumulativeTSN, at: now)
-            if flightLimit.byteCount != nil, !isRecoveryForbidden {
-                recovery.record()
-                flightLimit.forgetFlights()
-            }
-            return
-        }
-        let delivery = recovery.didAcknowledge(
-            tsn: sack.cumulativeTSN,
-            blocks: sack.blocks,
-            peerWindow: sack.window,
-            at: now
-        )
-        flightLimit.didLose(byteCount: delivery.lostByteCount - delivery.lateByteCount)
-        if delivery.byteCount > 0 {
-            flightLimit.didDeliver(byteCount: delivery.byteCount, roundTrip: delivery.roundTrip, at: now)
-        }
-        recovery.shortestRoundTrip = flightLimit.shortestRoundTrip
-        if flightLimit.isPathShort {
-            leaveRecovery()
-        } else if flightLimit.byteCount != nil {
-            recovery.takeOver()
-        }
-        pump()
-    }
-
-    /// Lets time pass.
-    func advance(to now: Instant) {
-        self.now = now
-        flightLimit.didLose(byteCount: recovery.advance(to: now))
-        pump()
-    }
-
-    /// What was learnt of the last path holds no more, and what was sent over it may be lost.
-    func pathChanged() {
-        flightLimit.reset()
-        recovery.pathChanged(at: now)
-        pump()
-    }
-
-    /// Messages that need not arrive are usrsctp's to give up: from now on all losses are.
-    ///
-    /// - Returns: whether that is new.
-    func forbidRecovery() -> Bool {
-        guard !isRecoveryForbidden else { return false }
-        isRecoveryForbidden = true
-        leaveRecovery()
-        return true
-    }
-
-    private func leaveRecovery() {
-        flightLimit.forgetFlights()
-        flightLimit.isStarved = false
-        for packet in recovery.stop() { put(packet) }
-    }
-
     /// usrsctp joins chunks as if the longest packet already were known to pass: gives each packet what it can hold.
-    private func split(_ packet: RawSpan) {
+    func split(_ packet: RawSpan) {
         let header = packet.extracting(..<SCTPChunks.headerByteCount).array()
         var part = header
         SCTPChunks.forEach(in: packet) { _, start, end in
@@ -209,10 +106,22 @@ final class SCTPMailbox {
         if part.count > header.count { put(part) }
     }
 
-    private func append(_ packet: UnsafeMutableRawBufferPointer) {
+    /// Takes a packet that has its checksum.
+    func append(sealed packet: [UInt8]) {
+        guard bytes.count + packet.count <= Self.byteLimit else { return }
+        bytes.append(contentsOf: packet)
+        lengths.append(packet.count)
+    }
+
+    /// Gives a packet its checksum. RFC 9260 §6.8
+    static func seal(_ packet: UnsafeMutableRawBufferPointer) {
         unsafe packet.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
         let checksum = unsafe ccrc32c(0, packet.baseAddress, packet.count)
         unsafe packet.storeBytes(of: checksum.littleEndian, toByteOffset: 8, as: UInt32.self)
+    }
+
+    private func append(_ packet: UnsafeMutableRawBufferPointer) {
+        unsafe Self.seal(packet)
         unsafe bytes.append(contentsOf: packet)
         lengths.append(packet.count)
     }
