@@ -157,7 +157,11 @@ let package = Package(
             ],
             swiftSettings: testSettings
         ),
-        .testTarget(name: "CLITests", dependencies: ["Locking", "TerminalUI"], swiftSettings: testSettings),
+        .testTarget(
+            name: "CLITests",
+            dependencies: ["rtc-peer", "Locking", "PeerConnection", "Signaling", "TerminalUI"],
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [

@@ -12,6 +12,7 @@ actor TransferLink {
     private var heldCandidates: [SignalingMessage]? = []
     private var tasks: [Task<Void, Never>] = []
     private var hasTold = false
+    private var isClosed = false
 
     /// How long a connection may take, from the description to the open channel.
     private static let patience = Duration.seconds(30)
@@ -30,21 +31,23 @@ actor TransferLink {
         self.lost = lost
     }
 
+    /// Ends without an error if the link is closed meanwhile, as does `answer(_:)`.
     func offer() async throws {
+        guard !isClosed else { return }
         start()
         var options = RTCDataChannelInit()
         options.protocol = TransferMeeting.channelProtocol
         attach(try connection.createDataChannel(TransferMeeting.channelLabel, options: options))
-        try await connection.setLocalDescription()
-        if let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
+        try await describe()
+        if !isClosed, let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
         releaseCandidates()
     }
 
     func answer(_ sdp: String) async throws {
+        guard !isClosed else { return }
         start()
-        try await connection.setRemoteDescription(RTCSessionDescription(type: .offer, sdp: sdp))
-        try await connection.setLocalDescription()
-        if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        try await describe(RTCSessionDescription(type: .offer, sdp: sdp))
+        if !isClosed, let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
         releaseCandidates()
     }
 
@@ -59,10 +62,20 @@ actor TransferLink {
     }
 
     func close() {
+        isClosed = true
         hasTold = true
         connection.close()
         for task in tasks { task.cancel() }
         tasks = []
+    }
+
+    private func describe(_ remote: RTCSessionDescription? = nil) async throws {
+        do {
+            if let remote { try await connection.setRemoteDescription(remote) }
+            try await connection.setLocalDescription()
+        } catch {
+            if !isClosed { throw error }
+        }
     }
 
     private func start() {
@@ -120,12 +133,13 @@ actor TransferLink {
     }
 
     private func send(_ candidate: RTCIceCandidate?) {
+        guard !isClosed else { return }
         let message = SignalingMessage.candidate(of: candidate)
         if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
     }
 
     private func releaseCandidates() {
-        for message in heldCandidates ?? [] { signal(message) }
+        for message in isClosed ? [] : heldCandidates ?? [] { signal(message) }
         heldCandidates = nil
     }
 }

@@ -80,6 +80,8 @@ actor TransferMeeting {
     private var linkFingerprint: [UInt8] = []
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
+    private var reconnection: Task<Void, Never>?
+    private var isOver = false
 
     /// A meeting over a client that has just been made.
     init(options: Options, client: SignalingClient) throws {
@@ -107,13 +109,13 @@ actor TransferMeeting {
             if Task.isCancelled { break }
         }
         feed.finish(throwing: MeetingError.over)
-        await link?.close()
-        link = nil
-        await client.leave()
+        await leave()
     }
 
     /// Leaves the room, so that `run` ends.
     func leave() async {
+        isOver = true
+        reconnection?.cancel()
         await link?.close()
         link = nil
         await client.leave()
@@ -280,6 +282,23 @@ actor TransferMeeting {
 
     // MARK: Connecting
 
+    /// A new link in place of the present one.
+    ///
+    /// In one step: whoever waits for the old one to end, and learns that it was lost, finds that it is not the present
+    /// one any more.
+    private func replaceLink(for partner: (id: SignalingPeerID, fingerprint: [UInt8])) async throws -> TransferLink {
+        let old = link
+        link = nil
+        let made: TransferLink
+        do { made = try makeLink(partner) } catch {
+            await old?.close()
+            throw error
+        }
+        link = made
+        await old?.close()
+        return made
+    }
+
     private func makeLink(_ partner: (id: SignalingPeerID, fingerprint: [UInt8])) throws -> TransferLink {
         var configuration = RTCConfiguration()
         configuration.iceServers = iceServers
@@ -298,10 +317,7 @@ actor TransferMeeting {
     /// The second's part: a new connection, offered to the partner.
     private func connect() async throws {
         guard let partner, options.side == .second else { return }
-        await link?.close()
-        let made = try makeLink(partner)
-        link = made
-        try await made.offer()
+        try await replaceLink(for: partner).offer()
     }
 
     /// The first's part.
@@ -309,12 +325,8 @@ actor TransferMeeting {
         guard SessionFingerprint.isOnly(partner.fingerprint, in: offer) else {
             return options.note("An offer with another certificate was refused: somebody is between the two.")
         }
-        await link?.close()
-        link = nil
         do {
-            let made = try makeLink(partner)
-            link = made
-            try await made.answer(offer)
+            try await replaceLink(for: partner).answer(offer)
         } catch {
             options.note("cannot connect: \(error)")
         }
@@ -328,14 +340,19 @@ actor TransferMeeting {
 
     private func lostLink(_ lost: TransferLink?) async {
         guard let lost, link === lost else { return }
-        await lost.close()
         link = nil
-        guard options.side == .second, partner != nil else { return }
+        await lost.close()
+        guard link == nil, options.side == .second, partner != nil, !isOver else { return }
         failedLinks += 1
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
-        if failedLinks > 1 {
-            try? await Task.sleep(for: .milliseconds(min(8_000, 250 << min(failedLinks - 1, 5))))
-        }
+        let delay = failedLinks > 1 ? Duration.milliseconds(250 << min(failedLinks - 1, 5)) : .zero
+        reconnection?.cancel()
+        // In a task of its own: this may run in one of the lost link's, which has just cancelled them.
+        reconnection = Task { await reconnect(after: delay) }
+    }
+
+    private func reconnect(after delay: Duration) async {
+        if delay > .zero { try? await Task.sleep(for: delay) }
         guard link == nil, !Task.isCancelled else { return }
         do { try await connect() } catch { options.note("cannot connect: \(error)") }
     }
