@@ -1,3 +1,5 @@
+internal import Locking
+
 /// Receives files from a channel into a directory; run again over another channel, it goes on where it was.
 public final class FileReceiver: Sendable {
     /// What happens to a file whose name is taken.
@@ -35,6 +37,8 @@ public final class FileReceiver: Sendable {
 
     private let destination: ReceiverDisk.Destination
     private let options: Options
+    /// Whether a part was written to a stream: it cannot be taken back.
+    private let isStreamBegun = Mutex(false)
 
     /// Receives into a directory.
     ///
@@ -74,6 +78,9 @@ public final class FileReceiver: Sendable {
         let limits = options.limits
         do throws(TransferError) {
             try await TransferTasks.run(over: channel) { () async throws(TransferError) in
+                if self.isStreamBegun.withLock({ $0 }) {
+                    throw TransferError(.notResumable, "a part was written already, and cannot be taken back: receive it anew")
+                }
                 for await message in channel.incoming {
                     guard await queue.push(message, cost: message.byteCount + Self.messageOverhead) else { return }
                 }
@@ -92,6 +99,10 @@ public final class FileReceiver: Sendable {
                 }
                 // The sender may have gone without a good-bye once it knew that all is done.
                 if await !disk.hasSentFinished { throw .channelEnded }
+            } judging: { error in
+                guard await disk.holdsStream else { return error }
+                if case .stream = self.destination { self.isStreamBegun.withLock { $0 = true } }
+                return error.ofStream()
             }
         } catch {
             await disk.leave()

@@ -35,7 +35,7 @@ public final class FileSender: Sendable {
 
     /// Sends what can be read from a descriptor, such as the standard input, until its end.
     ///
-    /// What was read once is gone: such a transfer cannot be resumed.
+    /// What was read once is gone: such a transfer cannot be resumed, and fails as `notResumable`.
     ///
     /// - Parameters:
     ///   - descriptor: is read, not closed.
@@ -61,17 +61,19 @@ public final class FileSender: Sendable {
     /// - Throws: why the transfer did not come to its end; it can be run again over a new channel.
     @discardableResult
     public func run(over channel: some TransferChannel) async throws(TransferError) -> TransferSummary {
-        if isStreamBegun.withLock({ $0 }) {
-            throw TransferError(.notResumable, "the stream was partly read: open it again and send it from its start")
-        }
         let thread = try DiskThread(name: "file-sender")
         defer { thread.stop() }
         let disk = try SenderDisk(source: source, options: options, thread: thread)
         let signals = BoundedQueue<Signal>(limit: .max)
         try await TransferTasks.run(over: channel) { () async throws(TransferError) in
+            if self.isStreamBegun.withLock({ $0 }) {
+                throw TransferError(.notResumable, "the stream was partly read: send it anew, from its start")
+            }
             try await Self.read(from: channel, disk: disk, signals: signals)
         } main: { () async throws(TransferError) in
             try await self.send(over: channel, disk: disk, signals: signals)
+        } judging: { error in
+            self.isStreamBegun.withLock { $0 } ? error.ofStream() : error
         }
         return await disk.summary
     }
@@ -140,7 +142,8 @@ enum TransferTasks {
     static func run(
         over channel: some TransferChannel,
         reading: @escaping @Sendable () async throws(TransferError) -> Void,
-        main: @escaping @Sendable () async throws(TransferError) -> Void
+        main: @escaping @Sendable () async throws(TransferError) -> Void,
+        judging: (TransferError) async -> TransferError
     ) async throws(TransferError) {
         let failure = await withTaskGroup(of: (isMain: Bool, failure: TransferError?).self) { group in
             for (isMain, work) in [(false, reading), (true, main)] {
@@ -160,10 +163,9 @@ enum TransferTasks {
         }
         guard var failure else { return }
         if Task.isCancelled, !failure.isFromPeer { failure = .cancelledByTask }
-        if !failure.isFromPeer, failure.code != .channelClosed {
-            await tell(failure, over: channel)
-        }
-        throw failure
+        let judged = await judging(failure)
+        if !failure.isFromPeer, failure.code != .channelClosed { await tell(judged, over: channel) }
+        throw judged
     }
 
     /// Tells the peer why, if the channel takes it within a second; in a task of its own, since this may be cancelled.

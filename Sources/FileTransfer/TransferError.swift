@@ -80,4 +80,20 @@ public struct TransferError: Error, Hashable, Sendable, CustomStringConvertible 
         .channelClosed,
         "the channel closed before the transfer ended; run it over a new channel to resume"
     )
+
+    /// The same, once a part of a stream has gone through: it cannot be gone on with.
+    func ofStream() -> TransferError {
+        let words =
+            switch code {
+            case .cancelled: "the transfer was cancelled"
+            case .channelClosed: "the channel closed before the transfer ended"
+            case .notResumable: ""
+            default: message
+            }
+        guard !words.isEmpty else { return self }
+        var error = self
+        error.code = .notResumable
+        error.message = words + "; a stream cannot be gone on with: send it anew, from its start"
+        return error
+    }
 }

@@ -76,3 +76,10 @@ struct TransferRun {
         do throws(TransferError) { return .success(try await body()) } catch { return .failure(error) }
     }
 }
+
+extension Result {
+    /// Why it failed, if it did.
+    var error: Failure? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+}

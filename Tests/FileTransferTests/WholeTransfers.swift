@@ -216,7 +216,7 @@ final class EventLog: Sendable {
         }
     }
 
-    /// What was read once is gone: a second run must not send the rest as if it were all.
+    /// What was read once is gone: a second run must not send the rest as if it were all, and neither side waits for it.
     @Test(.timeLimit(.minutes(10))) func aStreamIsNotSentTwice() async throws {
         let there = try ScratchDirectory()
         var ends: [CInt] = [0, 0]
@@ -227,13 +227,37 @@ final class EventLog: Sendable {
         // hello, offer, manifest, and one chunk without its end.
         channels.0.cut(after: 4)
         let first = await TransferRun.run(sender, FileReceiver(target: there.path), channels)
-        #expect(throws: TransferError.self) { try first.sender.get() }
-        let again = MemoryChannel.pair()
-        await #expect { try await sender.run(over: again.0) } throws: { error in
-            (error as? TransferError)?.code == .notResumable
-        }
+        #expect(first.sender.error?.code == .notResumable)
+        #expect(first.receiver.error?.code == .notResumable)
+        let again = await TransferRun.run(sender, FileReceiver(target: there.path), MemoryChannel.pair())
+        #expect(again.sender.error?.code == .notResumable && again.sender.error?.isFromPeer == false)
+        #expect(again.receiver.error?.code == .notResumable && again.receiver.error?.isFromPeer == true)
         close(ends[0])
         #expect(!there.exists("out"))
+    }
+
+    /// The reader of what was received has gone: the sender is told that nothing will come of it.
+    @Test(.timeLimit(.minutes(10))) func whatCannotBeWrittenToAStreamEndsBothSides() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        let here = try ScratchDirectory()
+        let path = try here.write("a", [UInt8](repeating: 3, count: 8 << 20))
+        var ends: [CInt] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        var options = FileReceiver.Options()
+        let reader = Mutex(Optional(ends[0]))
+        options.onEvent = { event in
+            guard case .offered = event else { return }
+            reader.withLock { $0.take() }.map { _ = close($0) }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(streamTo: ends[1], options: options),
+            MemoryChannel.pair()
+        )
+        close(ends[1])
+        #expect(run.receiver.error?.code == .notResumable)
+        #expect(run.sender.error?.code == .notResumable && run.sender.error?.isFromPeer == true)
+        #expect(run.sender.error?.message.contains("Broken pipe") == true)
     }
 
     /// A disk slower than the channel: the sender waits, and what is under way stays bounded.

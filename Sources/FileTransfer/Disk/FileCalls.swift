@@ -26,7 +26,7 @@ enum FileCalls {
         let words = unsafe String(cString: strerror(code))
         switch code {
         case ENOSPC, EDQUOT:
-            return TransferError(.noSpace, "\(what): \(words); make room, then run the transfer again to resume")
+            return TransferError(.noSpace, "\(what): \(words); make room, then run the transfer again")
         case EACCES, EPERM:
             return TransferError(.accessDenied, "\(what): \(words); check the owner and the permissions")
         case EROFS: return TransferError(.readOnly, "\(what): \(words); choose another target")

@@ -72,6 +72,11 @@ actor ReceiverDisk {
     }
 
     var entries: [TransferEntry] { machine.manifest.entries }
+    /// Whether what has come cannot come again, or cannot be taken back.
+    var holdsStream: Bool {
+        if case .stream = destination { return summary.bytes > 0 }
+        return writing.map { entries[$0.index].size == nil } ?? false
+    }
     func tell(_ event: TransferEvent) { options.onEvent(event) }
     func send(_ message: ControlMessage) { outgoing.append(.text(message.text)) }
 
