@@ -88,7 +88,7 @@ struct ReceiverMachine {
                     "the sender speaks version \(version) of the protocol, this side \(ControlMessage.version)"
                 )
             }
-            guard isSender else { throw .violation("both sides want to receive") }
+            guard isSender else { throw .violation("both sides want to receive: let one of them send") }
             phase = .offer
             return .nothing
         case (.offer(let offer), .offer):

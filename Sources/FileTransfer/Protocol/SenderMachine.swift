@@ -75,7 +75,7 @@ struct SenderMachine {
                     "the receiver speaks version \(version) of the protocol, this side \(ControlMessage.version)"
                 )
             }
-            guard !isSender else { throw .violation("both sides want to send") }
+            guard !isSender else { throw .violation("both sides want to send: let one of them receive") }
             phase = .offer
             return .makeOffer(limits ?? TransferLimits())
         case (.refuse(let error), .answer): throw error

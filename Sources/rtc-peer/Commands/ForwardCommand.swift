@@ -11,8 +11,10 @@ struct ForwardCommand: AsyncParsableCommand {
         abstract: "Reaches TCP services of another machine's network, encrypted, from peer to peer.",
         discussion: """
             The machine at the services allows them by --allow and prints a code; nothing else can be reached through \
-            it. The other machine names the code, and what shall listen on it. It goes on until Ctrl-C; a connection \
-            that breaks is made again, but what was under way through it ends.
+            it. The other machine names the code, and what shall listen on it. It goes on until Ctrl-C on either \
+            machine; a connection that breaks is made again, but what was under way through it ends.
+
+            It ends with 0 after Ctrl-C on either machine, 64 for a mistake in the arguments, and 1 for anything else.
 
             Examples:
               rtc-peer forward --allow localhost:80 --allow 192.168.1.9:22    prints a code
@@ -71,8 +73,11 @@ struct ForwardCommand: AsyncParsableCommand {
         let show = TransferOutput(isJSON: false)
         do {
             if let code { try await reach(code, show) } else { try await offer(show) }
+            show.ended("interrupted")
+        } catch MeetingError.ended {
+            show.ended("the other side has ended")
         } catch {
-            throw Exit.failure("\(error)", json: false)
+            throw Exit.failure(error, show)
         }
     }
 
@@ -92,6 +97,7 @@ struct ForwardCommand: AsyncParsableCommand {
             code: place.code,
             server: place.serverURL,
             options: meeting,
+            patience: search.patience,
             paired: { _ in show.paired() },
             note: show.problem,
             channel: { channel in
@@ -112,10 +118,9 @@ struct ForwardCommand: AsyncParsableCommand {
             }
         )
         let outcome = await Result { try await keepConnected(running.meeting, show) { _ in } }
-        await running.end()
+        await running.end(isForGood: true)
         await place.close()
         try outcome.get()
-        show.ended("interrupted")
     }
 
     /// The side that listens.
@@ -123,7 +128,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let (server, code) = try await MeetingPlace.find(
             code,
             server: meeting.serverURL,
-            patience: search.patience,
+            patience: search.patience ?? SearchOptions.usual,
             show: show
         )
         let running = try RunningMeeting.start(
@@ -131,6 +136,7 @@ struct ForwardCommand: AsyncParsableCommand {
             code: code,
             server: server,
             options: meeting,
+            patience: search.patience ?? SearchOptions.usual,
             paired: { _ in show.paired() },
             note: show.problem
         )
@@ -168,9 +174,8 @@ struct ForwardCommand: AsyncParsableCommand {
                 try await group.next()
             }
         }
-        await running.end()
+        await running.end(isForGood: true)
         try outcome.get()
-        show.ended("interrupted")
     }
 
     /// Tells each connection, and makes a new one whenever one ends, until Ctrl-C.
@@ -186,8 +191,7 @@ struct ForwardCommand: AsyncParsableCommand {
                     connected(connection.link.connection)
                     for await _ in connection.channel.messages {}
                     connected(nil)
-                    show.problem("The connection broke; making it again.")
-                    await meeting.giveUp(connection)
+                    if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
                 }
             }
             group.addTask { for await _ in Interrupts.stream() { return } }

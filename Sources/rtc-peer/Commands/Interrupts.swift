@@ -1,4 +1,5 @@
 import ArgumentParser
+import FileTransfer
 import Glibc
 import Locking
 import TerminalUI
@@ -33,6 +34,18 @@ enum Interrupts {
 
 /// How the program ends when something cannot be done.
 enum Exit {
+    /// The same for a transfer, whose last event is `ended`.
+    static func failure(_ error: any Error, _ show: TransferOutput) -> ExitCode {
+        let transfer = error as? TransferError
+        let message = transfer?.message ?? "\(error)"
+        guard show.isJSON else { return failure(message, json: false) }
+        var members: [(String, JSONLine.Value)] = [("message", .string(message))]
+        if let transfer { members.insert(("code", .string(transfer.code.rawValue)), at: 0) }
+        show.emit("error", members)
+        show.ended(message)
+        return ExitCode.failure
+    }
+
     /// Writes the message for people, or as an event, and gives the error that ends the program with status 1.
     static func failure(_ message: String, json: Bool) -> ExitCode {
         if json {

@@ -11,8 +11,11 @@ struct PipeCommand: AsyncParsableCommand {
         commandName: "pipe",
         abstract: "Joins standard input and output of two machines, encrypted, from peer to peer.",
         discussion: """
-            Without a code it prints one; with that the other machine joins. It ends when both inputs have ended. A \
-            connection that breaks is made again, and goes on where it was.
+            Without a code it prints one; with that the other machine joins. It ends when both inputs have ended, or \
+            when the other side cannot go on. A connection that breaks is made again, and goes on where it was.
+
+            It ends with 0 when both inputs have ended, 130 after Ctrl-C, 64 for a mistake in the arguments, and 1 for \
+            anything else.
 
             Examples:
               rtc-peer pipe < film.mp4                       prints a code
@@ -43,7 +46,7 @@ struct PipeCommand: AsyncParsableCommand {
         do {
             try await run(show)
         } catch {
-            throw Exit.failure("\(error)", json: false)
+            throw Exit.failure(error, show)
         }
     }
 
@@ -54,7 +57,7 @@ struct PipeCommand: AsyncParsableCommand {
             found = try await MeetingPlace.find(
                 code,
                 server: meeting.serverURL,
-                patience: search.patience,
+                patience: search.patience ?? SearchOptions.usual,
                 show: show
             )
         } else {
@@ -73,11 +76,20 @@ struct PipeCommand: AsyncParsableCommand {
             code: found.code,
             server: found.server,
             options: meeting,
+            patience: search.patience ?? (code == nil ? nil : SearchOptions.usual),
             paired: { _ in show.paired() },
             note: show.problem
         )
+        let interrupts = Task {
+            for await _ in Interrupts.stream() {
+                // What reads or writes may be blocked for as long as it likes.
+                await running.end(isForGood: true)
+                _exit(130)
+            }
+        }
         let outcome = await Result { try await pump(running.meeting, show) }
-        await running.end()
+        interrupts.cancel()
+        await running.end(isForGood: true)
         await place?.close()
         try outcome.get()
         show.ended("both inputs have ended")
@@ -94,20 +106,15 @@ struct PipeCommand: AsyncParsableCommand {
             }
             pipe.finish()
         }
-        let interrupts = Task {
-            for await _ in Interrupts.stream() { _exit(130) }
-        }
         defer {
             reading.cancel()
-            interrupts.cancel()
             pipe.stop()
         }
         for try await connection in meeting.connections {
             show.connected(await connection.link.connection.getStats())
             try await pipe.run(over: connection.channel) { try await StandardStreams.write($0) }
             if pipe.isFinished { return await connection.channel.closeGracefully() }
-            show.problem("The connection broke; making it again.")
-            await meeting.giveUp(connection)
+            if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
         }
     }
 }

@@ -17,7 +17,8 @@ struct ReceiveCommand: AsyncParsableCommand {
             connection that breaks is made again. After Ctrl-C, or when the program or the machine was stopped, the \
             same command goes on where it was; without a code it is `rtc-peer receive --resume CODE`.
 
-            It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, and 1 for anything else.
+            It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
+            the arguments, and 1 for anything else.
 
             Examples:
               rtc-peer receive 4821-amber-otter-lemon
@@ -91,7 +92,7 @@ struct ReceiveCommand: AsyncParsableCommand {
         } catch let error as ExitCode {
             throw error
         } catch {
-            throw Exit.failure("\(error)", json: shown.json)
+            throw Exit.failure(error, show)
         }
     }
 
@@ -117,7 +118,7 @@ struct ReceiveCommand: AsyncParsableCommand {
         if let code {
             try await files.join(code, patience: search.patience)
         } else {
-            try await files.open(listen: host.listen, memory: memory)
+            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
         }
     }
 

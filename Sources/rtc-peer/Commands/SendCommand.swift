@@ -16,7 +16,8 @@ struct SendCommand: AsyncParsableCommand {
             breaks is made again. After Ctrl-C, or when the program or the machine was stopped, `rtc-peer send \
             --resume CODE` (with --to: the same command) goes on where it was: only what is missing is sent.
 
-            It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, and 1 for anything else.
+            It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
+            the arguments, and 1 for anything else.
 
             Examples:
               rtc-peer send film.mp4 photos/
@@ -78,7 +79,7 @@ struct SendCommand: AsyncParsableCommand {
         } catch let error as ExitCode {
             throw error
         } catch {
-            throw Exit.failure("\(error)", json: output.json)
+            throw Exit.failure(error, show)
         }
     }
 
@@ -114,7 +115,7 @@ struct SendCommand: AsyncParsableCommand {
         if let to {
             try await files.join(to, patience: search.patience)
         } else {
-            try await files.open(listen: host.listen, memory: memory)
+            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
         }
     }
 }

@@ -3,6 +3,7 @@ import FileTransfer
 import Glibc
 import PAKE
 import PeerConnection
+import Signaling
 
 /// How those who move files meet: one prints a code, the other was told it; either may be the one who sends.
 struct FileMeeting: Sendable {
@@ -38,36 +39,32 @@ struct FileMeeting: Sendable {
     /// - Parameters:
     ///   - listen: where a server of our own listens.
     ///   - memory: what is gone on with, if anything.
+    ///   - patience: how long to wait for the other side; nil: for ever.
     /// - Throws: why it did not come to its end, or the exit status to end with.
-    func open(listen: ListenAddress, memory: TransferMemory?) async throws {
+    func open(listen: ListenAddress, memory: TransferMemory?, patience: Duration?) async throws {
         // A mistyped code costs a new one; somebody who goes on guessing gets no more tries.
         for _ in 1..<Self.codeLimit {
             do {
-                return try await openOnce(listen: listen, memory: memory)
+                return try await openOnce(listen: listen, memory: memory, patience: patience)
             } catch MeetingError.codeWasGuessed {
                 show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
             }
         }
-        try await openOnce(listen: listen, memory: memory)
+        try await openOnce(listen: listen, memory: memory, patience: patience)
     }
 
-    private func openOnce(listen: ListenAddress, memory: TransferMemory?) async throws {
+    private func openOnce(listen: ListenAddress, memory: TransferMemory?, patience: Duration?) async throws {
         let code = memory?.code ?? TransferCode { Int.random(in: $0) }
+        let kind: TransferMemory.Kind = work == .sends ? .send : .receiveHere
+        let lock = try await TransferLock.take(kind, code)
+        defer { lock?.release() }
         var options = options
         options.serverURL = options.serverURL ?? memory?.server
         options.serverFingerprint = options.serverFingerprint ?? memory?.serverFingerprint
-        var address = listen
-        // Where the other side, if it still runs, looks for us.
-        if address.port == 0, let port = memory?.port { address.port = port }
-        let place = try await MeetingPlace.open(code: code, options: options, listen: address, note: show.problem)
-        let kind: TransferMemory.Kind
+        let place = try await openPlace(code, options, listen: listen, before: memory?.port)
         switch work {
-        case .sends:
-            kind = .send
-            show.ready(place, command: "receive", takesBrowser: true)
-        case .receives:
-            kind = .receiveHere
-            show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
+        case .sends: show.ready(place, command: "receive", takesBrowser: true)
+        case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
         }
         show.drawAddress(place)
         let server = options.serverURL
@@ -76,6 +73,7 @@ struct FileMeeting: Sendable {
             code: code,
             server: place.serverURL,
             options: options,
+            patience: patience,
             memory: TransferMemory(
                 kind: kind,
                 code: code,
@@ -90,28 +88,59 @@ struct FileMeeting: Sendable {
         try end(outcome, kind, code, again: "rtc-peer \(work == .sends ? "send" : "receive") --resume \(code)")
     }
 
+    /// Opens the place where it was before, since the other side, if it still runs, looks for us there.
+    private func openPlace(
+        _ code: TransferCode,
+        _ options: MeetingOptions,
+        listen: ListenAddress,
+        before: Int?
+    ) async throws -> MeetingPlace {
+        if let before, listen.port == 0, options.serverURL == nil {
+            let address = ListenAddress(host: listen.host, port: before)
+            // A process that was killed holds its port for some moments.
+            let end = ContinuousClock.now + .seconds(2)
+            while ContinuousClock.now < end {
+                do {
+                    return try await MeetingPlace.open(code: code, options: options, listen: address, note: show.problem)
+                } catch let error as SignalingError where error.code == .addressInUse {
+                    try await Task.sleep(for: .milliseconds(100))
+                }
+            }
+            show.problem(
+                "Port \(before), where this machine was found before, is taken: the other side has to look anew, by the same command."
+            )
+        }
+        return try await MeetingPlace.open(code: code, options: options, listen: listen, note: show.problem)
+    }
+
     // MARK: Being told a code
 
     /// Looks for the place of a code or address, and moves files with who printed it.
     ///
     /// - Parameters:
     ///   - text: the code or address.
-    ///   - patience: how long to look.
+    ///   - patience: how long to look for the other side, and to wait for it; nil: as long as usual, or for ever to go
+    ///     on with a transfer.
     /// - Throws: why it did not come to its end, or the exit status to end with.
-    func join(_ text: String, patience: Duration) async throws {
+    func join(_ text: String, patience: Duration?) async throws {
         let kind: TransferMemory.Kind =
             switch work {
             case .sends: .sendTo
             case .receives: .receive
             }
-        let (server, code) = try await MeetingPlace.find(
+        let code = try MeetingPlace.read(text, server: nil).code
+        let lock = try await TransferLock.take(kind, code)
+        defer { lock?.release() }
+        let memory = TransferMemory.load(kind, code)
+        let start = ContinuousClock.now
+        let limit = patience ?? (memory == nil ? SearchOptions.usual : nil)
+        let server = try await MeetingPlace.find(
             text,
             server: options.serverURL,
-            known: { TransferMemory.load(kind, $0)?.server },
-            patience: patience,
+            known: memory?.server,
+            patience: patience ?? SearchOptions.usual,
             show: show
-        )
-        let memory = TransferMemory.load(kind, code)
+        ).server
         var options = options
         options.serverFingerprint =
             options.serverFingerprint ?? (memory?.server == server ? memory?.serverFingerprint : nil)
@@ -120,6 +149,7 @@ struct FileMeeting: Sendable {
             code: code,
             server: server,
             options: options,
+            patience: limit.map { max($0 - (.now - start), .seconds(1)) },
             memory: TransferMemory(
                 kind: kind,
                 code: code,
@@ -138,6 +168,7 @@ struct FileMeeting: Sendable {
         code: TransferCode,
         server: String,
         options: MeetingOptions,
+        patience: Duration?,
         memory: TransferMemory
     ) async -> Result<TransferRun.Outcome, any Error> {
         let isStream = paths == nil
@@ -149,6 +180,7 @@ struct FileMeeting: Sendable {
                 resumption: memory.resumption.isEmpty ? nil : memory.resumption,
                 server: server,
                 options: options,
+                patience: patience,
                 paired: { resumption in
                     show.paired()
                     guard !isStream else { return }
@@ -161,9 +193,18 @@ struct FileMeeting: Sendable {
             let outcome = await Result {
                 try await TransferRun.run(running.meeting, show: show, progress: progress, transfer: transfer)
             }
-            await running.end()
+            var isDone = false
+            if case .success(.finished) = outcome { isDone = true }
+            await running.end(isForGood: isDone || isForGood(outcome), isDone: isDone)
             return try outcome.get()
         }
+    }
+
+    /// Whether the other side need not wait for this one to come again.
+    private func isForGood(_ outcome: Result<TransferRun.Outcome, any Error>) -> Bool {
+        if paths == nil { return true }
+        if case .failure(let error as TransferError) = outcome { return !TransferRun.canComeAgain(after: error.code) }
+        return false
     }
 
     private func end(

@@ -60,15 +60,23 @@ struct HostOptions: ParsableArguments {
     var listen = ListenAddress(host: "0.0.0.0", port: 0)
 }
 
-/// How whoever was told a code looks for the other machine.
+/// How long the two wait for each other.
 struct SearchOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Look for the other machine so long. Example: --wait 60", valueName: "SECONDS"))
-    var wait = 30.0
+    @Option(
+        help: ArgumentHelp(
+            "Give up if the other machine has not come by then. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
+            valueName: "SECONDS"
+        )
+    )
+    var wait: Double?
 
-    /// How long to look.
-    var patience: Duration { .seconds(wait) }
+    /// How long, if that was said.
+    var patience: Duration? { wait.map { .seconds($0) } }
+
+    /// How long whoever was told a code looks for the other machine.
+    static let usual = Duration.seconds(30)
 
     func validate() throws {
-        if !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
+        if let wait, !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
     }
 }

@@ -91,14 +91,13 @@ struct MeetingPlace: Sendable {
     static func find(
         _ text: String,
         server: String?,
-        known: (TransferCode) -> String? = { _ in nil },
+        known: String? = nil,
         patience: Duration,
         show: TransferOutput
     ) async throws -> (server: String, code: TransferCode) {
         let (code, named) = try read(text, server: server)
         if let named { return (named, code) }
         show.say("Looking for \(code.room) on this network…")
-        let known = known(code)
         let patience = known == nil ? patience : min(patience, .seconds(3))
         if let found = await LocalDiscovery.find(room: code.room, patience: patience) ?? known { return (found, code) }
         throw MeetingError.connection(
@@ -139,6 +138,7 @@ struct RunningMeeting: Sendable {
         resumption: [UInt8]? = nil,
         server: String,
         options: MeetingOptions,
+        patience: Duration?,
         paired: @escaping @Sendable ([UInt8]) -> Void,
         note: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)? = nil
@@ -155,6 +155,7 @@ struct RunningMeeting: Sendable {
                 code: code.words,
                 resumption: resumption,
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
+                patience: patience,
                 paired: paired,
                 note: note,
                 channel: channel
@@ -164,8 +165,17 @@ struct RunningMeeting: Sendable {
         return RunningMeeting(meeting: meeting, task: Task { await meeting.run() })
     }
 
-    /// Says farewell.
-    func end() async {
+    /// Leaves.
+    ///
+    /// - Parameters:
+    ///   - isForGood: whether the other side is told that there is nothing to wait for.
+    ///   - isDone: whether it knows that all is done.
+    func end(isForGood: Bool, isDone: Bool = false) async {
+        if isForGood {
+            await meeting.sayFarewell()
+            // So that it is known before the connection is seen to end.
+            if !isDone { try? await Task.sleep(for: .milliseconds(100)) }
+        }
         task.cancel()
         await meeting.leave()
         await task.value

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOPosix
 import PeerConnection
@@ -104,11 +105,22 @@ enum PortForwarding {
                     channel.eventLoop.makeCompletedFuture { try wrap(channel) }
                 }
         } catch {
-            try? channel.send("refused \(target) cannot be reached from there: \(error)")
+            try? channel.send("refused \(target) cannot be reached from there: \(words(for: error))")
             channel.close()
             return
         }
         await join(tcp, channel) { _ in }
+    }
+
+    /// Why a connection was not made, in words.
+    private static func words(for error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            error.connectionErrors.first.map { words(for: $0.error) } ?? "the name has no address"
+        case let error as IOError: unsafe String(cString: strerror(error.errnoCode))
+        case ChannelError.connectTimeout: "it does not answer"
+        default: "\(error)"
+        }
     }
 
     /// Closes a connection that nobody has used.

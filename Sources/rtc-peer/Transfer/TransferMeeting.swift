@@ -13,6 +13,9 @@ enum MeetingError: Error, CustomStringConvertible {
     case refused(String)
     case signaling(SignalingError)
     case connection(String)
+    /// The other side has said that it will not come again.
+    case ended
+    case nobodyCame(Duration)
     case over
 
     var description: String {
@@ -23,6 +26,8 @@ enum MeetingError: Error, CustomStringConvertible {
         case .refused(let words): "the other side refuses: \(words)"
         case .signaling(let error): error.message
         case .connection(let words): words
+        case .ended: "the other side has ended"
+        case .nobodyCame(let time): "the other side has not come within \(time / .seconds(1)) s; see --wait"
         case .over: "the meeting is over"
         }
     }
@@ -43,6 +48,8 @@ actor TransferMeeting {
         /// What an earlier pairing left, if this goes on with that.
         var resumption: [UInt8]?
         var iceServers: [RTCIceServer]
+        /// How long to wait until the two have paired for the first time; nil: for ever.
+        var patience: Duration?
         /// Called when the other side has proved itself, with what lets the two pair again.
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
@@ -82,6 +89,9 @@ actor TransferMeeting {
     private var failedLinks = 0
     private var reconnection: Task<Void, Never>?
     private var isOver = false
+    private var hasPaired = false
+    /// The partner has said that it will not come again.
+    private var partnerHasEnded = false
 
     /// A meeting over a client that has just been made.
     init(options: Options, client: SignalingClient) throws {
@@ -99,6 +109,13 @@ actor TransferMeeting {
 
     /// Runs until the task is cancelled or nothing can come of it.
     func run() async {
+        let waiting = options.patience.map { patience in
+            Task {
+                try? await Task.sleep(for: patience)
+                if !Task.isCancelled { endUnlessPaired(patience) }
+            }
+        }
+        defer { waiting?.cancel() }
         for await event in client.events {
             do {
                 try await handle(event)
@@ -121,8 +138,22 @@ actor TransferMeeting {
         await client.leave()
     }
 
+    /// Says that this side will not come again.
+    func sayFarewell() {
+        if let partner { client.send(.bye, to: partner.id) }
+    }
+
     /// Gives a connection up, after the transfer over it failed; another one is made, unless it is already.
-    func giveUp(_ connection: Connection) async { await lostLink(connection.link) }
+    ///
+    /// - Returns: false if there will be none.
+    func giveUp(_ connection: Connection) async -> Bool {
+        await lostLink(connection.link)
+        return !partnerHasEnded
+    }
+
+    private func endUnlessPaired(_ patience: Duration) {
+        if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame(patience)) }
+    }
 
     // MARK: Signalling
 
@@ -186,7 +217,12 @@ actor TransferMeeting {
         case .candidate(let candidate):
             guard partner?.id == id else { return }
             await link?.take(candidate)
-        case .bye: break
+        case .bye:
+            guard partner?.id == id else { return }
+            partnerHasEnded = true
+            // What has come over a connection that was up is used to its end.
+            let state = link?.connection.connectionState ?? .new
+            if state == .new || state == .connecting { throw MeetingError.ended }
         }
     }
 
@@ -237,6 +273,8 @@ actor TransferMeeting {
             self.exchange = nil
             if let reply { client.send(.pake(reply), to: id) }
             partner = (id, agreement.peerFingerprint)
+            hasPaired = true
+            partnerHasEnded = false
             resumption = agreement.resumption
             options.paired(agreement.resumption)
             // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
@@ -342,6 +380,7 @@ actor TransferMeeting {
         guard let lost, link === lost else { return }
         link = nil
         await lost.close()
+        if partnerHasEnded { return feed.finish(throwing: MeetingError.ended) }
         guard link == nil, options.side == .second, partner != nil, !isOver else { return }
         failedLinks += 1
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.

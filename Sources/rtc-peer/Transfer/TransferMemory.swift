@@ -46,6 +46,13 @@ struct TransferMemory: Sendable {
         directory.map { "\($0)/\(kind.rawValue)-\(code)" }
     }
 
+    /// Of what is locked while a process takes this side; its directory is made.
+    static func lockPath(_ kind: Kind, _ code: TransferCode) -> String? {
+        guard let directory, let path = path(kind, code) else { return nil }
+        makeDirectories(directory)
+        return path + ".lock"
+    }
+
     /// What is remembered of a code; nil if nothing is, or if the file cannot be read.
     static func load(_ kind: Kind, _ code: TransferCode) -> TransferMemory? {
         guard let path = path(kind, code), let text = read(path) else { return nil }

@@ -60,7 +60,9 @@ final class TransferProgress: Sendable {
             }
             show.emit("offered", ["files": .integer(Int64(offer.files)), "bytes": .integer(Int64(offer.bytes))])
             let what = offer.files == 1 ? "1 file" : "\(offer.files) files"
-            show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(what), \(Amount.bytes(offer.bytes))")
+            let isKnown = offer.entries.allSatisfy { $0.kind != .file(size: nil) }
+            let size = isKnown ? Amount.bytes(offer.bytes) : "of unknown size"
+            show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(what), \(size)")
         case .accepted: break
         case .leftOut(let name, let error):
             show.problem("\(name) is left out: \(error.message)")
@@ -119,8 +121,13 @@ final class TransferProgress: Sendable {
             ]
         )
         guard !show.isJSON else { return }
-        let share = shown.bytes > 0 ? Double(total) / Double(shown.bytes) : 0
-        var segments = [verb, "\(Amount.bar(share, columns: 20)) \(Amount.percent(share))"]
+        var segments = [verb]
+        if shown.bytes > 0 {
+            let share = Double(total) / Double(shown.bytes)
+            segments.append("\(Amount.bar(share, columns: 20)) \(Amount.percent(share))")
+        } else {
+            segments.append(Amount.bytes(total))
+        }
         segments.append(Amount.byteRate(perSecond: Self.rate(shown)))
         if let start = shown.start,
             let left = Amount.remaining(

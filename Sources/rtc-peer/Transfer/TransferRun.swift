@@ -10,9 +10,9 @@ enum TransferRun {
         case interrupted
     }
 
-    /// What the other side can cure by itself, and then come again: it was stopped, its disk is full, and the like.
-    private static func isCuredThere(_ code: TransferError.Code) -> Bool {
-        [.cancelled, .noSpace, .accessDenied, .readOnly, .fileTooLarge, .system].contains(code)
+    /// What a side can cure by itself, and then come again: it was stopped, its disk is full, and the like.
+    static func canComeAgain(after code: TransferError.Code) -> Bool {
+        [.channelClosed, .cancelled, .noSpace, .accessDenied, .readOnly, .fileTooLarge, .system].contains(code)
     }
 
     /// - Parameters:
@@ -39,11 +39,12 @@ enum TransferRun {
                         await connection.channel.closeGracefully()
                         return .finished(summary)
                     } catch let error as TransferError where error.code == .channelClosed {
-                        show.problem("The connection broke; making it again.")
-                        await meeting.giveUp(connection)
-                    } catch let error as TransferError where error.isFromPeer && isCuredThere(error.code) {
+                        if await meeting.giveUp(connection) {
+                            show.problem("The connection broke; making it again.")
+                        }
+                    } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error.code) {
                         show.problem("The other side has stopped: \(error.message). Waiting for it to come again.")
-                        await meeting.giveUp(connection)
+                        _ = await meeting.giveUp(connection)
                     }
                 }
                 throw MeetingError.over

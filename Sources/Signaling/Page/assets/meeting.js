@@ -48,7 +48,7 @@ async function fingerprintOf(certificate) {
 export class Meeting extends EventTarget {
   #room; #words; #use; #signaling; #certificate; #fingerprint; #iceServers = []; #others = [];
   #codeIsFresh = true; #resumption = null; #exchange = null; #partner = null; #link = null; #failures = 0;
-  #work = Promise.resolve(); #retry; #isOver = false;
+  #work = Promise.resolve(); #retry; #isOver = false; #partnerHasEnded = false;
 
   /** `use` is given each open channel; its promise says when it has done with it. */
   constructor(room, words, use) {
@@ -64,7 +64,7 @@ export class Meeting extends EventTarget {
   /** Whether this goes on with an earlier pairing. */
   get resumes() { return this.#resumption !== null; }
 
-    async start() {
+  async start() {
     this.#certificate = await RTCPeerConnection.generateCertificate({name: 'ECDSA', namedCurve: 'P-256'});
     this.#fingerprint = await fingerprintOf(this.#certificate);
     const signaling = this.#signaling = new Signaling(this.#room, 'second');
@@ -99,6 +99,11 @@ export class Meeting extends EventTarget {
     if (this.#isOver) return;
     this.#leave();
     this.#tell('ended', words);
+  }
+
+  #endWithPartner() {
+    sessionStorage.removeItem(this.#key);
+    this.#end('The other machine has ended the transfer. Ask for a new code.');
   }
 
   #tell(name, detail) { this.dispatchEvent(new CustomEvent(name, {detail})); }
@@ -159,6 +164,7 @@ export class Meeting extends EventTarget {
     }
     this.#say(id, 'confirm ' + hex(keys.confirmation));
     this.#partner = {id, fingerprint};
+    this.#partnerHasEnded = false;
     this.#resumption = hkdf(keys.key, utf8('PeerConnection resumption'), 32);
     sessionStorage.setItem(this.#key, hex(this.#resumption));
     this.#tell('paired');
@@ -217,7 +223,13 @@ export class Meeting extends EventTarget {
 
   async #take(message, from) {
     const link = this.#link;
-    if (!link || this.#partner?.id !== from) return;
+    if (this.#partner?.id !== from) return;
+    if (message.type === 'bye') {
+      this.#partnerHasEnded = true;
+      // What has come over a connection that was up is used to its end.
+      return link?.using ? undefined : this.#endWithPartner();
+    }
+    if (!link) return;
     if (message.type === 'candidate') return link.connection.addIceCandidate(message.candidate ?? undefined);
     if (message.type !== 'answer' || link.connection.signalingState !== 'have-local-offer') return;
     if (!hasOnly(this.#partner.fingerprint, message.sdp)) {
@@ -232,6 +244,7 @@ export class Meeting extends EventTarget {
     // What has come is taken in before more is asked for.
     await link.using;
     if (this.#isOver) return;
+    if (this.#partnerHasEnded) return this.#endWithPartner();
     if (!this.#partner) return this.#tell('words', 'The other machine is gone; waiting for it to come back …');
     this.#tell('words', 'The connection broke; making it again …');
     // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
