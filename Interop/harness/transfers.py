@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -23,12 +24,12 @@ CODE = re.compile(r"[0-9]{4,9}-[a-z]+-[a-z]+-[a-z]+")
 class Program:
     """One rtc-peer that speaks to people: its words go to a log, its input and output are files."""
 
-    def __init__(self, *arguments, log_path, stdin=None, stdout=None, **options):
+    def __init__(self, *arguments, log_path, program=PROGRAM, stdin=None, stdout=None, **options):
         self.log_path = log_path
         if stdin:
             options["stdin"] = open(stdin, "rb")
         options["stdout"] = open(stdout, "wb") if stdout else subprocess.DEVNULL
-        self.process = start([PROGRAM, *map(str, arguments)], log_path, **options)
+        self.process = start([program, *map(str, arguments)], log_path, **options)
         for file in (options.get("stdin"), options["stdout"]):
             if hasattr(file, "close"):
                 file.close()
@@ -357,6 +358,41 @@ class Files(Transfer):
             raise Failed("the file is not the same")
 
 
+class OrdinaryUser(Transfer):
+    """Tests often run as root, and do not see then what only root may do."""
+
+    name = "an ordinary user"
+    nobody = 65534
+
+    def set_up(self):
+        # Where the project lies, another user may not look.
+        self.home = tempfile.mkdtemp(prefix="ordinary-user-")
+        self.program_path = shutil.copy(PROGRAM, self.home + "/rtc-peer")
+        self.options = {"program": self.program_path, "cwd": self.home}
+        with open(self.home + "/file", "wb") as file:
+            file.write(os.urandom(3_000_000))
+        if os.geteuid() == 0:
+            self.options |= {"user": self.nobody, "group": self.nobody, "extra_groups": []}
+            for path in (self.home, self.program_path, self.home + "/file"):
+                os.chown(path, self.nobody, self.nobody)
+
+    def folder(self, name):
+        return os.path.join(self.home, name)
+
+    @check("sends and receives a file")
+    def file(self):
+        sender = self.send("send.log", self.home + "/file", **self.options)
+        receiver = self.receive("receive.log", sender.code(), "--into", self.folder("into"), **self.options)
+        receiver.wait_for_exit(0)
+        sender.wait_for_exit(0)
+        if digest(self.folder("into") + "/file") != digest(self.home + "/file"):
+            raise Failed("the file is not the same")
+
+    def tear_down(self):
+        super().tear_down()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
 def part_size(folder):
     """Bytes of the unfinished files in a folder."""
     with contextlib.suppress(OSError):
@@ -471,4 +507,4 @@ class Forwarding(Scenario):
         self.second.wait_for("localhost:9 is not allowed there")
 
 
-SCENARIOS = [Pipe, Forwarding, Files, BrokenTransfers]
+SCENARIOS = [Pipe, Forwarding, Files, OrdinaryUser, BrokenTransfers]

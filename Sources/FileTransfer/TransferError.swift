@@ -86,7 +86,7 @@ public struct TransferError: Error, Hashable, Sendable, CustomStringConvertible 
         let words =
             switch code {
             case .cancelled: "the transfer was cancelled"
-            case .channelClosed: "the channel closed before the transfer ended"
+            case .channelClosed: "the connection ended before the transfer did"
             case .notResumable: ""
             default: message
             }

@@ -115,7 +115,6 @@ public final class SignalingServer: Sendable {
         let bootstrap = ServerBootstrap(group: loop)
             .serverChannelOption(.backlog, value: 128)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             // What one connection can make this server parse and keep at once.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(

@@ -191,6 +191,7 @@ struct ForwardCommand: AsyncParsableCommand {
                     connected(connection.link.connection)
                     for await _ in connection.channel.messages {}
                     connected(nil)
+                    if Task.isCancelled { return }
                     if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
                 }
             }

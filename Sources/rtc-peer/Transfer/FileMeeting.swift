@@ -195,7 +195,9 @@ struct FileMeeting: Sendable {
             }
             var isDone = false
             if case .success(.finished) = outcome { isDone = true }
-            await running.end(isForGood: isDone || isForGood(outcome), isDone: isDone)
+            let isForGood = isDone || isForGood(outcome)
+            await running.end(isForGood: isForGood, isDone: isDone)
+            if isForGood || Self.isOver(outcome) { TransferMemory.forget(memory.kind, memory.code) }
             return try outcome.get()
         }
     }
@@ -207,6 +209,11 @@ struct FileMeeting: Sendable {
         return false
     }
 
+    /// Whether the other side will not come again.
+    private static func isOver(_ outcome: Result<TransferRun.Outcome, any Error>) -> Bool {
+        if case .failure(MeetingError.ended) = outcome { true } else { false }
+    }
+
     private func end(
         _ outcome: Result<TransferRun.Outcome, any Error>,
         _ kind: TransferMemory.Kind,
@@ -215,7 +222,6 @@ struct FileMeeting: Sendable {
     ) throws {
         switch try outcome.get() {
         case .finished(let summary):
-            TransferMemory.forget(kind, code)
             progress.summarise(summary)
             show.ended(summary, verb: verb)
             if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }

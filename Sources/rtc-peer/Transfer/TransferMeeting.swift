@@ -15,7 +15,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case connection(String)
     /// The other side has said that it will not come again.
     case ended
-    case nobodyCame(Duration)
+    /// The two have not paired in time.
+    case nobodyCame
     case over
 
     var description: String {
@@ -27,7 +28,7 @@ enum MeetingError: Error, CustomStringConvertible {
         case .signaling(let error): error.message
         case .connection(let words): words
         case .ended: "the other side has ended"
-        case .nobodyCame(let time): "the other side has not come within \(time / .seconds(1)) s; see --wait"
+        case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
         case .over: "the meeting is over"
         }
     }
@@ -112,7 +113,7 @@ actor TransferMeeting {
         let waiting = options.patience.map { patience in
             Task {
                 try? await Task.sleep(for: patience)
-                if !Task.isCancelled { endUnlessPaired(patience) }
+                if !Task.isCancelled { endUnlessPaired() }
             }
         }
         defer { waiting?.cancel() }
@@ -151,8 +152,8 @@ actor TransferMeeting {
         return !partnerHasEnded
     }
 
-    private func endUnlessPaired(_ patience: Duration) {
-        if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame(patience)) }
+    private func endUnlessPaired() {
+        if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
     }
 
     // MARK: Signalling
@@ -195,6 +196,7 @@ actor TransferMeeting {
             }
         case .message(let message, let id): try await handle(message, from: id)
         case .disconnected(let error):
+            if partnerHasEnded { return }
             if error.code != .unreachable { throw MeetingError.signaling(error) }
             options.note("The signalling server does not answer; trying again.")
         case .error(let error): if error.code != .unknownPeer { options.note(error.message) }
