@@ -79,7 +79,10 @@ public final class FileReceiver: Sendable {
         do throws(TransferError) {
             try await TransferTasks.run(over: channel) { () async throws(TransferError) in
                 if self.isStreamBegun.withLock({ $0 }) {
-                    throw TransferError(.notResumable, "a part was written already, and cannot be taken back: receive it anew")
+                    throw TransferError(
+                        .notResumable,
+                        "a part was written already, and cannot be taken back: receive it anew"
+                    )
                 }
                 for await message in channel.incoming {
                     guard await queue.push(message, cost: message.byteCount + Self.messageOverhead) else { return }

@@ -101,7 +101,12 @@ struct FileMeeting: Sendable {
             let end = ContinuousClock.now + .seconds(2)
             while ContinuousClock.now < end {
                 do {
-                    return try await MeetingPlace.open(code: code, options: options, listen: address, note: show.problem)
+                    return try await MeetingPlace.open(
+                        code: code,
+                        options: options,
+                        listen: address,
+                        note: show.problem
+                    )
                 } catch let error as SignalingError where error.code == .addressInUse {
                     try await Task.sleep(for: .milliseconds(100))
                 }
