@@ -442,8 +442,8 @@ class BrokenTransfers(Transfer):
             subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
             time.sleep(seconds)
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        # Without a pairing there is nothing to go on with: both begin anew.
-        if kind in ("sender", "both"):
+        # Without a pairing there is nothing to go on with: both begin anew. Who was done before is not killed.
+        if kind in ("sender", "both") and sender.process.poll() != 0:
             arguments = ["--resume", code] if was_paired else [self.file]
             sender = self.send(f"{number}-send-2.log", *arguments)
             code = sender.code()
