@@ -18,6 +18,7 @@ extension DTLSTransport {
         }
         let isApplicationData = datagram.uint8(at: 0) == Self.applicationDataType
         let messagesBefore = counters.messagesReceived
+        needBuffers()
         bio.withIncoming(datagram) {
             if case .handshaking(let role) = phase { continueHandshake(role: role) }
             if case .unverified = phase { peek() }
@@ -30,6 +31,7 @@ extension DTLSTransport {
 
     func continueHandshake(role: DTLSRole) {
         OpenSSLErrors.clear()
+        needBuffers()
         let result = unsafe SSL_do_handshake(ssl)
         if result == 1 {
             finishHandshake(role: role)
@@ -137,6 +139,7 @@ extension DTLSTransport {
 
     func sendCloseNotify() {
         OpenSSLErrors.clear()
+        needBuffers()
         unsafe SSL_shutdown(ssl)
         OpenSSLErrors.clear()
     }

@@ -108,6 +108,12 @@ package struct DTLSStatistics: Hashable, Sendable {
     let ssl: OpaquePointer
     let bio: DatagramBIO
     private let certificate: DTLSCertificate
+    /// Whether OpenSSL may have its buffers.
+    private var hasBuffers = false
+    /// Records in and out since it was last asked whether the buffers are needed.
+    private var recentRecordCount = 0
+    /// More records than this from one rest to the next: the buffers stay for the next ones.
+    private static let quietRecordCount = 16
 
     /// Makes a connection in state `new`.
     ///
@@ -204,6 +210,7 @@ package struct DTLSStatistics: Hashable, Sendable {
         guard applicationData.count <= Self.maximumMessageByteCount else { throw .messageTooLarge }
         guard unsafe !applicationData.isEmpty else { return }
         OpenSSLErrors.clear()
+        needBuffers()
         let written = unsafe SSL_write(ssl, applicationData.baseAddress, Int32(applicationData.count))
         guard Int(written) == applicationData.count else { throw OpenSSLErrors.drained("SSL_write") }
         counters.messagesSent += 1
@@ -215,6 +222,23 @@ package struct DTLSStatistics: Hashable, Sendable {
     /// - Throws: `.notConnected`, `.messageTooLarge`, `.library`.
     package func send(_ applicationData: RawSpan) throws(DTLSError) {
         try unsafe applicationData.withUnsafeBytes { bytes throws(DTLSError) in try unsafe send(bytes) }
+    }
+
+    /// Gives OpenSSL's buffers for records back, 33 KiB of a connection, unless much travels.
+    ///
+    /// After each batch of datagrams or messages: idle connections then hold none, and many that begin at once share.
+    package func rest() {
+        defer { recentRecordCount = 0 }
+        guard hasBuffers, recentRecordCount <= Self.quietRecordCount else { return }
+        // Refused while a record is in them.
+        hasBuffers = unsafe SSL_free_buffers(ssl) == 0
+    }
+
+    /// OpenSSL makes them by itself to read and for a handshake, not to write.
+    func needBuffers() {
+        recentRecordCount += 1
+        guard !hasBuffers else { return }
+        hasBuffers = unsafe SSL_alloc_buffers(ssl) == 1
     }
 
     /// Ends the connection, with a close_notify if there is one.
@@ -276,6 +300,7 @@ package struct DTLSStatistics: Hashable, Sendable {
     package func handleTimeout(at now: Instant) {
         guard let due = deadline, due <= now, isActive else { return }
         OpenSSLErrors.clear()
+        needBuffers()
         switch unsafe copenssl_DTLSv1_handle_timeout(ssl) {
         case 1...: counters.flightsRetransmitted += 1
         case 0: break  // The system's clock lags behind ours.

@@ -163,6 +163,7 @@ package final class PeerEngine {
     /// Last step of a drain: while the flights of DTLS travel, SCTP's association and INIT are made. The peer's first
     /// flight tells how long packets may become.
     package func prepareAhead(at now: Instant) {
+        dtls.rest()
         guard hasStartedDTLS, !hasPreparedSCTP, let sctpPlan, !isClosed, dtls.statistics.datagramsReceived > 0 else {
             return
         }

@@ -187,11 +187,12 @@ struct FileMeeting: Sendable {
                 options: options,
                 patience: patience,
                 paired: { resumption in
+                    if !isStream {
+                        var memory = memory
+                        memory.resumption = resumption
+                        memory.save()
+                    }
                     show.paired()
-                    guard !isStream else { return }
-                    var memory = memory
-                    memory.resumption = resumption
-                    memory.save()
                 },
                 note: show.problem
             )

@@ -273,12 +273,13 @@ actor TransferMeeting {
         case .send(let reply): client.send(.pake(reply), to: id)
         case .done(let agreement, let reply):
             self.exchange = nil
-            if let reply { client.send(.pake(reply), to: id) }
             partner = (id, agreement.peerFingerprint)
             hasPaired = true
             partnerHasEnded = false
             resumption = agreement.resumption
+            // Remembered before the other side knows: the code is used up with that.
             options.paired(agreement.resumption)
+            if let reply { client.send(.pake(reply), to: id) }
             // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
