@@ -41,24 +41,14 @@ import Testing
     }
 
     @Test(arguments: [1, 2, 3, 4]) func `Random mutations never trap`(seed: UInt64) throws {
-        let random = RandomSource(seed: seed)
-        let seeds = try seeds().filter { !$0.isEmpty }
-        func below(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
+        let mutation = STUNMutation(
+            random: RandomSource(seed: seed),
+            seeds: try seeds().filter { !$0.isEmpty },
+            changeCount: 6
+        )
         var readCount = 0
         for _ in 0..<5000 {
-            var bytes = seeds[below(seeds.count)]
-            for _ in 0..<(1 + below(6)) {
-                switch below(4) {
-                case 0 where !bytes.isEmpty: bytes[below(bytes.count)] = UInt8(truncatingIfNeeded: random.next())
-                case 1 where !bytes.isEmpty: bytes.removeLast(below(bytes.count))
-                case 2: bytes += (0..<below(40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-                default: bytes.insert(UInt8(truncatingIfNeeded: random.next()), at: below(bytes.count + 1))
-                }
-            }
-            if below(2) == 0, bytes.count >= 20, bytes.count < 65_536 {
-                bytes[2] = UInt8((bytes.count - 20) >> 8)
-                bytes[3] = UInt8((bytes.count - 20) & 0xFF)
-            }
+            let bytes = mutation.next()
             if (try? exhaust(bytes)) != nil { readCount += 1 }
         }
         #expect(readCount > 0)

@@ -38,8 +38,6 @@ import Testing
     @Test(arguments: [1, 2, 3, 4] as [UInt64]) func `Random mutations never trap nor end an allocation`(seed: UInt64)
         throws
     {
-        let random = RandomSource(seed: seed)
-        func below(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
         let server = busyServer(.datagram)
         // Answers to what is outstanding, and datagrams that would be taken, are among what is mutated.
         server.pump()
@@ -51,21 +49,10 @@ import Testing
         ]
         server.script = { _ in .nothing }
         server.run(.seconds(239))
+        let mutation = STUNMutation(random: RandomSource(seed: seed), seeds: seeds, changeCount: 4)
         var dataCount = 0
         for round in 0..<6000 {
-            var bytes = seeds[below(seeds.count)]
-            for _ in 0..<(1 + below(4)) {
-                switch below(4) {
-                case 0 where !bytes.isEmpty: bytes[below(bytes.count)] = UInt8(truncatingIfNeeded: random.next())
-                case 1 where !bytes.isEmpty: bytes.removeLast(below(bytes.count))
-                case 2: bytes += (0..<below(40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-                default: bytes.insert(UInt8(truncatingIfNeeded: random.next()), at: below(bytes.count + 1))
-                }
-            }
-            if below(2) == 0, bytes.count >= 20, bytes.count < 65_536, bytes[0] < 0x40 {
-                bytes[2] = UInt8((bytes.count - 20) >> 8)
-                bytes[3] = UInt8((bytes.count - 20) & 0xFF)
-            }
+            let bytes = mutation.next()
             server.deliver(bytes)
             if case .data(_, let range) = server.lastInput {
                 dataCount += 1
