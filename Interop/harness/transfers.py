@@ -124,6 +124,15 @@ class Pipe(Scenario):
         second.wait_for_exit(0)
         self.compare(("small", "serve-2.out"), ("large", "serve-1.out"))
 
+    @check("when the output of one cannot be written, the other ends too")
+    def full(self):
+        first = self.pipe("full-1.log", stdin="large", stdout="full-1.out")
+        second = self.pipe("full-2.log", first.code(), stdin="small", stdout="/dev/full")
+        second.wait_for_exit(1)
+        second.wait_for("No space left")
+        first.wait_for_exit(1)
+        first.wait_for("the other side has ended")
+
     @check("a wrong code gets one guess, then the code is void")
     def wrong_code(self):
         first = self.pipe("wrong-1.log", stdin="small", stdout="wrong-1.out")
@@ -308,6 +317,44 @@ class Files(Transfer):
         sender.wait_for_exit(0)
         if digest(self.path("stream.out")) != digest(self.large):
             raise Failed("the stream is not the same")
+
+    @check("a stream that breaks off ends both sides: what writes it, and what has read it, cannot go on")
+    def broken_stream(self):
+        sender = self.send("full-send.log", self.large)
+        receiver = self.receive("full-receive.log", "--output", "-", sender.code(), stdout="/dev/full")
+        for side in (receiver, sender):
+            side.wait_for_exit(1)
+            side.wait_for("No space left on device.*a stream cannot be gone on with")
+        sender = self.send("killed-send.log", "-", stdin=self.large)
+        code = sender.code()
+        into = self.path("killed-into")
+        receiver = self.receive("killed-receive-1.log", code, "--into", into)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the stream", interval=0.01)
+        receiver.signal(signal.SIGKILL)
+        sender.wait_for_exit(1, 60)
+        sender.wait_for("a stream cannot be gone on with")
+
+    @check("another receiver by the same code on this machine is refused, and the first goes on")
+    def two_receivers(self):
+        sender = self.send("two-send.log", self.large)
+        code = sender.code()
+        into = self.path("two-into-1")
+        first = self.receive("two-receive-1.log", code, "--into", into)
+        first.wait_for("knows the code")
+        second = self.receive("two-receive-2.log", code, "--into", self.path("two-into-2"))
+        second.wait_for_exit(1)
+        second.wait_for("busy")
+        first.wait_for_exit(0)
+        sender.wait_for_exit(0)
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
+
+    @check("who does not come is waited for as long as --wait says")
+    def waiting(self):
+        self.send("wait-send.log", "--wait", "0.5", self.large).wait_for_exit(1, 5)
+        receiver = self.receive("wait-receive.log", "--wait", "0.5", "http://127.0.0.1:9/4821#amber-otter-lemon")
+        receiver.wait_for_exit(1, 5)
+        receiver.wait_for("has not come in time")
 
     @check("a wrong code gets one guess; the sender then has a new code, by which the file arrives")
     def wrong_code(self):

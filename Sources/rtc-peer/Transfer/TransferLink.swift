@@ -61,12 +61,14 @@ actor TransferLink {
         try? await connection.addIceCandidate(candidate.map(RTCIceCandidate.init))
     }
 
-    func close() {
+    /// Ends the connection; returns when the other side has been told, since the program may end with that.
+    func close() async {
         isClosed = true
         hasTold = true
         connection.close()
         for task in tasks { task.cancel() }
         tasks = []
+        await connection.closed()
     }
 
     private func describe(_ remote: RTCSessionDescription? = nil) async throws {
