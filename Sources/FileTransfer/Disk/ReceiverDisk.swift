@@ -99,6 +99,7 @@ actor ReceiverDisk {
                 }
                 if dropped == file { dropped = nil }
             case .skip(let file, let error): skip(file, error)
+            case .leftOut(let name, let error): fail(named: name, error)
             case .finish: try finish()
             case .bye:
                 if let target, !leavesPartialFiles { journal?.remove(from: target.root) }
@@ -131,10 +132,14 @@ actor ReceiverDisk {
     }
 
     func fail(_ file: Int, _ error: TransferError, isTold: Bool) {
-        let name = printable(entries[file].name)
+        fail(named: printable(entries[file].name), error)
+        if isTold { send(.failed(file: file, error)) }
+    }
+
+    /// Counts a failure; the name is for people.
+    func fail(named name: String, _ error: TransferError) {
         summary.failures.append(TransferSummary.Failure(name: name, error: error))
         tell(.failed(name: name, error))
-        if isTold { send(.failed(file: file, error)) }
     }
 
     // MARK: Bytes
