@@ -333,6 +333,24 @@ class Files(Transfer):
         if os.listdir(self.path("vanished-into")) != ["stays"]:
             raise Failed(f"there is {os.listdir(self.path('vanished-into'))}")
 
+    @check("what is wrong at the start is told before a code is printed")
+    def mistakes(self):
+        one, other = self.random_file("twice", 10), self.folder("other") + "/twice"
+        shutil.copy(one, other)
+        empty = (64, "is empty")
+        for number, (arguments, status, words) in enumerate((
+                (["/dev/null"], 1, "neither a file nor a directory"), (["/"], 1, "no name of its own"),
+                (["-", "--name", "a/b"], 1, "has a slash"), ([one, other], 1, "would both be twice"),
+                ([one, self.path("nowhere")], 1, "No such file"), ([""], *empty), (["--to", "", one], *empty))):
+            sender = self.send(f"mistake-{number}.log", *arguments)
+            sender.wait_for_exit(status, 5)
+            if words not in sender.words() or CODE.search(sender.words().split("Usage")[0].replace("4821-amber-otter-lemon", "")):
+                raise Failed(f"of {arguments} it says {sender.words()!r}")
+        for number, arguments in enumerate(([""], ["--into", ""])):
+            receiver = self.receive(f"mistake-receive-{number}.log", *arguments)
+            receiver.wait_for_exit(64, 5)
+            receiver.wait_for("is empty")
+
     @check("standard input to standard output")
     def stream(self):
         sender = self.send("stream-send.log", "-", "--name", "large", stdin=self.large)
