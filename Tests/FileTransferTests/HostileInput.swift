@@ -265,7 +265,25 @@ import Testing
             let summary = try await FileReceiver(target: scratch.path).run(over: there)
             #expect(summary.failures.map(\.error.code) == [.hashMismatch] && summary.failures.first?.name == "a")
             #expect(!scratch.exists("a") && scratch.read("b") == [1])
+            // With the first block right there is something to go on with.
+            #expect(scratch.exists("a.part") == (index > 6))
         }
+    }
+
+    /// Less than a block of a file is of no use to anybody; the journal is, if another file went through.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func nothingIsLeftOfAFileThatWasSkippedAtOnce(both: Bool) async throws {
+        let script = try script()
+        let changed = TransferError(.changed, "it changed")
+        var messages = Array(script[..<5])
+        messages.append(.text(ControlMessage.skip(file: 0, changed).text))
+        messages += both ? [.text(ControlMessage.skip(file: 1, changed).text)] : Array(script[9...10])
+        messages += script[11...]
+        let scratch = try ScratchDirectory()
+        #expect(await receive(messages, into: scratch) == nil)
+        let journals = scratch.names().filter { $0.hasSuffix(".journal") }
+        #expect(journals.count == (both ? 0 : 1))
+        #expect(scratch.names().filter { !journals.contains($0) } == (both ? [] : ["b"]))
     }
 
     private func leftOut(_ name: String) -> TransferMessage {
