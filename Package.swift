@@ -159,7 +159,10 @@ let package = Package(
         ),
         .testTarget(
             name: "CLITests",
-            dependencies: ["rtc-peer", "Locking", "PeerConnection", "Signaling", "TerminalUI"],
+            dependencies: [
+                "rtc-peer", "FileTransfer", "Locking", "PeerConnection", "Signaling", "TerminalUI",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: testSettings
         ),
         .testTarget(

@@ -197,6 +197,21 @@ class BrowserSends(BrowserTransfers):
         if arrived != ["block"] or digest(self.path("changed/block")) != digest(self.path("block")):
             raise Failed(f"there is {arrived}")
 
+    @check("what was chosen and cannot go is told on both sides; the others arrive")
+    def left_out(self):
+        self.write("bad\x7fname", 5)
+        with self.receiver("leaving.log", into="leaving") as receiver:
+            self.page.open(receiver.address())
+            self.page.choose(self.path("bad\x7fname"), self.path("block"))
+            self.page.wait_for_words("Left out: bad\ufffdname has a name that not every system takes")
+            self.page.send()
+            self.page.wait_until_sent()
+            self.page.wait_for_words("1 file has arrived and been checked; 1 was not sent")
+            self.page.wait_for_words("not sent: bad\ufffdname has a name")
+            receiver.wait_for_exit(2)
+            receiver.wait_for("bad\ufffdname has a name that not every system takes")
+        self.compare("leaving", ["block"])
+
     @check("what no honest receiver says ends the transfer, in words")
     def hostile_receiver(self):
         with self.receiver("hostile.log", into="hostile") as receiver:

@@ -176,6 +176,18 @@ class BrowserReceives(BrowserTransfers):
             await expect('protocol-violation', 'a beginning in the middle', [...one, {type: 'begin', file: 0, offset: 1}]);
             await expect('protocol-violation', 'a root that is none', [...one, binary(1, 0, 0, 5), end(5, '')]);
             await expect('channel-closed', 'a silent sender', [hello]);
+            // A name is for people alone, and there are not more of them than are read.
+            const gone = {type: 'left-out', name: '../a\\u0000', code: 'unsupported-kind', reason: 'a pipe'}, more = {type: 'left-out', more: 7};
+            const thousand = Array(1000).fill(gone), finish = [{type: 'skip', file: 0, code: 'changed', reason: 'x'}, {type: 'finish'}, {type: 'bye'}];
+            await expect('no error', '1000 and more left out', [...one, ...thousand, more, ...finish]);
+            await expect('protocol-violation', '1001 left out', [...one, ...thousand, gone, ...finish]);
+            await expect('protocol-violation', 'more twice', [...one, more, more, ...finish]);
+            await expect('protocol-violation', 'one after more', [...one, more, gone, ...finish]);
+            await expect('protocol-violation', 'a name that is no text', [...one, {...gone, name: 1}, ...finish]);
+            await expect('protocol-violation', 'more that is no number', [...one, {...more, more: '7'}, ...finish]);
+            await expect('protocol-violation', 'left out before an offer', [hello, gone]);
+            const counted = (await play([...one, gone, more, ...finish])).said.find(m => m.type === 'finished');
+            if (counted?.failed !== 3) wrong.push(`left out and skipped: ${JSON.stringify(counted)}`);
             // Damage fails the file and tells the sender.
             for (const [what, messages] of [['an end', [...one, binary(1, 0, 0, 5), end(5)]],
               ['a block', [...large, binary(1, 0, 0, full), binary(2, 0, full, 32), binary(1, 0, full, full), binary(2, 0, 2 * full, 32), end(2 * full)]]]) {
@@ -199,6 +211,26 @@ class BrowserReceives(BrowserTransfers):
             sender.wait_for_exit(0)
         self.page.save_all()
         self.compare_downloads(self.files)
+
+    @check("what the sender leaves out is listed as not sent, and counted")
+    def left_out(self):
+        folder = self.folder("leaving")
+        with open(folder + "/good", "w") as file:
+            file.write("good")
+        os.mkfifo(folder + "/pipe")
+        os.symlink("/etc/passwd", folder + "/out")
+        with self.sender("leaving.log", folder) as sender:
+            self.page.open(sender.address())
+            if self.page.listed() != {"leaving/good": "4 bytes"}:
+                raise Failed(f"the page lists {self.page.listed()}")
+            self.page.accept()
+            self.page.wait_for_state("finished")
+            sender.wait_for_exit(2)
+            self.page.wait_for_words("1 file has come; 2 were not received")
+            listed = self.page.listed()
+        for name, words in (("pipe", "not sent: leaving/pipe is neither"), ("out", "not sent: the symbolic link leaving/out")):
+            if not listed.get("leaving/" + name, "").startswith(words):
+                raise Failed(f"the page lists {listed}")
 
     @check("by HTTP from another machine's address, without WebCrypto, as well")
     def receives_insecurely(self):

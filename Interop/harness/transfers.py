@@ -309,6 +309,58 @@ class Files(Transfer):
         if digest(into + "/large") != digest(self.large):
             raise Failed("the file is not the same")
 
+    @check("what cannot be sent is left out, both sides say what and why, and both end with 2")
+    def left_out(self):
+        folder = self.folder("leaving")
+        self.random_file("leaving/good", 5_000)
+        os.mkfifo(folder + "/pipe")
+        os.symlink("/etc/passwd", folder + "/out")
+        with open(os.fsencode(folder) + b"/bad\xff.txt", "w"):
+            pass
+        with Peer("send", "--listen", "127.0.0.1:0", folder, log_path=self.path("left-send.log")) as sender:
+            receiver = self.receive("left-receive.log", sender.wait_for("ready")["url"], "--into", self.path("left-into"))
+            receiver.wait_for_exit(2)
+            for name, code in (("pipe", "unsupported-kind"), ("out", "unsafe-path"), ("bad\\xff.txt", "unsafe-path")):
+                sender.wait_for("file", name="leaving/" + name, state="failed", code=code)
+                receiver.wait_for(re.escape("! leaving/" + name))
+            sender.wait_for("summary", failures=3, files=1)
+            if sender.wait_for_exit() != 2:
+                raise Failed(f"the sender ended with {sender.process.returncode}")
+        receiver.wait_for("3 did not go through")
+        if os.listdir(self.path("left-into/leaving")) != ["good"] or os.listdir(self.path("left-into")) != ["leaving"]:
+            raise Failed(f"there is {os.listdir(self.path('left-into/leaving'))}")
+
+    @check("a file that is gone before the receiver comes is left out, and the others arrive")
+    def vanished(self):
+        stays, goes = self.random_file("stays", 1000), self.random_file("goes", 1000)
+        sender = self.send("vanished-send.log", stays, goes)
+        code = sender.code()
+        os.remove(goes)
+        receiver = self.receive("vanished-receive.log", code, "--into", self.path("vanished-into"))
+        receiver.wait_for_exit(2)
+        sender.wait_for_exit(2)
+        receiver.wait_for("! goes: cannot send goes: No such file")
+        if os.listdir(self.path("vanished-into")) != ["stays"]:
+            raise Failed(f"there is {os.listdir(self.path('vanished-into'))}")
+
+    @check("what is wrong at the start is told before a code is printed")
+    def mistakes(self):
+        one, other = self.random_file("twice", 10), self.folder("other") + "/twice"
+        shutil.copy(one, other)
+        empty = (64, "is empty")
+        for number, (arguments, status, words) in enumerate((
+                (["/dev/null"], 1, "neither a file nor a directory"), (["/"], 1, "no name of its own"),
+                (["-", "--name", "a/b"], 1, "has a slash"), ([one, other], 1, "would both be twice"),
+                ([one, self.path("nowhere")], 1, "No such file"), ([""], *empty), (["--to", "", one], *empty))):
+            sender = self.send(f"mistake-{number}.log", *arguments)
+            sender.wait_for_exit(status, 5)
+            if words not in sender.words() or CODE.search(sender.words().split("Usage")[0].replace("4821-amber-otter-lemon", "")):
+                raise Failed(f"of {arguments} it says {sender.words()!r}")
+        for number, arguments in enumerate(([""], ["--into", ""])):
+            receiver = self.receive(f"mistake-receive-{number}.log", *arguments)
+            receiver.wait_for_exit(64, 5)
+            receiver.wait_for("is empty")
+
     @check("standard input to standard output")
     def stream(self):
         sender = self.send("stream-send.log", "-", "--name", "large", stdin=self.large)

@@ -4,7 +4,8 @@ public enum TransferEvent: Sendable, Hashable {
     case offered(TransferOffer)
     /// The receiver takes the offer.
     case accepted
-    /// An entry that cannot be sent and is left out: a device, a name that no receiver takes, a link that leads out.
+    /// An entry that cannot be sent and is left out: a device, a name that no receiver takes, a link that leads out; at the
+    /// sender. The receiver hears of it as ``failed(name:_:)``.
     case leftOut(name: String, TransferError)
     /// A file or the whole begins with bytes that the receiver has already.
     case resumed(name: String, bytes: Int)
@@ -16,7 +17,7 @@ public enum TransferEvent: Sendable, Hashable {
     case stored(name: String, bytes: Int)
     /// A file is complete, checked, and safely on the receiver's disk.
     case done(name: String)
-    /// A file is not complete: refused, changed while it was sent, damaged.
+    /// A file is not complete: refused, changed while it was sent, damaged, left out by the sender.
     case failed(name: String, TransferError)
 }
 

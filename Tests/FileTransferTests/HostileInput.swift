@@ -265,7 +265,67 @@ import Testing
             let summary = try await FileReceiver(target: scratch.path).run(over: there)
             #expect(summary.failures.map(\.error.code) == [.hashMismatch] && summary.failures.first?.name == "a")
             #expect(!scratch.exists("a") && scratch.read("b") == [1])
+            // With the first block right there is something to go on with.
+            #expect(scratch.exists("a.part") == (index > 6))
         }
+    }
+
+    /// Less than a block of a file is of no use to anybody; the journal is, if another file went through.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func nothingIsLeftOfAFileThatWasSkippedAtOnce(both: Bool) async throws {
+        let script = try script()
+        let changed = TransferError(.changed, "it changed")
+        var messages = Array(script[..<5])
+        messages.append(.text(ControlMessage.skip(file: 0, changed).text))
+        messages += both ? [.text(ControlMessage.skip(file: 1, changed).text)] : Array(script[9...10])
+        messages += script[11...]
+        let scratch = try ScratchDirectory()
+        #expect(await receive(messages, into: scratch) == nil)
+        let journals = scratch.names().filter { $0.hasSuffix(".journal") }
+        #expect(journals.count == (both ? 0 : 1))
+        #expect(scratch.names().filter { !journals.contains($0) } == (both ? [] : ["b"]))
+    }
+
+    private func leftOut(_ name: String) -> TransferMessage {
+        .text(ControlMessage.leftOut(name: name, TransferError(.unsupportedKind, "a pipe")).text)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func namesOfWhatIsLeftOutAreNoPaths() async throws {
+        var messages = try script()
+        let names = [
+            "b", "../outside", "/etc/passwd", "", "a\u{0}\n", String(repeating: "x", count: 500_000), "a/../../b",
+        ]
+        for name in names { messages.insert(leftOut(name), at: 4) }
+        messages.insert(.text(ControlMessage.leftOutMore(DataFrame.maxFileSize).text), at: messages.count - 2)
+        let scratch = try ScratchDirectory()
+        let (here, there) = MemoryChannel.pair(maxMessageSize: 1 << 21, room: 1 << 24)
+        for message in messages { try await here.send(message) }
+        let summary = try await FileReceiver(target: scratch.path).run(over: there)
+        #expect(summary.files == 2 && summary.failures.count == names.count + 1)
+        #expect(summary.failures.allSatisfy { $0.name.unicodeScalars.count <= 300 && !$0.name.contains("\n") })
+        #expect(scratch.names() == ["a", "b"] && scratch.read("b") == [1])
+    }
+
+    @Test(.timeLimit(.minutes(10))) func moreIsLeftOutThanMayBeTold() async throws {
+        let script = try script()
+        func error(_ messages: [TransferMessage], at place: Int) async throws -> TransferError.Code? {
+            var all = script
+            all.insert(contentsOf: messages, at: place)
+            return await receive(all, into: try ScratchDirectory())?.code
+        }
+        let more = TransferMessage.text(ControlMessage.leftOutMore(7).text)
+        let thousand = Array(repeating: leftOut("x"), count: 1000)
+        #expect(try await error(thousand + [more], at: 4) == nil)
+        #expect(try await error(thousand + [leftOut("x")], at: 4) == .protocolViolation)
+        #expect(try await error([more, more], at: 4) == .protocolViolation)
+        #expect(try await error([more, leftOut("x")], at: 4) == .protocolViolation)
+        for place in [0, 1, 2, 3, 12] {
+            #expect(try await error([leftOut("x")], at: place) == .protocolViolation, "\(place)")
+        }
+        for text in [
+            #"{"type":"left-out"}"#, #"{"type":"left-out","name":1,"code":"x","reason":"y"}"#,
+            #"{"type":"left-out","name":"x"}"#, #"{"type":"left-out","more":-1}"#, #"{"type":"left-out","more":"1"}"#,
+        ] { #expect(try await error([.text(text)], at: 4) == .protocolViolation, "\(text)") }
     }
 
     /// Random bytes of random messages changed: nothing traps, and no damaged file gets its name.
@@ -274,6 +334,10 @@ import Testing
         var random = SplitMix(seed: seed)
         for _ in 0..<15 {
             var messages = script
+            messages.insert(
+                .text(ControlMessage.leftOut(name: "c", TransferError(.unsupportedKind, "a pipe")).text),
+                at: 4
+            )
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 mutate(&messages, &random)
             }

@@ -129,6 +129,35 @@ import Testing
         #expect(there.read("a") == bytes)
     }
 
+    /// The part stays this transfer's, whoever failed at the file.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func aFileThatCannotGoOnGoesOnLater(isTaken: Bool) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 13)
+        let bytes = random.bytes(5 << 20)
+        let path = try here.write("a", bytes)
+        try await interrupted(path, there, after: 3 + 4 * 9)
+        if isTaken { try there.write("a", [9]) }
+        var options = FileSender.Options()
+        options.onEvent = { event in
+            if case .accepted = event, !isTaken { rename(path, path + ".away") }
+        }
+        let failing = await TransferRun.run(
+            FileSender(paths: [path], options: options),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        #expect(try failing.sender.get().failures.map(\.error.code) == [isTaken ? .exists : .notFound])
+        _ = isTaken ? unlink(there.file("a")) : rename(path + ".away", path)
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        #expect(try run.sender.get().resumedBytes == 4 << 20)
+        #expect(there.read("a") == bytes && there.names() == ["a"])
+    }
+
     /// The process died after the record and before the name.
     @Test(.timeLimit(.minutes(10))) func aCompleteFileWithoutItsNameGetsIt() async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())

@@ -65,8 +65,10 @@ final class EventLog: Sendable {
         )
         let sent = try run.sender.get()
         let received = try run.receiver.get()
-        #expect(sent.files == contents.count && received.files == contents.count && received.failures.isEmpty)
-        #expect(Set(sent.failures.map(\.name)) == ["tree/sub/out", "tree/absolute", "tree/pipe"])
+        #expect(sent.files == contents.count && received.files == contents.count)
+        for summary in [sent, received] {
+            #expect(Set(summary.failures.map(\.name)) == ["tree/sub/out", "tree/absolute", "tree/pipe"])
+        }
         for (name, bytes) in contents { #expect(there.read(name) == bytes, "\(name.prefix(20))") }
         #expect(FileCalls.link(there.file("tree/link"), in: AT_FDCWD) == "sub/x")
         #expect(FileCalls.link(there.file("tree/sub/up"), in: AT_FDCWD) == "../block")
@@ -233,7 +235,8 @@ final class EventLog: Sendable {
         #expect(again.sender.error?.code == .notResumable && again.sender.error?.isFromPeer == false)
         #expect(again.receiver.error?.code == .notResumable && again.receiver.error?.isFromPeer == true)
         close(ends[0])
-        #expect(!there.exists("out"))
+        // What came of it is of no use to anybody.
+        #expect(there.names().isEmpty)
     }
 
     /// The reader of what was received has gone: the sender is told that nothing will come of it.

@@ -171,27 +171,42 @@ enum FileCalls {
 enum FileNames {
     /// Lists a directory.
     ///
-    /// - Returns: the names in order, and how many more are not UTF-8; nil with `errno`.
-    static func list(_ path: String) -> (names: [String], foreign: Int)? {
+    /// - Returns: the names in order, and those that are not UTF-8 as people can read them; nil with `errno`.
+    static func list(_ path: String) -> (names: [String], foreign: [String])? {
         // DIR *
         guard let directory = unsafe opendir(path) else { return nil }
         defer { unsafe closedir(directory) }
         var names: [String] = []
-        var foreign = 0
+        var foreign: [String] = []
         while true {
             errno = 0
             guard let entry = unsafe readdir(directory) else { break }
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes -> String? in
-                let end = unsafe bytes.firstIndex(of: 0) ?? bytes.count
-                return unsafe String(validating: bytes[..<end], as: UTF8.self)
+            let bytes = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe Array(bytes.prefix { $0 != 0 })
             }
-            guard let name else {
-                foreign += 1
+            guard let name = String(validating: bytes, as: UTF8.self) else {
+                foreign.append(escaped(bytes))
                 continue
             }
             if name != ".", name != ".." { names.append(name) }
         }
         guard errno == 0 else { return nil }
-        return (names.sorted(), foreign)
+        return (names.sorted(), foreign.sorted())
+    }
+
+    /// A name that is not UTF-8, as `bad\xff.txt`.
+    static func escaped(_ bytes: [UInt8]) -> String {
+        var text = ""
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = (1...4).first { String(validating: rest.prefix($0), as: UTF8.self) != nil }
+            if let count, let scalar = String(validating: rest.prefix(count), as: UTF8.self) {
+                text += scalar
+            } else if let byte = rest.first {
+                text += "\\x" + String(byte, radix: 16)
+            }
+            rest = rest.dropFirst(count ?? 1)
+        }
+        return text
     }
 }

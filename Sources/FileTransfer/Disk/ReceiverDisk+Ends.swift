@@ -101,12 +101,4 @@ extension ReceiverDisk {
         hasSentFinished = true
         send(.finished(done: summary.files, failed: summary.failures.count))
     }
-
-    /// Leaves a state that can be resumed when the transfer ends before its end.
-    func leave() {
-        outgoing = []
-        try? placeFinished()
-        try? makeSafe()
-        writing = nil
-    }
 }

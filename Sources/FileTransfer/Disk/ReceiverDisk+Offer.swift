@@ -66,6 +66,7 @@ extension ReceiverDisk {
     func refuse(_ index: Int, _ error: TransferError, _ wanted: inout [Bool]) {
         wanted[index] = false
         failedEntries.insert(index)
+        clearUp(index)
         fail(index, error, isTold: true)
     }
 
@@ -98,9 +99,8 @@ extension ReceiverDisk {
                             missing.insert(entry.path)
                         }
                     case .file:
-                        if journal.states[index] == nil,
-                            FileCalls.status(of: temporaryName(index), in: directory.descriptor) != nil
-                        {
+                        if case .done = journal.states[index] { break }
+                        if FileCalls.status(of: temporaryName(index), in: directory.descriptor) != nil {
                             records.append(.foreign(file: index))
                         }
                     case .symlink: break

@@ -55,6 +55,8 @@ actor ReceiverDisk {
     var madeDirectories: [Int] = []
     var failedEntries: Set<Int> = []
     var leavesPartialFiles = false
+    /// Whether a file failed of which nothing is left, and which may well come when it is sent again.
+    var hasFailedUnderWay = false
     var total = 0
     var outgoing: [TransferMessage] = []
     var isFinished = false
@@ -104,9 +106,10 @@ actor ReceiverDisk {
                 }
                 if dropped == file { dropped = nil }
             case .skip(let file, let error): skip(file, error)
+            case .leftOut(let name, let error): fail(named: name, error)
             case .finish: try finish()
             case .bye:
-                if let target, !leavesPartialFiles { journal?.remove(from: target.root) }
+                if let target, isJournalOfNoUse { journal?.remove(from: target.root) }
                 isFinished = true
             }
         }
@@ -125,21 +128,21 @@ actor ReceiverDisk {
             default: break
             }
             guard case .directory = destination else { throw error }
-            if writing?.index == file {
-                try? makeSafe()
-                writing = nil
-                leavesPartialFiles = true
-            }
+            clearUp(file)
             dropped = file
             fail(file, error, isTold: true)
         }
     }
 
     func fail(_ file: Int, _ error: TransferError, isTold: Bool) {
-        let name = printable(entries[file].name)
+        fail(named: printable(entries[file].name), error)
+        if isTold { send(.failed(file: file, error)) }
+    }
+
+    /// Counts a failure; the name is for people.
+    func fail(named name: String, _ error: TransferError) {
         summary.failures.append(TransferSummary.Failure(name: name, error: error))
         tell(.failed(name: name, error))
-        if isTold { send(.failed(file: file, error)) }
     }
 
     // MARK: Bytes
@@ -309,15 +312,11 @@ actor ReceiverDisk {
     }
 
     func skip(_ index: Int, _ error: TransferError) {
-        if writing?.index == index {
-            try? makeSafe()
-            writing = nil
-            leavesPartialFiles = true
-        }
         if dropped == index {
             // It failed here, and the sender has been told.
             dropped = nil
         } else {
+            clearUp(index)
             fail(index, error, isTold: false)
         }
     }

@@ -64,13 +64,14 @@ actor SenderDisk {
         var manifest = Manifest(limits: limits)
         switch source {
         case .paths(let paths):
-            for path in paths { try add(path, to: &manifest) }
+            var named: [[UInt8]: NamedPath] = [:]
+            for path in paths { try add(path, to: &manifest, after: &named) }
         case .stream(_, let name):
             try manifest.append(TransferEntry(path: [name], kind: .file(size: nil), mode: 0o644, modified: nil))
             localPaths.append("")
         }
         entries = manifest.entries
-        guard !entries.isEmpty else { throw TransferError(.notFound, "there is nothing to send") }
+        guard !entries.isEmpty else { throw nothingToSend }
         let transfer = try manifest.identity()
         machine.didOffer(entries)
         tell(
@@ -110,23 +111,31 @@ actor SenderDisk {
         return messages
     }
 
-    private func add(_ path: String, to manifest: inout Manifest) throws(TransferError) {
-        guard let status = FileCalls.status(of: path, in: AT_FDCWD, follows: true) else {
-            throw FileCalls.failure("send", path)
+    /// Adds what the application named; what is gone by now is left out.
+    private func add(
+        _ path: String,
+        to manifest: inout Manifest,
+        after others: inout [[UInt8]: NamedPath]
+    ) throws(TransferError) {
+        // The receiver is told too, and need not know where it was.
+        let shown = NamedPath.last(path) ?? path
+        let named: NamedPath
+        do throws(TransferError) {
+            named = try NamedPath(path, shownAs: shown)
+        } catch {
+            return leaveOut([shown], error)
         }
-        guard let name = path.utf8.split(separator: UInt8(ascii: "/")).last.flatMap({ String($0) }) else {
-            throw TransferError(
-                .unsafePath,
-                "\(printable(path)) has no name of its own: name a file or directory in it"
-            )
-        }
-        try add([name], at: path, status, to: &manifest)
+        let key = Array(named.name.utf8)
+        if let other = others[key], other.isSame(as: named) { return }
+        others[key] = named
+        try add([named.name], at: path, named.status, to: &manifest)
     }
 
     private func add(_ path: [String], at local: String, _ status: stat, to manifest: inout Manifest)
         throws(TransferError)
     {
         if Task.isCancelled { throw .cancelledByTask }
+        let name = path.joined(separator: "/")
         let kind: TransferEntry.Kind
         switch status.st_mode & S_IFMT {
         case S_IFREG: kind = .file(size: Int(status.st_size))
@@ -135,7 +144,7 @@ actor SenderDisk {
             guard let target = FileCalls.link(local, in: AT_FDCWD) else {
                 return leaveOut(
                     path,
-                    TransferError(.unsafePath, "the link \(printable(local)) cannot be read as UTF-8")
+                    TransferError(.unsafePath, "the link \(printable(name)) cannot be read as UTF-8")
                 )
             }
             do throws(TransferError) {
@@ -145,10 +154,7 @@ actor SenderDisk {
             }
             kind = .symlink(target: target)
         default:
-            return leaveOut(
-                path,
-                TransferError(.unsupportedKind, "\(printable(local)) is neither a file nor a directory nor a link")
-            )
+            return leaveOut(path, .unsupportedKind(name))
         }
         let entry = TransferEntry(
             path: path,
@@ -165,28 +171,51 @@ actor SenderDisk {
         localPaths.append(local)
         guard kind == .directory else { return }
         guard let names = FileNames.list(local) else {
-            return leaveOut(path, FileCalls.failure("list", local))
+            return leaveOut(path, FileCalls.failure("list", name))
         }
-        if names.foreign > 0 {
+        for component in names.foreign {
             leaveOut(
-                path,
-                TransferError(.unsafePath, "\(names.foreign) names in \(printable(local)) are not UTF-8: rename them")
+                path + [component],
+                TransferError(.unsafePath, "the name \"\(printable(component))\" is not UTF-8: rename it")
             )
         }
-        for name in names.names {
-            let below = local + "/" + name
+        for component in names.names {
+            let below = local + "/" + component
             guard let status = FileCalls.status(of: below, in: AT_FDCWD) else {
-                leaveOut(path + [name], FileCalls.failure("send", below))
+                leaveOut(path + [component], FileCalls.failure("send", name + "/" + component))
                 continue
             }
-            try add(path + [name], at: below, status, to: &manifest)
+            try add(path + [component], at: below, status, to: &manifest)
         }
     }
 
     private func leaveOut(_ path: [String], _ error: TransferError) {
         let name = printable(path.joined(separator: "/"))
-        summary.failures.append(TransferSummary.Failure(name: name, error: error))
+        let failure = TransferSummary.Failure(name: name, error: error)
+        summary.failures.append(failure)
+        leftOut.append(failure)
         tell(.leftOut(name: name, error))
+    }
+
+    private var nothingToSend: TransferError {
+        guard let first = leftOut.first else { return TransferError(.notFound, "there is nothing to send") }
+        let others = leftOut.count > 1 ? " (and \(leftOut.count - 1) more)" : ""
+        return TransferError(
+            first.error.code,
+            "there is nothing to send, all is left out: \(first.error.message)\(others)"
+        )
+    }
+
+    /// What the receiver is told of those left out, once.
+    private func takeLeftOut() -> [TransferMessage] {
+        var messages = leftOut.prefix(ControlMessage.maxLeftOut).map { failure in
+            TransferMessage.text(ControlMessage.leftOut(name: failure.name, failure.error).text)
+        }
+        if leftOut.count > ControlMessage.maxLeftOut {
+            messages.append(.text(ControlMessage.leftOutMore(leftOut.count - ControlMessage.maxLeftOut).text))
+        }
+        leftOut = []
+        return messages
     }
 
     // MARK: What the receiver says
@@ -217,7 +246,7 @@ actor SenderDisk {
     ///
     /// - Returns: messages to send in this order, perhaps none; nil after the last.
     func nextBatch() throws(TransferError) -> [TransferMessage]? {
-        var batch: [TransferMessage] = []
+        var batch = takeLeftOut()
         var bytes = 0
         var files = 0
         while bytes < Self.batchBytes, files < Self.batchFiles {

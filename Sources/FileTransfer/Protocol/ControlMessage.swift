@@ -9,6 +9,8 @@ enum ControlMessage: Hashable {
     static let maxValues = 32_768
     /// Items in one list of a message.
     static let maxItems = 2000
+    /// What was left out is named in so many messages; the rest is a number.
+    static let maxLeftOut = 1000
 
     struct Offer: Hashable {
         var transfer: Digest
@@ -35,6 +37,10 @@ enum ControlMessage: Hashable {
     case begin(file: Int, offset: Int)
     case end(file: Int, bytes: Int, root: Digest, whole: Digest?)
     case skip(file: Int, TransferError)
+    /// An entry that is not in the manifest, since it cannot be sent.
+    case leftOut(name: String, TransferError)
+    /// So many more of those, which are not named.
+    case leftOutMore(Int)
     case finish
     case bye
     // The receiver's.
@@ -78,6 +84,12 @@ enum ControlMessage: Hashable {
             if let whole { members["sha256"] = .string(whole.hexadecimal) }
             return .object(members)
         case .skip(let file, let error): return Self.report("skip", file, error)
+        case .leftOut(let name, let error):
+            return [
+                "type": "left-out", "name": .string(name), "code": .string(error.code.rawValue),
+                "reason": .string(printable(error.message)),
+            ]
+        case .leftOutMore(let count): return ["type": "left-out", "more": .int(count)]
         case .finish: return ["type": "finish"]
         case .bye: return ["type": "bye"]
         case .have(let done, let partial):
@@ -178,6 +190,12 @@ enum ControlMessage: Hashable {
                 whole: value["sha256"] == nil ? nil : try reader.digest("sha256")
             )
         case "skip": self = .skip(file: try reader.count("file"), try reader.report())
+        case "left-out":
+            if value["more"].map({ !$0.isNull }) ?? false {
+                self = .leftOutMore(try reader.count("more"))
+            } else {
+                self = .leftOut(name: printable(try reader.string("name")), try reader.report())
+            }
         case "finish": self = .finish
         case "bye": self = .bye
         case "have":

@@ -14,6 +14,8 @@ struct ReceiverMachine {
         case end(file: Int, bytes: Int, root: Digest, whole: Digest?)
         /// The sender gives a file up.
         case skip(file: Int, TransferError)
+        /// Something that the sender was to send is not in its offer; the name is for people alone.
+        case leftOut(name: String, TransferError)
         /// Nothing more comes.
         case finish
         /// The sender knows that all is done.
@@ -45,6 +47,8 @@ struct ReceiverMachine {
     /// The next file in order that may come.
     private var next = 0
     private var received = 0
+    /// How many messages may still tell what was left out.
+    private var leftOutRoom = ControlMessage.maxLeftOut + 1
 
     init(limits: TransferLimits) { manifest = Manifest(limits: limits) }
 
@@ -144,6 +148,18 @@ struct ReceiverMachine {
             }
             leave()
             return .skip(file: file, error)
+        case (.leftOut(let name, let error), .receiving):
+            guard leftOutRoom > 1 else {
+                throw .violation("more than \(ControlMessage.maxLeftOut) entries that are left out")
+            }
+            leftOutRoom -= 1
+            return .leftOut(name: name, error)
+        case (.leftOutMore(let count), .receiving):
+            guard leftOutRoom > 0 else { throw .violation("the number of those left out comes twice") }
+            leftOutRoom = 0
+            var error = TransferError(.limitExceeded, "left out as well, more than are named one by one")
+            error.isFromPeer = true
+            return .leftOut(name: count == 1 ? "1 more" : "\(count) more", error)
         case (.finish, .receiving):
             guard current == nil, next == isWanted.count else {
                 throw .violation("the sender finished before all files came")

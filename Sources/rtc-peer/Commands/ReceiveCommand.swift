@@ -72,6 +72,8 @@ struct ReceiveCommand: AsyncParsableCommand {
     @OptionGroup var shown: OutputOptions
 
     func validate() throws {
+        if code == "" { throw ValidationError("the CODE is empty: give the one that `rtc-peer send` printed, or none") }
+        if into == "" { throw ValidationError("--into is empty: name a folder; without it the current one is used") }
         if code != nil, resume != nil {
             throw ValidationError("a code that another machine printed goes on by the same command: leave --resume out")
         }

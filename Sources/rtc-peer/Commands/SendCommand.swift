@@ -64,6 +64,10 @@ struct SendCommand: AsyncParsableCommand {
         if resume == nil, files.isEmpty { throw ValidationError("name a file to send, or --resume CODE") }
         if resume != nil, to != nil { throw ValidationError("--to goes on by the same command: leave --resume out") }
         if resume != nil, !files.isEmpty { throw ValidationError("--resume sends what it sent before: name no files") }
+        if files.contains("") {
+            throw ValidationError("a FILE is empty: name a file or folder; “.” is the current one")
+        }
+        if to == "" { throw ValidationError("--to is empty: give the code that `rtc-peer receive` printed") }
         if files.contains("-"), files.count > 1 { throw ValidationError("“-” goes alone: name no other files") }
         if let resume, TransferCode(resume) == nil {
             throw ValidationError("--resume \(resume): give the code that was printed, as 4821-amber-otter-lemon")
@@ -93,10 +97,7 @@ struct SendCommand: AsyncParsableCommand {
         }
         let paths = memory?.paths ?? files.filter { $0 != "-" }.map(FileMeeting.absolute)
         // Before anybody is given a code.
-        for path in paths {
-            guard unsafe access(path, R_OK) != 0 else { continue }
-            throw MediaError(.notUsable, path, "cannot be read: \(unsafe String(cString: strerror(errno)))")
-        }
+        if files == ["-"] { try FileSender.check(streamName: name) } else { try FileSender.check(paths: paths) }
         let progress = TransferProgress(show, verb: "sending")
         var options = FileSender.Options()
         options.onEvent = { progress.take($0) }

@@ -65,7 +65,7 @@ final class TransferProgress: Sendable {
             show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(what), \(size)")
         case .accepted: break
         case .leftOut(let name, let error):
-            show.problem("\(name) is left out: \(error.message)")
+            failed(name, error, words: "\(name) is left out")
         case .resumed(let name, let bytes):
             state.withLock { state in
                 state.total += bytes
@@ -85,16 +85,19 @@ final class TransferProgress: Sendable {
             var members: [(String, JSONLine.Value)] = [("name", .string(name)), ("state", "done")]
             if let size { members.append(("bytes", .integer(Int64(size)))) }
             show.emit("file", members)
-        case .failed(let name, let error):
-            show.emit(
-                "file",
-                [
-                    "name": .string(name), "state": "failed", "code": .string(error.code.rawValue),
-                    "message": .string(error.message),
-                ]
-            )
-            show.say("! \(name): \(error.message)")
+        case .failed(let name, let error): failed(name, error, words: name)
         }
+    }
+
+    private func failed(_ name: String, _ error: TransferError, words: String) {
+        show.emit(
+            "file",
+            [
+                "name": .string(name), "state": "failed", "code": .string(error.code.rawValue),
+                "message": .string(error.message),
+            ]
+        )
+        show.say("! \(words): \(error.message)")
     }
 
     private func progress(_ name: String, bytes: Int, total: Int) {

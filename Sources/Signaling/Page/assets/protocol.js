@@ -2,6 +2,8 @@
 import {SHA256} from './sha256.js';
 
 export const BLOCK = 1 << 20, HEADER = 16, TEXT_LIMIT = 1 << 20, LIST = 250;
+/** What was left out is named in so many messages; the rest is a number. */
+export const LEFT_OUT = 1000;
 /** What may wait for a slow disk; a channel that brings more is given up, and the transfer goes on when all is stored. */
 const BACKLOG = 256 << 20;
 
@@ -32,6 +34,9 @@ export async function link(value, block) {
 }
 
 export const count = value => Number.isSafeInteger(value) && value >= 0;
+/** The line of what a sender left out; no name in an offer is like its own. */
+export const leftOut = shown => ({path: [], kind: 'left-out', name: `\0${shown}`, size: null, shown});
+
 export const isDigest = text => typeof text === 'string' && /^[0-9a-f]{64}$/.test(text);
 
 /** One channel's messages in order, and how it ends. */

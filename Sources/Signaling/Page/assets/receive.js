@@ -72,6 +72,7 @@ export class Receiving {
     if (type === 'progress') this.#progress.move(entry, bytes);
     else if (type === 'restarted') this.#progress.restart(entry);
     else if (type === 'failed') this.#progress.close(entry, 'failed', `not received: ${reason}`);
+    else if (type === 'left-out') this.#progress.close(entry, 'failed', `not sent: ${reason}`);
     else {
       this.#progress.move(entry, bytes);
       // What is beyond the list's end appears when there is something to save.

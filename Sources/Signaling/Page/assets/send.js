@@ -1,4 +1,5 @@
 // The part of the page that sends files: what a person sees and does. sources.js holds what was chosen, sender.js sends it.
+import {LEFT_OUT, leftOut} from './protocol.js';
 import {FileSender} from './sender.js';
 import {Sources, addChosen, addDropped} from './sources.js';
 import {$, Progress, notice, place, several, size, state} from './view.js';
@@ -11,7 +12,9 @@ export class Sending {
   /** `hook.state` is what tests look at. */
   constructor(hook) {
     this.#hook = hook;
-    this.#sender = new FileSender({choose: limits => this.#choose(limits), tell: event => this.#event(event)});
+    this.#sender = new FileSender({
+      choose: limits => this.#choose(limits), leftOut: () => this.#sources.leftOut, tell: event => this.#event(event),
+    });
     document.title = $('title').textContent = 'Send files';
     $('place').replaceChildren($('send').content);
     for (const input of [$('choose-files'), $('choose-folder')]) {
@@ -95,6 +98,7 @@ export class Sending {
         this.#hook.state = 'sending';
         notice();
         this.#progress.list(sources.files, sources.bytes, ({size: bytes}) => size(bytes));
+        for (const {name, reason} of sources.leftOut.slice(0, LEFT_OUT)) this.#progress.close(leftOut(name), 'failed', `not sent: ${reason}`);
         $('choice').hidden = true;
         $('progress').hidden = false;
         state('Sending', true);

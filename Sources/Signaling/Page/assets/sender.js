@@ -1,5 +1,5 @@
 // The sender of docs/FILE-TRANSFER.md over one data channel after another.
-import {BLOCK, HEADER, Inbox, TEXT_LIMIT, TransferError, count, hex, isDigest, link, printable, violation} from './protocol.js';
+import {BLOCK, HEADER, Inbox, LEFT_OUT, TEXT_LIMIT, TransferError, count, hex, isDigest, link, printable, violation} from './protocol.js';
 import {SHA256} from './sha256.js';
 import {utf8} from './spake2.js';
 
@@ -40,13 +40,15 @@ async function read({name, file, size}, offset) {
 
 /**
  * Sends files. `choose(limits)` is asked once what to send: entries of {path, name, kind: 'file' | 'directory', size, file,
- * modified}, folders before what is in them. `tell(event)` hears {type: 'progress' | 'done' | 'failed' | 'restarted', entry, …}.
+ * modified}, folders before what is in them. `leftOut()` gives what of the chosen is not among them, each {name, code, reason}.
+ * `tell(event)` hears {type: 'progress' | 'done' | 'failed' | 'restarted', entry, …}.
  */
 export class FileSender {
-  #choose; #tell; #chosen = null;
+  #choose; #leftOut; #tell; #chosen = null;
 
-  constructor({choose, tell}) {
+  constructor({choose, leftOut = () => [], tell}) {
     this.#choose = choose;
+    this.#leftOut = leftOut;
     this.#tell = tell;
   }
 
@@ -54,7 +56,7 @@ export class FileSender {
   async run(channel, inbox = new Inbox(channel)) {
     const run = new Run(channel, inbox, event => this.#tell(event));
     try {
-      return await run.send(limits => this.#chosen ??= this.#choose(limits));
+      return await run.send(limits => this.#chosen ??= this.#choose(limits), this.#leftOut);
     } catch (error) {
       const isGone = !(error instanceof TransferError) && channel.readyState !== 'open';
       const known = error instanceof TransferError ? error
@@ -89,7 +91,7 @@ class Run {
     this.#wake?.();
   }
 
-  async send(choose) {
+  async send(choose, leftOut) {
     this.#listen();
     this.say({type: 'hello', protocol: 1, role: 'sender'});
     const limits = await this.#unlessEnded(this.#hello.promise);
@@ -98,6 +100,7 @@ class Run {
     this.#phase = 'answer';
     await this.#offer();
     await this.#unlessEnded(this.#accepted.promise);
+    await this.#sayLeftOut(leftOut());
     for (const index of this.#entries.keys()) await this.#file(index);
     this.#phase = 'finishing';
     this.say({type: 'finish'});
@@ -234,6 +237,16 @@ class Run {
   }
 
   get #messageSize() { return this.#channel.maxMessageSize ?? 65536; }
+
+  /** The receiver would take the offer for all there was. */
+  async #sayLeftOut(all) {
+    for (const {name, code, reason} of all.slice(0, LEFT_OUT)) {
+      await this.#room();
+      this.say({type: 'left-out', name, code, reason});
+    }
+    if (all.length > LEFT_OUT) this.say({type: 'left-out', more: all.length - LEFT_OUT});
+    this.#failed += all.length;
+  }
 
   // --- files -----------------------------------------------------------------------
   async #file(index) {

@@ -23,14 +23,16 @@ function timeOf(milliseconds) {
 }
 
 export class Sources {
-  #files = new Map(); #folders = new Map(); #leftOut = [];
+  #files = new Map(); #folders = new Map(); #leftOut = new Map(); #complaints = [];
 
   get files() { return [...this.#files.values()]; }
   get count() { return this.#files.size; }
   get bytes() { return this.files.reduce((sum, {size}) => sum + size, 0); }
   get isEmpty() { return !this.#files.size && !this.#folders.size; }
   /** What was not taken, in words. */
-  takeComplaints() { return this.#leftOut.splice(0); }
+  takeComplaints() { return this.#complaints.splice(0); }
+  /** What of all that was chosen does not go. */
+  get leftOut() { return [...this.#leftOut.values()]; }
 
   /** Adds a file; one of the same name gets a number unless it is the same. */
   add(path, file) {
@@ -42,21 +44,31 @@ export class Sources {
       if (old && old.size === file.size && old.file.lastModified === file.lastModified) return;
       if (old || this.#folders.has(name)) continue;
       if (this.#makeFolders(own.slice(0, -1))) {
+        this.#leftOut.delete(name);
         this.#files.set(name, {path: own, name, kind: 'file', size: file.size, file, modified: timeOf(file.lastModified), shown: printable(name)});
       }
       return;
     }
   }
 
-  addFolder(path) { if (this.#isRight(path)) this.#makeFolders(path); }
+  addFolder(path) {
+    if (!this.#isRight(path)) return;
+    this.#leftOut.delete(path.join('/'));
+    this.#makeFolders(path);
+  }
 
-  leaveOut(path, reason) { this.#leftOut.push(`${printable(path.join('/'))} ${reason}`); }
+  leaveOut(path, reason, code = 'unsafe-path') {
+    const name = printable(path.join('/'));
+    this.#complaints.push(`${name} ${reason}`);
+    this.#leftOut.set(path.join('/'), {name, code, reason: `${name} ${reason}`});
+  }
 
   remove(name) { this.#files.delete(name); }
 
   clear() {
     this.#files.clear();
     this.#folders.clear();
+    this.#leftOut.clear();
   }
 
   /** All, folders before what is in them. */
@@ -73,9 +85,10 @@ export class Sources {
   }
 
   #isRight(path) {
-    const reason = wrong(path) ?? (this.#files.size + this.#folders.size >= LIMIT ? 'is one file too many' : null);
+    const reason = wrong(path), isTooMany = this.#files.size + this.#folders.size >= LIMIT;
     if (reason) this.leaveOut(path, reason);
-    return !reason;
+    else if (isTooMany) this.leaveOut(path, 'is one file too many', 'limit-exceeded');
+    return !reason && !isTooMany;
   }
 
   #makeFolders(path) {
@@ -119,6 +132,6 @@ async function walk(sources, entry, above) {
       for (const one of some) await walk(sources, one, path);
     }
   } catch (error) {
-    sources.leaveOut(path, `cannot be read: ${error.message}`);
+    sources.leaveOut(path, `cannot be read: ${error.message}`, 'access-denied');
   }
 }

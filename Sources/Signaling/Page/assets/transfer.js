@@ -1,5 +1,7 @@
 // The receiver of docs/FILE-TRANSFER.md over one data channel after another.
-import {BLOCK, HEADER, Inbox, LIST, TEXT_LIMIT, TransferError, count, hex, isDigest, link, printable, violation} from './protocol.js';
+import {
+  BLOCK, HEADER, Inbox, LEFT_OUT, LIST, TEXT_LIMIT, TransferError, count, hex, isDigest, leftOut, link, printable, violation,
+} from './protocol.js';
 import {SHA256} from './sha256.js';
 import {equal, utf8} from './spake2.js';
 
@@ -50,7 +52,7 @@ class Manifest {
 
 /**
  * Receives one offer. `accept(offer)` is asked once, and gives a sink (sinks.js), or null to refuse. `tell(event)` hears
- * {type: 'progress' | 'done' | 'failed' | 'restarted', entry, …}.
+ * {type: 'progress' | 'done' | 'failed' | 'left-out' | 'restarted', entry, …}.
  */
 export class FileReceiver {
   #accept; #tell; #transfer = null; #decision = null; #sink = null; #files = new Map(); #made = new Set();
@@ -111,6 +113,7 @@ function systemError(error) {
 class Run {
   #send; #inbox; #state; #manifest = new Manifest(); #offer = null; #phase = 'hello';
   #isWanted = []; #partials = new Map(); #current = null; #next = 0; #done = 0; #failed = 0;
+  #leftOutRoom = LEFT_OUT + 1;
 
   constructor({sender, inbox, state}) {
     this.#send = sender;
@@ -361,6 +364,8 @@ class Run {
         this.#fail(index, printable(message.code), printable(message.reason), false);
       }
       this.#leaveFile();
+    } else if (type === 'left-out') {
+      this.#leftOut(message);
     } else if (type === 'finish') {
       check(!this.#current && this.#next === this.#isWanted.length, 'an end before all files came');
       this.#send({type: 'finished', done: this.#done, failed: this.#failed});
@@ -368,6 +373,17 @@ class Run {
     } else {
       throw violation(`“${printable(type)}” out of turn`);
     }
+  }
+
+  /** Something that is not in the offer; its name is for people alone. */
+  #leftOut({name, reason, more = null}) {
+    const isNamed = more === null;
+    check(isNamed ? typeof name === 'string' && typeof reason === 'string' : count(more), 'something left out without a name');
+    check(this.#leftOutRoom > (isNamed ? 1 : 0), 'too much that is left out');
+    this.#leftOutRoom = isNamed ? this.#leftOutRoom - 1 : 0;
+    this.#failed++;
+    this.#state.tell(isNamed ? {type: 'left-out', entry: leftOut(printable(name)), reason: printable(reason)}
+      : {type: 'left-out', entry: leftOut(`${more} more`), reason: 'left out as well'});
   }
 
   async #end({file: index, bytes, root, sha256}) {
