@@ -432,9 +432,14 @@ class Files(Transfer):
         into = self.path("two-into-1")
         first = self.receive("two-receive-1.log", code, "--into", into)
         first.wait_for("knows the code")
-        second = self.receive("two-receive-2.log", code, "--into", self.path("two-into-2"))
-        second.wait_for_exit(1)
-        second.wait_for("busy")
+        # So that the first cannot be done before the second has begun.
+        os.killpg(sender.process.pid, signal.SIGSTOP)
+        try:
+            second = self.receive("two-receive-2.log", code, "--into", self.path("two-into-2"))
+            second.wait_for_exit(1)
+            second.wait_for("busy")
+        finally:
+            os.killpg(sender.process.pid, signal.SIGCONT)
         first.wait_for_exit(0)
         sender.wait_for_exit(0)
         if digest(into + "/large") != digest(self.large):
