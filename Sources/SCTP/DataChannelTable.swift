@@ -560,6 +560,12 @@ package final class DataChannelTable {
     }
 
     private func scheduleTick(at now: Instant) {
-        tickAt = now + (activeUntil.map { now < $0 } ?? false ? SCTPStack.tick : Self.idleTick)
+        if let activeUntil, now < activeUntil {
+            tickAt = now + SCTPStack.tick
+        } else {
+            // On multiples, which the idle associations of a program share: one wake-up serves them all.
+            let step = Self.idleTick.wholeNanoseconds
+            tickAt = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
+        }
     }
 }
