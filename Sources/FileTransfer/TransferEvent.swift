@@ -7,7 +7,8 @@ public enum TransferEvent: Sendable, Hashable {
     /// An entry that cannot be sent and is left out: a device, a name that no receiver takes, a link that leads out; at the
     /// sender. The receiver hears of it as ``failed(name:_:)``.
     case leftOut(name: String, TransferError)
-    /// A file or the whole begins with bytes that the receiver has already.
+    /// The receiver has the beginning of a file already. One that it has whole is ``done(name:)`` with that; all those
+    /// come before ``accepted``.
     case resumed(name: String, bytes: Int)
     /// The receiver has another beginning of the file: it is sent from its start.
     case restarted(name: String)

@@ -230,7 +230,8 @@ extension ReceiverDisk {
             let isThere = present.map { $0.st_mode & S_IFMT == S_IFREG && Int($0.st_size) == size } ?? false
             if temporary == nil || journal?.isNew == true, isThere || options.existing == .rename {
                 summary.files += 1
-                summary.resumedBytes += size
+                countThere(index, size)
+                tell(.done(name: entry.name))
                 return (true, nil)
             }
         }

@@ -147,6 +147,13 @@ actor ReceiverDisk {
         tell(.failed(name: name, error))
     }
 
+    /// Counts what was there of a file before this run.
+    func countThere(_ index: Int, _ bytes: Int) {
+        summary.resumedBytes += bytes
+        total += bytes
+        tell(.resumed(name: entries[index].name, bytes: bytes))
+    }
+
     // MARK: Bytes
 
     func begin(_ index: Int, at offset: Int) throws(TransferError) {
@@ -169,9 +176,7 @@ actor ReceiverDisk {
                 start = value
                 try chain.start(wantsWhole: hasDigests, after: hasDigests ? .chainStart : value)
                 if hasDigests, try !hash(file, through: offset) { throw FileCalls.failure("resume", temporaryName) }
-                summary.resumedBytes += offset
-                total += offset
-                tell(.resumed(name: entries[index].name, bytes: offset))
+                countThere(index, offset)
             }
         } else {
             let state = journal?.states[index]

@@ -223,7 +223,9 @@ actor SenderDisk {
     func receive(_ message: TransferMessage) throws(TransferError) -> SenderMachine.Effect {
         let effect = try machine.receive(message)
         switch effect {
-        case .start: tell(.accepted)
+        case .start:
+            countThoseThere()
+            tell(.accepted)
         case .stored(let file, let bytes): tell(.stored(name: entries[file].name, bytes: bytes))
         case .done(let files):
             summary.files += files.count
@@ -232,6 +234,18 @@ actor SenderDisk {
         case .makeOffer, .finished, .nothing: break
         }
         return effect
+    }
+
+    /// What the receiver had before counts at once, as it does there.
+    private func countThoseThere() {
+        for index in entries.indices where entries[index].isFile && machine.isDone(index) {
+            let (name, size) = (entries[index].name, entries[index].size ?? 0)
+            summary.files += 1
+            summary.resumedBytes += size
+            total += size
+            tell(.resumed(name: name, bytes: size))
+            tell(.done(name: name))
+        }
     }
 
     private func fail(_ file: Int, _ error: TransferError) {
@@ -286,15 +300,7 @@ actor SenderDisk {
     ///
     /// - Returns: false if there is none.
     private func openNext(_ batch: inout [TransferMessage]) throws(TransferError) -> Bool {
-        while next < entries.count, !machine.wants(next) {
-            if entries[next].isFile, machine.isDone(next) {
-                summary.files += 1
-                summary.resumedBytes += entries[next].size ?? 0
-                total += entries[next].size ?? 0
-                tell(.resumed(name: entries[next].name, bytes: entries[next].size ?? 0))
-            }
-            next += 1
-        }
+        while next < entries.count, !machine.wants(next) { next += 1 }
         guard next < entries.count else { return false }
         let index = next
         next += 1

@@ -228,9 +228,9 @@ struct FileMeeting: Sendable {
         _ code: TransferCode,
         again: String
     ) throws {
+        if case .success(.finished(let summary)) = outcome { progress.summarise(summary) } else { progress.summarise(nil) }
         switch try outcome.get() {
         case .finished(let summary):
-            progress.summarise(summary)
             show.ended(summary, verb: verb)
             if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
         case .interrupted:
