@@ -3,6 +3,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import re
@@ -497,6 +498,32 @@ class Files(Transfer):
         receiver.wait_for_exit(0)
         sender.wait_for_exit(0)
         receiver.wait_for("Going on with")
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
+
+    @check("who was lost is waited for with a word on how to come again, as long as --wait says, and both can go on")
+    def lost(self):
+        sender = self.send("lost-send-1.log", "--json", "--wait", "2", self.large, stdout=self.path("lost-send-1.out"))
+        code = wait_until(lambda: CODE.search(open(self.path("lost-send-1.out")).read()), 10, "a code").group()
+        into = self.path("lost-into")
+        receiver = self.receive("lost-receive-1.log", code, "--into", into, "--json", stdout=self.path("lost-receive-1.out"))
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        receiver.signal(signal.SIGINT)
+        receiver.wait_for_exit(130)
+        sender.wait_for_exit(1)
+        events = {side: [json.loads(line) for line in open(self.path(f"lost-{side}-1.out"))] for side in ("send", "receive")}
+        for side in events:
+            last = [event["event"] for event in events[side]][-3:]
+            if "summary" not in last or last[-1] != "ended":
+                raise Failed(f"with --json {side} ends with {last}")
+        said = {event["event"]: event.get("message", "") for event in events["send"]}
+        if f"goes on there: rtc-peer receive {code}" not in said.get("waiting", ""):
+            raise Failed(f"the sender waits with these words: {said.get('waiting')!r}")
+        if f"to go on: rtc-peer send --resume {code}" not in said["error"]:
+            raise Failed(f"the sender ends with these words: {said['error']!r}")
+        sender = self.send("lost-send-2.log", "--resume", code)
+        self.receive("lost-receive-2.log", code, "--into", into).wait_for_exit(0)
+        sender.wait_for_exit(0)
         if digest(into + "/large") != digest(self.large):
             raise Failed("the file is not the same")
 

@@ -12,7 +12,8 @@ import Testing
     private func meeting(
         _ side: TransferMeeting.Side,
         _ url: String,
-        patience: Duration? = nil
+        patience: Duration? = nil,
+        patienceAgain: Duration? = nil
     ) throws -> TransferMeeting {
         try TransferMeeting(
             options: .init(
@@ -20,6 +21,7 @@ import Testing
                 code: "amber-otter-lemon",
                 iceServers: [],
                 patience: patience,
+                patienceAgain: patienceAgain,
                 paired: { _ in },
                 note: { _ in }
             ),
@@ -36,9 +38,9 @@ import Testing
         await server.stop()
     }
 
-    private func withPair(_ work: (Pair) async throws -> Void) async throws {
+    private func withPair(patienceAgain: Duration? = nil, _ work: (Pair) async throws -> Void) async throws {
         try await withServer { url in
-            let pair = Pair(meetings: try [.first, .second].map { try meeting($0, url) })
+            let pair = Pair(meetings: try [.first, .second].map { try meeting($0, url, patienceAgain: patienceAgain) })
             let tasks = pair.meetings.map { meeting in Task { await meeting.run() } }
             try await work(pair)
             for meeting in pair.meetings { await meeting.leave() }
@@ -87,6 +89,32 @@ import Testing
             } catch MeetingError.nobodyCame {}
             await meeting.leave()
             await running.value
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
+    func whoIsLostIsWaitedForSoLong(leaving: Int) async throws {
+        try await withPair(patienceAgain: .milliseconds(300)) { pair in
+            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+            for side in [0, 1] { _ = try await connections[side].next() }
+            await pair.meetings[leaving].leave()
+            do {
+                let another = try await connections[1 - leaving].next()
+                Issue.record("\(String(describing: another)) instead of an end")
+            } catch MeetingError.stayedAway {}
+        }
+    }
+
+    /// Longer than it takes to connect again, and shorter than all of it.
+    @Test(.timeLimit(.minutes(1))) func aWaitThatCameToItsEndIsOver() async throws {
+        try await withPair(patienceAgain: .seconds(3)) { pair in
+            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+            for _ in 0..<5 {
+                let first = try await connections[0].next()
+                _ = try await connections[1].next()
+                try await Task.sleep(for: .milliseconds(800))
+                try #require(first).link.connection.close()
+            }
         }
     }
 

@@ -104,6 +104,7 @@ struct ForwardCommand: AsyncParsableCommand {
             server: place.serverURL,
             options: meeting,
             patience: search.patience,
+            patienceAgain: search.patience,
             paired: { _ in show.paired() },
             note: show.problem,
             channel: { channel in
@@ -143,6 +144,7 @@ struct ForwardCommand: AsyncParsableCommand {
             server: server,
             options: meeting,
             patience: search.patience ?? SearchOptions.usual,
+            patienceAgain: search.patience,
             paired: { _ in show.paired() },
             note: show.problem
         )
@@ -201,7 +203,12 @@ struct ForwardCommand: AsyncParsableCommand {
                     }
                     connected(nil)
                     if Task.isCancelled { return }
-                    if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
+                    if await meeting.giveUp(connection) {
+                        show.waits(
+                            "The connection broke; making it again.",
+                            "If rtc-peer has ended there, start both anew."
+                        )
+                    }
                 }
             }
             group.addTask { for await _ in Interrupts.stream() { return } }

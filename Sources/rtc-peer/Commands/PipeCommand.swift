@@ -81,6 +81,7 @@ struct PipeCommand: AsyncParsableCommand {
             server: found.server,
             options: meeting,
             patience: search.patience ?? (code == nil ? nil : SearchOptions.usual),
+            patienceAgain: search.patience,
             paired: { _ in show.paired() },
             note: show.problem
         )
@@ -118,7 +119,12 @@ struct PipeCommand: AsyncParsableCommand {
             show.connected(await connection.link.connection.getStats())
             try await pipe.run(over: connection.channel) { try await StandardStreams.write($0) }
             if pipe.isFinished { return await connection.channel.closeGracefully() }
-            if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
+            if await meeting.giveUp(connection) {
+                show.waits(
+                    "The connection broke; making it again.",
+                    "If rtc-peer has ended there, end this one too: a pipe cannot be gone on with."
+                )
+            }
         }
     }
 }

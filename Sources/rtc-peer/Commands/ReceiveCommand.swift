@@ -18,7 +18,7 @@ struct ReceiveCommand: AsyncParsableCommand {
             same command goes on where it was; without a code it is `rtc-peer receive --resume CODE`.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
 
             Examples:
               rtc-peer receive 4821-amber-otter-lemon
@@ -115,13 +115,14 @@ struct ReceiveCommand: AsyncParsableCommand {
             options: meeting,
             show: show,
             progress: progress,
+            patience: search.patience,
             paths: output == nil ? [FileMeeting.absolute(folder)] : nil,
             transfer: { channel throws(TransferError) in try await receiver.run(over: channel) }
         )
         if let code {
-            try await files.join(code, patience: search.patience)
+            try await files.join(code)
         } else {
-            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
+            try await files.open(listen: host.listen, memory: memory)
         }
     }
 

@@ -17,7 +17,7 @@ struct SendCommand: AsyncParsableCommand {
             --resume CODE` (with --to: the same command) goes on where it was: only what is missing is sent.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
 
             Examples:
               rtc-peer send film.mp4 photos/
@@ -111,13 +111,14 @@ struct SendCommand: AsyncParsableCommand {
             options: meeting,
             show: show,
             progress: progress,
+            patience: search.patience,
             paths: paths.isEmpty ? nil : paths,
             transfer: { channel throws(TransferError) in try await sender.run(over: channel) }
         )
         if let to {
-            try await files.join(to, patience: search.patience)
+            try await files.join(to)
         } else {
-            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
+            try await files.open(listen: host.listen, memory: memory)
         }
     }
 }

@@ -160,6 +160,7 @@ struct RunningMeeting: Sendable {
         server: String,
         options: MeetingOptions,
         patience: Duration?,
+        patienceAgain: Duration?,
         paired: @escaping @Sendable ([UInt8]) -> Void,
         note: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)? = nil
@@ -177,6 +178,7 @@ struct RunningMeeting: Sendable {
                 resumption: resumption,
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
                 patience: patience,
+                patienceAgain: patienceAgain,
                 paired: paired,
                 note: note,
                 channel: channel

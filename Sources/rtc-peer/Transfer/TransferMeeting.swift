@@ -17,6 +17,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case ended
     /// The two have not paired in time.
     case nobodyCame
+    /// The other side was lost, and has not come again in time.
+    case stayedAway
     case over
 
     var description: String {
@@ -29,6 +31,7 @@ enum MeetingError: Error, CustomStringConvertible {
         case .connection(let words): words
         case .ended: "the other side has ended"
         case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
+        case .stayedAway: "the other side has not come again in time; --wait says how long to wait"
         case .over: "the meeting is over"
         }
     }
@@ -51,6 +54,8 @@ actor TransferMeeting {
         var iceServers: [RTCIceServer]
         /// How long to wait until the two have paired for the first time; nil: for ever.
         var patience: Duration?
+        /// How long to wait for a connection in place of a lost one; nil: for ever.
+        var patienceAgain: Duration?
         /// Called when the other side has proved itself, with what lets the two pair again.
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
@@ -89,6 +94,8 @@ actor TransferMeeting {
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
     private var reconnection: Task<Void, Never>?
+    /// Ends the wait for a connection in place of a lost one.
+    private var waitingAgain: Task<Void, Never>?
     private var isOver = false
     private var hasPaired = false
     /// The partner has said that it will not come again.
@@ -134,6 +141,7 @@ actor TransferMeeting {
     func leave() async {
         isOver = true
         reconnection?.cancel()
+        waitingAgain?.cancel()
         await link?.close()
         link = nil
         await client.leave()
@@ -146,14 +154,23 @@ actor TransferMeeting {
 
     /// Gives a connection up, after the transfer over it failed; another one is made, unless it is already.
     ///
-    /// - Returns: false if there will be none.
+    /// - Returns: false if there will be none, since either side has ended.
     func giveUp(_ connection: Connection) async -> Bool {
         await lostLink(connection.link)
-        return !partnerHasEnded
+        return !partnerHasEnded && !isOver
     }
 
     private func endUnlessPaired() {
         if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
+    }
+
+    /// Begins to wait for a connection in place of a lost one, unless that has begun.
+    private func waitAgain() {
+        guard waitingAgain == nil, let patience = options.patienceAgain else { return }
+        waitingAgain = Task {
+            try? await Task.sleep(for: patience)
+            if !Task.isCancelled { feed.finish(throwing: MeetingError.stayedAway) }
+        }
     }
 
     // MARK: Signalling
@@ -192,7 +209,9 @@ actor TransferMeeting {
             if partner?.id == id {
                 // The connection between the two may well go on.
                 partner = nil
-                if link == nil, options.side == .second { try await approachNext() }
+                guard link == nil else { return }
+                waitAgain()
+                if options.side == .second { try await approachNext() }
             }
         case .message(let message, let id): try await handle(message, from: id)
         case .disconnected(let error):
@@ -376,6 +395,8 @@ actor TransferMeeting {
     private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
         guard self.link === link else { return }
         failedLinks = 0
+        waitingAgain?.cancel()
+        waitingAgain = nil
         feed.yield(Connection(link: link, channel: channel))
     }
 
@@ -384,7 +405,9 @@ actor TransferMeeting {
         link = nil
         await lost.close()
         if partnerHasEnded { return feed.finish(throwing: MeetingError.ended) }
-        guard link == nil, options.side == .second, partner != nil, !isOver else { return }
+        guard link == nil, !isOver else { return }
+        waitAgain()
+        guard options.side == .second, partner != nil else { return }
         failedLinks += 1
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
         let delay = failedLinks > 1 ? Duration.milliseconds(250 << min(failedLinks - 1, 5)) : .zero

@@ -21,6 +21,13 @@ struct TransferOutput: Sendable {
         say("! \(message)")
     }
 
+    /// Why the other side is waited for, and how it comes again.
+    func waits(_ reason: String, _ advice: String) {
+        emit("error", ["message": .string(reason)])
+        emit("waiting", ["message": .string(advice)])
+        say("! \(reason) \(advice)")
+    }
+
     /// How the other side gets here.
     ///
     /// - Parameters:
