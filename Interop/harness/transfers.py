@@ -1,6 +1,7 @@
 """Two who meet by a code: rtc-peer pipe, forward, send and receive."""
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import json
@@ -9,9 +10,11 @@ import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 
@@ -386,6 +389,32 @@ class Files(Transfer):
         receiver.signal(signal.SIGKILL)
         sender.wait_for_exit(1, 60)
         sender.wait_for("a stream cannot be gone on with")
+
+    @check("whoever sends to standard output over there is not promised that it can go on")
+    def interrupted_stream(self):
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        # Nobody reads it: the transfer stays in its middle.
+        held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            sender = self.send("fifo-send.log", self.large)
+            self.receive("fifo-receive.log", "--output", "-", sender.code(), stdout=fifo)
+            wait_until(lambda: struct.unpack("i", fcntl.ioctl(held, termios.FIONREAD, b"0000"))[0], 20, "bytes of the file")
+            sender.signal(signal.SIGINT)
+            sender.wait_for_exit(130)
+            sender.wait_for("Interrupted; a stream cannot be gone on with: start it anew")
+        finally:
+            os.close(held)
+        if [name for name in os.listdir(self.path("state-sender")) if name.startswith("send-")]:
+            raise Failed("the sender remembers what it cannot go on with")
+
+    @check("several files to standard output over there end both sides, in words that fit both")
+    def several_to_stream(self):
+        sender = self.send("several-send.log", self.large, self.random_file("second", 10))
+        receiver = self.receive("several-receive.log", "--output", "-", sender.code(), stdout=self.path("several.out"))
+        for side in (receiver, sender):
+            side.wait_for_exit(1)
+            side.wait_for("the receiver takes one file, as a stream: send one file, as tar makes it")
 
     @check("what is closed is not written to, and nobody is told that all went well")
     def closed_output(self):

@@ -33,7 +33,7 @@ import Testing
         let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
             let progress = TransferProgress(TransferOutput(isJSON: true), verb: "sending")
             progress.take(TransferEvents.offer(["a": 3, "b": 7]))
-            progress.take(.accepted)
+            progress.take(.accepted(asStream: false))
             progress.take(.progress(name: "a", bytes: 3, total: 3))
             usleep(1000)
             progress.take(.progress(name: "b", bytes: 7, total: 10))
@@ -53,7 +53,7 @@ import Testing
             progress.take(.resumed(name: "a", bytes: 3))
             progress.take(.done(name: "a"))
             progress.take(.failed(name: "b", TransferError(.exists, "b exists already")))
-            progress.take(.accepted)
+            progress.take(.accepted(asStream: false))
             progress.take(.resumed(name: "c", bytes: 400))
             progress.take(.progress(name: "c", bytes: 450, total: 453))
             progress.summarise(nil)
@@ -78,7 +78,7 @@ import Testing
                     progress.take(.resumed(name: name, bytes: bytes))
                     progress.take(.done(name: name))
                 }
-                progress.take(.accepted)
+                progress.take(.accepted(asStream: false))
                 progress.take(.resumed(name: "c", bytes: 1000))
                 progress.take(.progress(name: "c", bytes: 1001, total: 2001))
             }

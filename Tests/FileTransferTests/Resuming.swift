@@ -113,7 +113,7 @@ import Testing
             ]
             #expect(Set(events.prefix(4)) == Set(whole))
             #expect(
-                events.dropFirst(4) == [.accepted, .resumed(name: "d/c", bytes: 3 << 20), .done(name: "d/c")]
+                events.dropFirst(4) == [.accepted(asStream: false), .resumed(name: "d/c", bytes: 3 << 20), .done(name: "d/c")]
             )
             let totals = log.events.compactMap { event -> Int? in
                 if case .progress(_, _, let total) = event { total } else { nil }

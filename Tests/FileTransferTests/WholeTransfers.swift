@@ -239,6 +239,24 @@ final class EventLog: Sendable {
         #expect(there.names().isEmpty)
     }
 
+    /// What was written there cannot be taken back: the sender knows that it cannot go on, however it breaks off.
+    @Test(.timeLimit(.minutes(10))) func theSenderKnowsThatTheReceiverTakesAStream() async throws {
+        let (here, log) = (try ScratchDirectory(), EventLog())
+        let path = try here.write("a", [UInt8](repeating: 3, count: 3 << 20))
+        let null = open("/dev/null", O_WRONLY)
+        defer { close(null) }
+        var options = FileSender.Options()
+        options.onEvent = { log.add($0) }
+        let sender = FileSender(paths: [path], options: options)
+        let channels = MemoryChannel.pair()
+        channels.0.cut(after: 3 + 9)
+        let run = await TransferRun.run(sender, FileReceiver(streamTo: null), channels)
+        #expect(log.events.contains(.accepted(asStream: true)))
+        #expect(run.sender.error?.code == .notResumable && run.sender.error?.isFromPeer == false)
+        let again = await TransferRun.run(sender, FileReceiver(streamTo: null), MemoryChannel.pair())
+        #expect(again.sender.error?.code == .notResumable && again.receiver.error?.isFromPeer == true)
+    }
+
     /// The reader of what was received has gone: the sender is told that nothing will come of it.
     @Test(.timeLimit(.minutes(10))) func whatCannotBeWrittenToAStreamEndsBothSides() async throws {
         signal(SIGPIPE, SIG_IGN)

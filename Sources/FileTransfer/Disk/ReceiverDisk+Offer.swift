@@ -22,7 +22,7 @@ extension ReceiverDisk {
             guard entries.count == 1, wanted[0] else {
                 throw TransferError(
                     .refused,
-                    "this side takes one file, as a stream: send one file, or receive into a directory"
+                    "the receiver takes one file, as a stream: send one file, as tar makes it, or receive into a folder"
                 )
             }
         case .directory(let path):
@@ -39,8 +39,10 @@ extension ReceiverDisk {
             wanted: wanted,
             partials: Dictionary(partials.map { ($0.file, $0.bytes) }) { first, _ in first }
         )
-        send(.accept)
-        tell(.accepted)
+        var isStream = false
+        if case .stream = destination { isStream = true }
+        send(.accept(asStream: isStream))
+        tell(.accepted(asStream: isStream))
     }
 
     func sendHave(wanted: [Bool], partials: [ControlMessage.Partial]) {

@@ -223,9 +223,9 @@ actor SenderDisk {
     func receive(_ message: TransferMessage) throws(TransferError) -> SenderMachine.Effect {
         let effect = try machine.receive(message)
         switch effect {
-        case .start:
+        case .start(let isStream):
             countThoseThere()
-            tell(.accepted)
+            tell(.accepted(asStream: isStream))
         case .stored(let file, let bytes): tell(.stored(name: entries[file].name, bytes: bytes))
         case .done(let files):
             summary.files += files.count

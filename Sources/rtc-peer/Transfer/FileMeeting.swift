@@ -258,7 +258,9 @@ struct FileMeeting: Sendable {
             show.ended(summary, verb: verb)
             if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
         case .interrupted:
-            show.ended("interrupted" + (isKept ? "; to go on: \(again)" : ""))
+            let next =
+                progress.hasStream ? "; a stream cannot be gone on with: start it anew" : isKept ? "; to go on: \(again)" : ""
+            show.ended("interrupted" + next)
             throw ExitCode(TransferExit.interrupted)
         }
     }

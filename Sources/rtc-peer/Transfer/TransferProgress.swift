@@ -73,14 +73,14 @@ final class TransferProgress: Sendable {
     /// The path of the connection in words, for the live line.
     func setPath(_ words: String) { path.withLock { $0 = words } }
 
-    /// Whether what is moved is a stream, which cannot be gone on with.
+    /// Whether what is moved is a stream, on either side, which cannot be gone on with.
     var hasStream: Bool { state.withLock(\.hasStream) }
 
     /// Takes an event; returns at once.
     func take(_ event: TransferEvent) {
         switch event {
         case .offered(let offer): offered(offer)
-        case .accepted: accepted()
+        case .accepted(let isStream): accepted(asStream: isStream)
         case .leftOut(let name, let error): failed(name, error, words: "\(name) is left out")
         case .resumed(let name, let bytes): resumed(name, bytes)
         case .restarted(let name):
@@ -116,10 +116,11 @@ final class TransferProgress: Sendable {
         show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(Self.count(offer.files)), \(size)")
     }
 
-    private func accepted() {
+    private func accepted(asStream isStream: Bool) {
         let now = ContinuousClock.now
         let (files, bytes) = state.withLock { state -> (Int, Int) in
             state.isAccepted = true
+            state.hasStream = state.hasStream || isStream
             state.startCounting(at: now)
             // A rate takes some time to be known.
             state.lastShown = (now, state.total)
