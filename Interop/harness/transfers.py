@@ -354,16 +354,28 @@ class Files(Transfer):
         empty = (64, "is empty")
         for number, (arguments, status, words) in enumerate((
                 (["/dev/null"], 1, "neither a file nor a directory"), (["/"], 1, "no name of its own"),
-                (["-", "--name", "a/b"], 1, "has a slash"), ([one, other], 1, "would both be twice"),
+                (["-", "--name", "a/b"], 64, "has a slash"), (["--name", "x", one], 64, "files keep their names"), ([one, other], 1, "would both be twice"),
                 ([one, self.path("nowhere")], 1, "No such file"), ([""], *empty), (["--to", "", one], *empty))):
             sender = self.send(f"mistake-{number}.log", *arguments)
             sender.wait_for_exit(status, 5)
             if words not in sender.words() or CODE.search(sender.words().split("Usage")[0].replace("4821-amber-otter-lemon", "")):
                 raise Failed(f"of {arguments} it says {sender.words()!r}")
-        for number, arguments in enumerate(([""], ["--into", ""])):
+        for number, (arguments, words) in enumerate((([""], "is empty"), (["--into", ""], "is empty"),
+                                                     (["--output", "-", "--into", "."], "writes no file"))):
             receiver = self.receive(f"mistake-receive-{number}.log", *arguments)
             receiver.wait_for_exit(64, 5)
-            receiver.wait_for("is empty")
+            receiver.wait_for(words)
+
+    @check("a server whose certificate is not trusted is told before a code is printed")
+    def untrusted_server(self):
+        server = self.use(Peer("serve", "--tls", "--listen", "127.0.0.1:0", log_path=self.path("untrusted-serve.log")))
+        url = server.wait_for("ready")["url"]
+        for number, arguments in enumerate((["send", self.large], ["receive"], ["pipe"], ["forward", "--allow", "localhost:80"])):
+            first = self.program("first", f"untrusted-{number}.log", *arguments, "--server", url)
+            first.wait_for_exit(1)
+            first.wait_for("certificate")
+            if CODE.search(first.words()):
+                raise Failed(f"{arguments[0]} says {first.words()!r}")
 
     @check("standard input to standard output")
     def stream(self):

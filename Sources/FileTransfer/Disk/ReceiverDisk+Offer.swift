@@ -177,6 +177,9 @@ extension ReceiverDisk {
         switch options.existing {
         case .refuse: throw exists(index)
         case .overwrite:
+            if let present = FileCalls.status(of: name, in: parent.descriptor), present.st_mode & S_IFMT == S_IFDIR {
+                throw exists(index, asDirectory: true)
+            }
             guard unsafe unlinkat(parent.descriptor, name, 0) == 0, unsafe symlinkat(link, parent.descriptor, name) == 0
             else { throw FileCalls.failure("make the link", entries[index].name) }
         case .rename:
@@ -188,10 +191,11 @@ extension ReceiverDisk {
         }
     }
 
-    func exists(_ index: Int) -> TransferError {
-        TransferError(
+    func exists(_ index: Int, asDirectory isDirectory: Bool = false) -> TransferError {
+        let advice = "choose \(isDirectory ? "" : "overwrite or ")rename, or move it away"
+        return TransferError(
             .exists,
-            "\(printable(entries[index].name)) exists already: choose overwrite or rename, or move it away"
+            "\(printable(entries[index].name)) exists already\(isDirectory ? " and is a folder" : ""): \(advice)"
         )
     }
 
@@ -239,7 +243,9 @@ extension ReceiverDisk {
         }
         if let present {
             let isDirectory = present.st_mode & S_IFMT == S_IFDIR
-            if options.existing == .refuse || (options.existing == .overwrite && isDirectory) { throw exists(index) }
+            if options.existing == .refuse || (options.existing == .overwrite && isDirectory) {
+                throw exists(index, asDirectory: isDirectory)
+            }
         }
         guard case .progress(let bytes, let expected) = state, bytes > 0, bytes <= entry.size ?? DataFrame.maxFileSize,
             let temporary, temporary.st_mode & S_IFMT == S_IFREG, Int(temporary.st_size) >= bytes,

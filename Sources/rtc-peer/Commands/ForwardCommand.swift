@@ -97,7 +97,7 @@ struct ForwardCommand: AsyncParsableCommand {
             note: show.problem
         )
         let connections = ForwardedConnections()
-        show.ready(place, command: "forward", example: " 8080:\(allow.first ?? "localhost:80")")
+        let example = " 8080:\(allow.first ?? "localhost:80")"
         let running = try RunningMeeting.start(
             .first,
             code: place.code,
@@ -105,6 +105,7 @@ struct ForwardCommand: AsyncParsableCommand {
             options: meeting,
             patience: search.patience,
             patienceAgain: search.patience,
+            joined: { show.ready(place, command: "forward", example: example) },
             paired: { _ in show.paired() },
             note: show.problem,
             channel: { channel in

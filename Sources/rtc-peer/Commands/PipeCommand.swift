@@ -72,7 +72,6 @@ struct PipeCommand: AsyncParsableCommand {
                 note: show.problem
             )
             place = made
-            show.ready(made, command: "pipe")
             found = (made.serverURL, made.code)
         }
         let running = try RunningMeeting.start(
@@ -82,6 +81,9 @@ struct PipeCommand: AsyncParsableCommand {
             options: meeting,
             patience: search.patience ?? (code == nil ? nil : SearchOptions.usual),
             patienceAgain: search.patience,
+            joined: { [place] in
+                if let place { show.ready(place, command: "pipe") }
+            },
             paired: { _ in show.paired() },
             note: show.problem
         )

@@ -83,6 +83,9 @@ struct ReceiveCommand: AsyncParsableCommand {
         }
         if overwrite, rename { throw ValidationError("choose one of --overwrite and --rename") }
         if let output, output != "-" { throw ValidationError("--output takes “-” only; --into names a folder") }
+        if output != nil, into != nil || overwrite || rename || resume != nil {
+            throw ValidationError("--output - writes no file: leave --into, --overwrite, --rename and --resume out")
+        }
         if output != nil, shown.json { throw ValidationError("--output - and --json both want standard output") }
     }
 

@@ -36,8 +36,8 @@ struct SendCommand: AsyncParsableCommand {
     )
     var files: [String] = []
 
-    @Option(help: ArgumentHelp("What standard input is called there. Example: --name backup.tar", valueName: "NAME"))
-    var name = "stdin"
+    @Option(help: ArgumentHelp("What standard input is called there, “stdin” if not said. Example: --name backup.tar", valueName: "NAME"))
+    var name: String?
 
     @Option(
         help: ArgumentHelp(
@@ -70,6 +70,14 @@ struct SendCommand: AsyncParsableCommand {
         }
         if to == "" { throw ValidationError("--to is empty: give the code that `rtc-peer receive` printed") }
         if files.contains("-"), files.count > 1 { throw ValidationError("“-” goes alone: name no other files") }
+        if let name {
+            guard files == ["-"] else {
+                throw ValidationError("--name is for standard input, “-”: files keep their names")
+            }
+            do throws(TransferError) { try FileSender.check(streamName: name) } catch {
+                throw ValidationError("--name: \(error.message)")
+            }
+        }
         if let resume, TransferCode(resume) == nil {
             throw ValidationError("--resume \(resume): give the code that was printed, as 4821-amber-otter-lemon")
         }
@@ -98,13 +106,13 @@ struct SendCommand: AsyncParsableCommand {
         }
         let paths = memory?.paths ?? files.filter { $0 != "-" }.map(FileMeeting.absolute)
         // Before anybody is given a code.
-        if files == ["-"] { try FileSender.check(streamName: name) } else { try FileSender.check(paths: paths) }
+        if files != ["-"] { try FileSender.check(paths: paths) }
         let progress = TransferProgress(show, verb: "sending")
         var options = FileSender.Options()
         options.onEvent = { progress.take($0) }
         let sender =
             files == ["-"]
-            ? FileSender(streamFrom: STDIN_FILENO, name: name, options: options)
+            ? FileSender(streamFrom: STDIN_FILENO, name: name ?? "stdin", options: options)
             : FileSender(paths: paths, options: options)
         let files = FileMeeting(
             work: .sends,

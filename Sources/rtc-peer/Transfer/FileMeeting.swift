@@ -64,12 +64,8 @@ struct FileMeeting: Sendable {
         options.serverURL = options.serverURL ?? memory?.server
         options.serverFingerprint = options.serverFingerprint ?? memory?.serverFingerprint
         let place = try await openPlace(code, options, listen: listen, before: memory?.port)
-        switch work {
-        case .sends: show.ready(place, command: "receive", takesBrowser: true)
-        case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
-        }
-        show.drawAddress(place)
         let server = options.serverURL
+        let (work, show) = (work, show)
         let outcome = await meet(
             .first,
             code: code,
@@ -84,7 +80,14 @@ struct FileMeeting: Sendable {
                 serverFingerprint: options.serverFingerprint,
                 port: place.port,
                 paths: paths ?? []
-            )
+            ),
+            joined: {
+                switch work {
+                case .sends: show.ready(place, command: "receive", takesBrowser: true)
+                case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
+                }
+                show.drawAddress(place)
+            }
         )
         await place.close()
         try end(outcome, kind, code, again: "rtc-peer \(work == .sends ? "send" : "receive") --resume \(code)")
@@ -173,7 +176,8 @@ struct FileMeeting: Sendable {
         server: String,
         options: MeetingOptions,
         patience: Duration?,
-        memory: TransferMemory
+        memory: TransferMemory,
+        joined: @escaping @Sendable () -> Void = {}
     ) async -> Result<TransferRun.Outcome, any Error> {
         let isStream = paths == nil
         let (show, progress, transfer) = (show, progress, transfer)
@@ -187,6 +191,7 @@ struct FileMeeting: Sendable {
                 options: options,
                 patience: patience,
                 patienceAgain: self.patience,
+                joined: joined,
                 paired: { resumption in
                     if !isStream {
                         var memory = memory

@@ -152,7 +152,7 @@ struct RunningMeeting: Sendable {
     let meeting: TransferMeeting
     private let task: Task<Void, Never>
 
-    /// Joins the room and begins.
+    /// Joins the room and begins; `joined` comes before all else, once it is certain that the server can be used.
     static func start(
         _ side: TransferMeeting.Side,
         code: TransferCode,
@@ -161,6 +161,7 @@ struct RunningMeeting: Sendable {
         options: MeetingOptions,
         patience: Duration?,
         patienceAgain: Duration?,
+        joined: @escaping @Sendable () -> Void = {},
         paired: @escaping @Sendable ([UInt8]) -> Void,
         note: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)? = nil
@@ -179,6 +180,7 @@ struct RunningMeeting: Sendable {
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
                 patience: patience,
                 patienceAgain: patienceAgain,
+                joined: joined,
                 paired: paired,
                 note: note,
                 channel: channel

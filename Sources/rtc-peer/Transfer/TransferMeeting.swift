@@ -56,6 +56,8 @@ actor TransferMeeting {
         var patience: Duration?
         /// How long to wait for a connection in place of a lost one; nil: for ever.
         var patienceAgain: Duration?
+        /// Called when the room has been joined, before anything else comes of it; once.
+        var joined: @Sendable () -> Void = {}
         /// Called when the other side has proved itself, with what lets the two pair again.
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
@@ -97,6 +99,7 @@ actor TransferMeeting {
     /// Ends the wait for a connection in place of a lost one.
     private var waitingAgain: Task<Void, Never>?
     private var isOver = false
+    private var hasJoined = false
     private var hasPaired = false
     /// The partner has said that it will not come again.
     private var partnerHasEnded = false
@@ -179,6 +182,8 @@ actor TransferMeeting {
         switch event {
         case .joined(let place, let isResumed):
             guard !isResumed else { return }
+            if !hasJoined { options.joined() }
+            hasJoined = true
             iceServers =
                 options.iceServers
                 + place.iceServers.map {
