@@ -542,6 +542,22 @@ class Files(Transfer):
         if digest(into + "/large") != digest(self.large):
             raise Failed("the file is not the same")
 
+    @check("who has lost what it kept is refused in words, and the sender hears of it")
+    def lost_memory(self):
+        sender = self.send("memory-send.log", self.large)
+        code = sender.code()
+        into = self.path("memory-into")
+        receiver = self.receive("memory-receive-1.log", code, "--into", into)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        receiver.signal(signal.SIGINT)
+        receiver.wait_for_exit(130)
+        os.remove(self.path(f"state-receiver/receive-{code}"))
+        receiver = self.receive("memory-receive-2.log", code, "--into", into)
+        receiver.wait_for_exit(1)
+        receiver.wait_for("the code was used already. If that was you")
+        sender.wait_for("start anew for a new code")
+        sender.signal(signal.SIGINT)
+
     @check("who was lost is waited for with a word on how to come again, as long as --wait says, and both can go on")
     def lost(self):
         sender = self.send("lost-send-1.log", "--json", "--wait", "2", self.large, stdout=self.path("lost-send-1.out"))

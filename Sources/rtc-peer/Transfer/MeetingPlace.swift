@@ -175,7 +175,8 @@ struct RunningMeeting: Sendable {
         let meeting = try TransferMeeting(
             options: .init(
                 side: side,
-                code: code.words,
+                // It was used: a program that is started again gives nobody another guess.
+                code: resumption == nil ? code.words : nil,
                 resumption: resumption,
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
                 patience: patience,

@@ -9,6 +9,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case codeWasGuessed
     /// This side's code is not the other's.
     case wrongCode
+    /// What this side kept of an earlier pairing is not what the other side did.
+    case memoryDiffers
     /// The other side says no.
     case refused(String)
     case signaling(SignalingError)
@@ -26,6 +28,8 @@ enum MeetingError: Error, CustomStringConvertible {
         case .codeWasGuessed: "somebody tried a wrong code: this code is void"
         case .wrongCode:
             "the code is not the other machine's, or somebody between the two has altered what was said; ask for a new code"
+        case .memoryDiffers:
+            "what this machine keeps of the transfer does not fit the other machine's: start anew over there, for a new code"
         case .refused(let words): "the other side refuses: \(words)"
         case .signaling(let error): error.message
         case .connection(let words): words
@@ -56,6 +60,8 @@ actor TransferMeeting {
         var patience: Duration?
         /// How long to wait for a connection in place of a lost one; nil: for ever.
         var patienceAgain: Duration?
+        /// How long an exchange of keys may take before it counts as a guess.
+        var exchangePatience = Duration.seconds(10)
         /// Called when the room has been joined, before anything else comes of it; once.
         var joined: @Sendable () -> Void = {}
         /// Called when the other side has proved itself, with what lets the two pair again.
@@ -100,6 +106,8 @@ actor TransferMeeting {
     private var waitingAgain: Task<Void, Never>?
     private var isOver = false
     private var hasJoined = false
+    private var hasToldOfStrangers = false
+    private var hasToldOfRefusal = false
     private var hasPaired = false
     /// The partner has said that it will not come again.
     private var partnerHasEnded = false
@@ -201,6 +209,7 @@ actor TransferMeeting {
             }
         case .peerJoined(let peer):
             others.append(peer.id)
+            noteStrangers()
             if options.side == .second, partner == nil, exchange == nil { try await approachNext() }
         case .peerLeft(let id, _):
             others.removeAll { $0 == id }
@@ -252,7 +261,19 @@ actor TransferMeeting {
         }
     }
 
+    /// One other is who was told the code, as far as anybody knows; the more are strangers.
+    private func noteStrangers() {
+        guard options.side == .first, !hasToldOfStrangers, others.filter({ $0 != partner?.id }).count > 1 else { return }
+        hasToldOfStrangers = true
+        options.note(
+            "Strangers are in the room of this code. They cannot listen in, but may keep the right one out: if it does not get here, start anew for a new code."
+        )
+    }
+
     // MARK: Pairing
+
+    /// What a first says to those who want to go on while another exchange is under way; they come again.
+    private static let busy = "somebody else is just pairing; try again"
 
     /// Asks the next one in the room whether it is the first.
     private func approachNext() async throws {
@@ -284,9 +305,17 @@ actor TransferMeeting {
             self.exchange = nil
             if case .refused = error {} else { client.send(.pake(Pairing.refusal("the code is wrong")), to: id) }
             switch options.side {
-            case .first: if exchange.usesCode { throw MeetingError.codeWasGuessed }
+            case .first:
+                if exchange.usesCode { throw MeetingError.codeWasGuessed }
+                noteRefusal("Somebody tried to go on with this, and did not know what it left behind:")
             case .second:
+                if error == .refused(Self.busy), !exchange.usesCode {
+                    // In the end the first gives the other up.
+                    Task { await approachAgain() }
+                    return
+                }
                 others.removeAll { $0 == id }
+                if error == .wrongCode, !exchange.usesCode { throw MeetingError.memoryDiffers }
                 // Somebody else in the room may be the first, but the code was for one try.
                 guard case .refused(let words) = error else { throw MeetingError.wrongCode }
                 throw MeetingError.refused(words)
@@ -317,15 +346,27 @@ actor TransferMeeting {
         let secret: Pairing.Secret
         if resumes {
             guard let resumption else { return refuse("there is no transfer to go on with") }
+            guard exchange == nil else { return refuse(Self.busy) }
             secret = .resumption(resumption)
         } else {
-            guard let code = options.code, codeIsFresh else { return refuse("the code was used by somebody else") }
+            if exchange?.usesCode == true {
+                return refuse("somebody else is trying the code just now, and voids it, unless it is one of you: ask for a new one")
+            }
+            guard let code = options.code, codeIsFresh, exchange == nil else {
+                noteRefusal("Somebody wants to begin with this code, which was used already:")
+                return refuse(
+                    "the code was used already. If that was you, on another machine or before this one lost what it kept of it, start anew over there for a new code"
+                )
+            }
             secret = .code(code)
         }
-        guard exchange == nil else { return refuse("somebody else is just pairing; try again") }
         let pairing = try makePairing(.responder, secret)
         if !resumes { codeIsFresh = false }
         exchange = (id, pairing, !resumes)
+        Task {
+            try? await Task.sleep(for: options.exchangePatience)
+            expire(pairing)
+        }
         do throws(PairingError) {
             if case .send(let reply) = try pairing.receive(hello) { client.send(.pake(reply), to: id) }
         } catch {
@@ -333,6 +374,27 @@ actor TransferMeeting {
             refuse("\(error)")
             if !resumes { throw MeetingError.codeWasGuessed }
         }
+    }
+
+    /// Who leaves an exchange open has had a guess, as far as anybody knows.
+    private func expire(_ pairing: Pairing) {
+        guard let exchange, exchange.pairing === pairing else { return }
+        self.exchange = nil
+        if exchange.usesCode { feed.finish(throwing: MeetingError.codeWasGuessed) }
+    }
+
+    private func approachAgain() async {
+        try? await Task.sleep(for: .seconds(1))
+        do { try await approachNext() } catch { feed.finish(throwing: error) }
+    }
+
+    /// Says once that somebody was refused who may well be the right one.
+    private func noteRefusal(_ what: String) {
+        guard !hasToldOfRefusal else { return }
+        hasToldOfRefusal = true
+        options.note(
+            "\(what) refused. If that was the other machine, which has lost what it kept, end this and start anew for a new code."
+        )
     }
 
     private func makePairing(_ role: Pairing.Role, _ secret: Pairing.Secret) throws -> Pairing {
