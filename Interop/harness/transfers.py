@@ -137,6 +137,39 @@ class Pipe(Scenario):
         first.wait_for_exit(1)
         first.wait_for("the other side has ended")
 
+    @check("Ctrl-C is told as such, and nothing else")
+    def interrupt(self):
+        read_end, write_end = os.pipe()
+        try:
+            first = self.use(Program("pipe", log_path=self.path("interrupt-1.log"), stdout=self.path("interrupt-1.out")))
+            second = self.use(Program("pipe", first.code(), log_path=self.path("interrupt-2.log"),
+                                      stdout=self.path("interrupt-2.out"), stdin=f"/dev/fd/{read_end}"))
+            second.wait_for("Connected")
+            second.signal(signal.SIGINT)
+            second.wait_for_exit(130)
+            if not second.words().endswith("Interrupted\n") or "broke" in second.words():
+                raise Failed(f"it says {second.words()!r}")
+            first.wait_for_exit(1)
+        finally:
+            os.close(read_end)
+            os.close(write_end)
+
+    @check("a code of files is told as such, on both sides, and theirs the same way")
+    def code_of_files(self):
+        sender = self.use(Program("send", self.path("small"), log_path=self.path("files-send.log")))
+        pipe = self.pipe("files-pipe-1.log", sender.code(), stdin="small", stdout="files-pipe-1.out")
+        pipe.wait_for_exit(1)
+        pipe.wait_for("take them by `rtc-peer receive CODE`")
+        sender.wait_for_exit(1)
+        sender.wait_for("does not move files: it is a pipe")
+        pipe = self.pipe("files-pipe-2.log", stdin="small", stdout="files-pipe-2.out")
+        receiver = self.use(Program("receive", pipe.code(), "--into", self.folder("files-into"),
+                                    log_path=self.path("files-receive.log")))
+        receiver.wait_for_exit(1)
+        receiver.wait_for("does not move files: it is a pipe")
+        pipe.wait_for_exit(1)
+        pipe.wait_for("code is of a transfer of files")
+
     @check("a wrong code gets one guess, then the code is void")
     def wrong_code(self):
         first = self.pipe("wrong-1.log", stdin="small", stdout="wrong-1.out")
@@ -392,7 +425,7 @@ class Files(Transfer):
         receiver = self.receive("full-receive.log", "--output", "-", sender.code(), stdout="/dev/full")
         for side in (receiver, sender):
             side.wait_for_exit(1)
-            side.wait_for("No space left on device.*a stream cannot be gone on with")
+            side.wait_for("the receiver's output cannot be written: No space left on device; a stream cannot be gone on with")
         sender = self.send("killed-send.log", "-", stdin=self.large)
         code = sender.code()
         into = self.path("killed-into")
@@ -557,6 +590,27 @@ class Files(Transfer):
         receiver.wait_for("the code was used already. If that was you")
         sender.wait_for("start anew for a new code")
         sender.signal(signal.SIGINT)
+
+    @check("Ctrl-C of the sender is one line to the receiver, with the way on")
+    def sender_interrupted(self):
+        sender = self.send("alarm-send-1.log", self.large)
+        code = sender.code()
+        into = self.path("alarm-into")
+        receiver = self.receive("alarm-receive.log", code, "--into", into)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        sender.signal(signal.SIGINT)
+        sender.wait_for_exit(130)
+        receiver.wait_for("! The other side was stopped")
+        # Longer than the receiver takes to find that nobody is there.
+        time.sleep(3)
+        alarms = [line for line in receiver.words().splitlines() if line.startswith("!")]
+        if len(alarms) != 1 or f"this goes on there: rtc-peer send --resume {code}" not in alarms[0]:
+            raise Failed(f"it says {alarms}")
+        sender = self.send("alarm-send-2.log", "--resume", code)
+        receiver.wait_for_exit(0)
+        sender.wait_for_exit(0)
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
 
     @check("who was lost is waited for with a word on how to come again, as long as --wait says, and both can go on")
     def lost(self):

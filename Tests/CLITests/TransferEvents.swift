@@ -1,7 +1,7 @@
-import FileTransfer
 import Foundation
 import Testing
 
+@testable import FileTransfer
 @testable import rtc_peer
 
 /// What a transfer shows of its events; docs/JSON-LINES.md promises the members.
@@ -93,5 +93,17 @@ import Testing
         let shown = lines.filter { $0.hasPrefix("receiving · ") }
         #expect(shown.count == 1 && shown[0].contains("60 % · ") && shown[0].contains(" · file 3 of 3 · c 47 %"), "\(shown)")
         #expect(!shown[0].contains(" 0 B/s"), "\(shown)")
+    }
+
+    @Test func whatStaysOfAFileIsTold() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            var summary = TransferSummary()
+            summary.failures = [.init(name: "a", error: TransferError(.exists, ""))]
+            TransferOutput(isJSON: false).ended(summary, verb: "received")
+            summary.keepsParts = true
+            TransferOutput(isJSON: false).ended(summary, verb: "received")
+        }
+        let lines = lines(try #require(result).standardErrorContent)
+        #expect(lines.map { $0.contains("NAME.part: sent again into the same folder, it goes on") } == [false, true])
     }
 }

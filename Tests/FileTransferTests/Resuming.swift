@@ -193,6 +193,7 @@ import Testing
             FileReceiver(target: there.path),
             MemoryChannel.pair()
         )
+        #expect(try failing.receiver.get().keepsParts)
         #expect(try failing.sender.get().failures.map(\.error.code) == [isTaken ? .exists : .notFound])
         _ = isTaken ? unlink(there.file("a")) : rename(path + ".away", path)
         let run = await TransferRun.run(

@@ -101,6 +101,7 @@ extension ReceiverDisk {
             if !leavesPartialFiles { try journal?.append([.finished]) }
             fsync(target.root.descriptor)
         }
+        summary.keepsParts = leavesPartialFiles
         hasSentFinished = true
         send(.finished(done: summary.files, failed: summary.failures.count))
     }

@@ -212,7 +212,7 @@ actor ReceiverDisk {
     func openStream(_ index: Int) throws(TransferError) -> Writing {
         guard case .stream(let descriptor) = destination else { throw .violation("no stream") }
         let copy = dup(descriptor)
-        guard copy >= 0 else { throw FileCalls.failure("write", entries[index].name) }
+        guard copy >= 0 else { throw FileCalls.streamFailure() }
         try chain.start(wantsWhole: hasDigests)
         return Writing(
             index: index,
@@ -257,7 +257,9 @@ actor ReceiverDisk {
         current.pending = []
         current.pendingOffset = current.offset
         writing = current
-        guard isWritten else { throw FileCalls.failure("write", name, code) }
+        guard isWritten else {
+            throw current.parent == nil ? FileCalls.streamFailure(code) : FileCalls.failure("write", name, code)
+        }
         tell(.progress(name: name, bytes: current.offset, total: total))
     }
 

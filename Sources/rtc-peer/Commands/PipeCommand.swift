@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Locking
 import PAKE
 import PeerConnection
 import Signaling
@@ -87,14 +88,19 @@ struct PipeCommand: AsyncParsableCommand {
             paired: { _ in show.paired() },
             note: show.problem
         )
+        let isInterrupted = Mutex(false)
         let interrupts = Task {
             for await _ in Interrupts.stream() {
+                isInterrupted.withLock { $0 = true }
+                show.ended("interrupted")
                 // What reads or writes may be blocked for as long as it likes.
                 await running.end(isForGood: true)
                 _exit(130)
             }
         }
         let outcome = await Result { try await pump(running.meeting, show) }
+        // What the interrupt broke is no news, and it ends the program.
+        if isInterrupted.withLock({ $0 }) { await interrupts.value }
         interrupts.cancel()
         await running.end(isForGood: true)
         await place?.close()

@@ -181,6 +181,7 @@ struct RunningMeeting: Sendable {
                 iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
                 patience: patience,
                 patienceAgain: patienceAgain,
+                serverIsAnothers: options.serverURL != nil,
                 joined: joined,
                 paired: paired,
                 note: note,

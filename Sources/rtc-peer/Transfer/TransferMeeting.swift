@@ -62,6 +62,8 @@ actor TransferMeeting {
         var patienceAgain: Duration?
         /// How long an exchange of keys may take before it counts as a guess.
         var exchangePatience = Duration.seconds(10)
+        /// Whether the server is neither side's own.
+        var serverIsAnothers = false
         /// Called when the room has been joined, before anything else comes of it; once.
         var joined: @Sendable () -> Void = {}
         /// Called when the other side has proved itself, with what lets the two pair again.
@@ -231,7 +233,10 @@ actor TransferMeeting {
         case .disconnected(let error):
             if partnerHasEnded { return }
             if error.code != .unreachable { throw MeetingError.signaling(error) }
-            options.note("The signalling server does not answer; trying again.")
+            // The other side's own goes with it, and a connection that is up needs none.
+            if !hasPaired || options.serverIsAnothers {
+                options.note("The signalling server does not answer; trying again.")
+            }
         case .error(let error): if error.code != .unknownPeer { options.note(error.message) }
         case .closed(let error): throw error.map { MeetingError.signaling($0) } ?? MeetingError.over
         }

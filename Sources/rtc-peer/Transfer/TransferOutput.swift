@@ -82,6 +82,9 @@ struct TransferOutput: Sendable {
         var words = "\(files) \(verb), \(Amount.bytes(summary.bytes))"
         if summary.resumedBytes > 0 { words += ", \(Amount.bytes(summary.resumedBytes)) were there before" }
         if !summary.failures.isEmpty { words += "; \(summary.failures.count) did not go through" }
+        if summary.keepsParts {
+            words += ". What is there of them stays, as NAME.part: sent again into the same folder, it goes on"
+        }
         ended(words)
     }
 
