@@ -67,7 +67,10 @@ public final class FileSender: Sendable {
         let signals = BoundedQueue<Signal>(limit: .max)
         try await TransferTasks.run(over: channel) { () async throws(TransferError) in
             if self.isStreamBegun.withLock({ $0 }) {
-                throw TransferError(.notResumable, "a part of the stream has gone already: send it anew, from its start")
+                throw TransferError(
+                    .notResumable,
+                    "a part of the stream has gone already: send it anew, from its start"
+                )
             }
             try await self.read(from: channel, disk: disk, signals: signals)
         } main: { () async throws(TransferError) in

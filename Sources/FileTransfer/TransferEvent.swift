@@ -44,7 +44,9 @@ public struct TransferSummary: Sendable, Hashable {
     public var resumedBytes = 0
     /// What did not go through, by name; empty: all is there.
     public var failures: [Failure] = []
-    /// Whether the receiver keeps parts of those, as NAME.part: offered again, they go on. Known at the receiver alone.
+    /// Whether the receiver keeps parts of those, as NAME.part: offered again, they go on.
+    ///
+    /// Known at the receiver alone.
     public var keepsParts = false
 
     /// An entry that did not go through.

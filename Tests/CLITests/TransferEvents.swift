@@ -13,7 +13,9 @@ import Testing
         )
     }
 
-    private func lines(_ output: [UInt8]) -> [Substring] { String(decoding: output, as: UTF8.self).split(separator: "\n") }
+    private func lines(_ output: [UInt8]) -> [Substring] {
+        String(decoding: output, as: UTF8.self).split(separator: "\n")
+    }
 
     @Test func whatIsLeftOutIsAFileThatFailed() async throws {
         let result = await #expect(
@@ -86,12 +88,17 @@ import Testing
             progress.take(.progress(name: "c", bytes: 1400, total: 2400))
         }
         let lines = lines(try #require(result).standardErrorContent)
-        #expect(lines.filter { $0.contains("there") }.map { String($0) } == [
-            "2 files are there already, 1 kB", "Going on with c: 1 kB are there",
-            "2 files are there already, 1 kB", "Going on with c: 1 kB are there",
-        ])
+        #expect(
+            lines.filter { $0.contains("there") }.map { String($0) } == [
+                "2 files are there already, 1.00 kB", "Going on with c: 1.00 kB are there",
+                "2 files are there already, 1.00 kB", "Going on with c: 1.00 kB are there",
+            ]
+        )
         let shown = lines.filter { $0.hasPrefix("receiving · ") }
-        #expect(shown.count == 1 && shown[0].contains("60 % · ") && shown[0].contains(" · file 3 of 3 · c 47 %"), "\(shown)")
+        #expect(
+            shown.count == 1 && shown[0].contains("60 % · ") && shown[0].contains(" · file 3 of 3 · c 47 %"),
+            "\(shown)"
+        )
         #expect(!shown[0].contains(" 0 B/s"), "\(shown)")
     }
 

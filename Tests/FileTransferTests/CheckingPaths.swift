@@ -37,7 +37,9 @@ import Testing
         try here.write("top/" + levels + "/n", [1])
         #expect(error([here.file("top/d1")]) == nil)
         let deep = try #require(error([here.file("top")]))
-        #expect(deep.code == .limitExceeded && deep.message.contains("top/" + levels + "/n is more than 64 levels deep"))
+        #expect(
+            deep.code == .limitExceeded && deep.message.contains("top/" + levels + "/n is more than 64 levels deep")
+        )
     }
 
     @Test func whatCanBeSentIsNotRefused() throws {

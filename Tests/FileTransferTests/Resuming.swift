@@ -109,11 +109,14 @@ import Testing
             }
             // Those that lack their name get it after the others were looked at.
             let whole: [TransferEvent] = [
-                .resumed(name: "d/a", bytes: 1), .done(name: "d/a"), .resumed(name: "d/b", bytes: 2), .done(name: "d/b"),
+                .resumed(name: "d/a", bytes: 1), .done(name: "d/a"), .resumed(name: "d/b", bytes: 2),
+                .done(name: "d/b"),
             ]
             #expect(Set(events.prefix(4)) == Set(whole))
             #expect(
-                events.dropFirst(4) == [.accepted(asStream: false), .resumed(name: "d/c", bytes: 3 << 20), .done(name: "d/c")]
+                events.dropFirst(4) == [
+                    .accepted(asStream: false), .resumed(name: "d/c", bytes: 3 << 20), .done(name: "d/c"),
+                ]
             )
             let totals = log.events.compactMap { event -> Int? in
                 if case .progress(_, _, let total) = event { total } else { nil }

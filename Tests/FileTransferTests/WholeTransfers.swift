@@ -256,9 +256,10 @@ final class EventLog: Sendable {
         let failures = try run.sender.get().failures
         #expect(failures.map(\.error.code) == [.exists, .exists])
         #expect(
-            failures.map(\.error.message) == ["d/a", "d/link"].map {
-                "\($0) exists already and is a folder: choose rename, or move it away"
-            }
+            failures.map(\.error.message)
+                == ["d/a", "d/link"].map {
+                    "\($0) exists already and is a folder: choose rename, or move it away"
+                }
         )
         #expect(there.read("d/a/mine") == [2] && there.read("d/link/mine") == [2])
     }

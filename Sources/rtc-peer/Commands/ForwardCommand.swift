@@ -206,8 +206,8 @@ struct ForwardCommand: AsyncParsableCommand {
                     if Task.isCancelled { return }
                     if await meeting.giveUp(connection) {
                         show.waits(
-                            "The connection broke; making it again.",
-                            "If rtc-peer has ended there, start both anew."
+                            "If rtc-peer has ended there, start both anew.",
+                            since: "The connection broke; making it again."
                         )
                     }
                 }

@@ -129,8 +129,8 @@ struct PipeCommand: AsyncParsableCommand {
             if pipe.isFinished { return await connection.channel.closeGracefully() }
             if await meeting.giveUp(connection) {
                 show.waits(
-                    "The connection broke; making it again.",
-                    "If rtc-peer has ended there, end this one too: a pipe cannot be gone on with."
+                    "If rtc-peer has ended there, end this one too: a pipe cannot be gone on with.",
+                    since: "The connection broke; making it again."
                 )
             }
         }

@@ -36,7 +36,12 @@ struct SendCommand: AsyncParsableCommand {
     )
     var files: [String] = []
 
-    @Option(help: ArgumentHelp("What standard input is called there, “stdin” if not said. Example: --name backup.tar", valueName: "NAME"))
+    @Option(
+        help: ArgumentHelp(
+            "What standard input is called there, “stdin” if not said. Example: --name backup.tar",
+            valueName: "NAME"
+        )
+    )
     var name: String?
 
     @Option(

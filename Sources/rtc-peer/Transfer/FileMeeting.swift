@@ -148,6 +148,8 @@ struct FileMeeting: Sendable {
             patience: patience ?? SearchOptions.usual,
             show: show
         ).server
+        // Nobody may be there: it was broken off.
+        if memory != nil { show.waits(advice(.second, code)) }
         var options = options
         options.serverFingerprint =
             options.serverFingerprint ?? (memory?.server == server ? memory?.serverFingerprint : nil)
@@ -232,7 +234,8 @@ struct FileMeeting: Sendable {
             case (.receives, .second): "send --resume \(code)"
             }
         let limit = patience.map { " for \(Amount.clock($0)) at most" } ?? ""
-        return "Waiting\(limit) for the other machine; if rtc-peer has ended there, this goes on there: rtc-peer \(command)"
+        return
+            "Waiting\(limit) for the other machine; if rtc-peer has ended there, this goes on there: rtc-peer \(command)"
     }
 
     /// Whether the other side need not wait for this one to come again.
@@ -254,7 +257,11 @@ struct FileMeeting: Sendable {
         again: String
     ) throws {
         let isKept = TransferMemory.load(kind, code) != nil
-        if case .success(.finished(let summary)) = outcome { progress.summarise(summary) } else { progress.summarise(nil) }
+        if case .success(.finished(let summary)) = outcome {
+            progress.summarise(summary)
+        } else {
+            progress.summarise(nil)
+        }
         if case .failure(MeetingError.stayedAway) = outcome, isKept {
             throw MeetingError.connection("the other side has not come again in time; to go on: \(again)")
         }
@@ -264,7 +271,8 @@ struct FileMeeting: Sendable {
             if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
         case .interrupted:
             let next =
-                progress.hasStream ? "; a stream cannot be gone on with: start it anew" : isKept ? "; to go on: \(again)" : ""
+                progress.hasStream
+                ? "; a stream cannot be gone on with: start it anew" : isKept ? "; to go on: \(again)" : ""
             show.ended("interrupted" + next)
             throw ExitCode(TransferExit.interrupted)
         }

@@ -268,7 +268,9 @@ actor TransferMeeting {
 
     /// One other is who was told the code, as far as anybody knows; the more are strangers.
     private func noteStrangers() {
-        guard options.side == .first, !hasToldOfStrangers, others.filter({ $0 != partner?.id }).count > 1 else { return }
+        guard options.side == .first, !hasToldOfStrangers, others.filter({ $0 != partner?.id }).count > 1 else {
+            return
+        }
         hasToldOfStrangers = true
         options.note(
             "Strangers are in the room of this code. They cannot listen in, but may keep the right one out: if it does not get here, start anew for a new code."
@@ -355,7 +357,9 @@ actor TransferMeeting {
             secret = .resumption(resumption)
         } else {
             if exchange?.usesCode == true {
-                return refuse("somebody else is trying the code just now, and voids it, unless it is one of you: ask for a new one")
+                return refuse(
+                    "somebody else is trying the code just now, and voids it, unless it is one of you: ask for a new one"
+                )
             }
             guard let code = options.code, codeIsFresh, exchange == nil else {
                 noteRefusal("Somebody wants to begin with this code, which was used already:")

@@ -21,11 +21,11 @@ struct TransferOutput: Sendable {
         say("! \(message)")
     }
 
-    /// Why the other side is waited for, and how it comes again.
-    func waits(_ reason: String, _ advice: String) {
-        emit("error", ["message": .string(reason)])
+    /// That the other side is waited for, how it comes again, and what has happened, if anything has.
+    func waits(_ advice: String, since reason: String? = nil) {
+        if let reason { emit("error", ["message": .string(reason)]) }
         emit("waiting", ["message": .string(advice)])
-        say("! \(reason) \(advice)")
+        say(reason.map { "! \($0) \(advice)" } ?? advice)
     }
 
     /// How the other side gets here.

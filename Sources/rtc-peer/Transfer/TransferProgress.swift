@@ -164,13 +164,13 @@ final class TransferProgress: Sendable {
             // The last bytes of all do not wait.
             let isWhole = total > 0 && total == state.bytes
             if let last = state.lastShown, now - last.at < Self.interval, !isWhole { return nil }
-            return Self.show(&state, at: now)
+            return Self.mark(&state, at: now)
         }
-        if let shown { show(shown, at: now) }
+        if let shown { draw(shown, at: now) }
     }
 
     /// Notes that what the state tells is shown.
-    private static func show(_ state: inout State, at now: ContinuousClock.Instant) -> State {
+    private static func mark(_ state: inout State, at now: ContinuousClock.Instant) -> State {
         state.lastShown = (now, state.total)
         state.samples.append((now, state.total))
         while let first = state.samples.first, now - first.at > rateSpan, state.samples.count > 2 {
@@ -180,7 +180,7 @@ final class TransferProgress: Sendable {
         return state
     }
 
-    private func show(_ shown: State, at now: ContinuousClock.Instant) {
+    private func draw(_ shown: State, at now: ContinuousClock.Instant) {
         let (name, bytes, total) = (shown.name, shown.nameBytes, shown.total)
         show.emit(
             "progress",
@@ -222,9 +222,9 @@ final class TransferProgress: Sendable {
         let now = ContinuousClock.now
         let (last, present) = state.withLock { state -> (State?, State) in
             let isShown = state.name.isEmpty || state.lastShown?.total == state.total
-            return (isShown ? nil : Self.show(&state, at: now), state)
+            return (isShown ? nil : Self.mark(&state, at: now), state)
         }
-        if let last { show(last, at: now) }
+        if let last { draw(last, at: now) }
         guard summary != nil || present.isOffered else { return }
         func event(_ files: Int, _ bytes: Int, _ resumedBytes: Int, _ failures: Int) {
             show.emit(

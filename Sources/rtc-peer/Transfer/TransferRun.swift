@@ -42,11 +42,14 @@ enum TransferRun {
                         return .finished(summary)
                     } catch let error as TransferError where error.code == .channelClosed {
                         if await meeting.giveUp(connection) {
-                            show.waits("The connection broke; making it again.", advice)
+                            show.waits(advice, since: "The connection broke; making it again.")
                         }
                     } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error.code) {
                         let isAsked = error.code == .cancelled
-                        show.waits("The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)").", advice)
+                        show.waits(
+                            advice,
+                            since: "The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)")."
+                        )
                         _ = await meeting.giveUp(connection)
                     }
                 }
