@@ -584,7 +584,7 @@ class Files(Transfer):
         wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
         receiver.signal(signal.SIGINT)
         receiver.wait_for_exit(130)
-        os.remove(self.path(f"state-receiver/receive-{code}"))
+        os.remove(self.path(f"state-receiver/rtc-peer/receive-{code}"))
         receiver = self.receive("memory-receive-2.log", code, "--into", into)
         receiver.wait_for_exit(1)
         receiver.wait_for("the code was used already. If that was you")

@@ -78,10 +78,10 @@ package final class DataChannelTable {
     /// Bytes of labels and protocols of the channels that the peer may have open at once.
     package static let nameByteLimit = 8 << 20
     /// How long after the last packet the fast clock runs on.
-    /// For each message: a Duration's arithmetic has 128 bits.
-    private static let tickNanoseconds = SCTPStack.tick.wholeNanoseconds
     private static let activeTime = Duration.seconds(1)
     private static let idleTick = Duration.milliseconds(500)
+    /// The fast clock's step, which each message needs: a Duration's arithmetic has 128 bits.
+    private static let tickNanoseconds = SCTPStack.tick.wholeNanoseconds
 
     private let configuration: SCTPConfiguration
     /// Lengths of packets that the path may take.

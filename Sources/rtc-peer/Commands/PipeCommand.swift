@@ -138,13 +138,13 @@ struct PipeCommand: AsyncParsableCommand {
 }
 
 extension RTCDataChannel {
-    /// Closes and waits until the last messages have arrived there, for three seconds at most.
-    func closeGracefully() async {
+    /// Closes and waits until the last messages have arrived there, but no longer than the limit.
+    func closeGracefully(within limit: Duration = .seconds(3)) async {
         let events = events
         close()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await event in events where event == .close { break } }
-            group.addTask { try? await Task.sleep(for: .seconds(3)) }
+            group.addTask { try? await Task.sleep(for: limit) }
             await group.next()
             group.cancelAll()
         }

@@ -233,11 +233,11 @@ actor TransferMeeting {
         case .disconnected(let error):
             if partnerHasEnded { return }
             if error.code != .unreachable { throw MeetingError.signaling(error) }
-            // The other side's own goes with it, and a connection that is up needs none.
-            if !hasPaired || options.serverIsAnothers {
-                options.note("The signalling server does not answer; trying again.")
-            }
-        case .error(let error): if error.code != .unknownPeer { options.note(error.message) }
+            if serverMatters { options.note("The signalling server does not answer; trying again.") }
+        case .error(let error):
+            if error.code == .unknownPeer { return }
+            if error.code == .serverStopping, !serverMatters { return }
+            options.note(error.message)
         case .closed(let error): throw error.map { MeetingError.signaling($0) } ?? MeetingError.over
         }
     }
@@ -265,6 +265,9 @@ actor TransferMeeting {
             if state == .new || state == .connecting { throw MeetingError.ended }
         }
     }
+
+    /// Whether the user should hear that the server is gone: a side's own goes with it, and who has paired hears of that.
+    private var serverMatters: Bool { !hasPaired || options.serverIsAnothers }
 
     /// One other is who was told the code, as far as anybody knows; the more are strangers.
     private func noteStrangers() {

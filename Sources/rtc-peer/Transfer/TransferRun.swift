@@ -51,6 +51,10 @@ enum TransferRun {
                             since: "The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)")."
                         )
                         _ = await meeting.giveUp(connection)
+                    } catch let error as TransferError where !error.isFromPeer {
+                        // Why it ends is told behind what was sent before. This task may be cancelled, that one is not.
+                        await Task { await connection.channel.closeGracefully(within: .seconds(1)) }.value
+                        throw error
                     }
                 }
                 throw MeetingError.over
