@@ -131,11 +131,17 @@ let package = Package(
             path: "Tests/Support/TimeSharing",
             swiftSettings: testSettings
         ),
+        .target(
+            name: "Coturn",
+            dependencies: ["ICE", "STUN", "SansIO"],
+            path: "Tests/Support/Coturn",
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "WireTests",
             dependencies: [
                 "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C", "PAKE",
-                "SimulatedClock", "AllocationCounter", "TimeSharing",
+                "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings
@@ -168,7 +174,7 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing",
+                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

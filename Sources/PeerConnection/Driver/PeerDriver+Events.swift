@@ -4,6 +4,7 @@ internal import Logging
 internal import PeerEngine
 internal import RTP
 internal import SCTP
+internal import STUN
 internal import SansIO
 
 extension PeerDriver {
@@ -16,6 +17,7 @@ extension PeerDriver {
             if state == .connected { for pipeline in sendPipelines.values { pipeline.setActive(true) } }
             view.deliver(.connectionStateChange(state)) { $0.connectionState = state }
         case .failed(let failure): view.deliver(.error(Self.publicError(failure)))
+        case .relayFailed(let failure): view.deliver(.iceCandidateError(Self.publicError(failure)))
         case .remoteClosed: view.deliver(.remoteClosed)
         case .channel(let event): handle(event)
         case .rtp(let event): handle(event)
@@ -72,6 +74,18 @@ extension PeerDriver {
         case .dtls: RTCError(.operationError, failure.description, errorDetail: .dtlsFailure)
         case .srtp: RTCError(.operationError, failure.description, errorDetail: .dtlsFailure)
         }
+    }
+
+    private static func publicError(_ failure: RelayFailure) -> RTCError {
+        let words =
+            switch failure.error {
+            case .refused(let code, let reason): "refuses: \(code.rawValue) \(reason)"
+            case .timeout: "does not answer"
+            case .credentialsMissing: "wants a user name and a credential"
+            case .expired, .connectionLost: "relays no more"
+            case .malformedResponse, .notAsked: "does not speak TURN as RFC 8656 has it"
+            }
+        return RTCError(.networkError, "the TURN server \(failure.server) \(words)")
     }
 
     /// A consistent reading of all counters.

@@ -150,7 +150,7 @@ actor PeerDriver {
     /// - Returns: whether the kernel's buffer is full.
     private func sendDatagrams() -> Bool {
         var isBlocked = false
-        unsafe engine.transmits.drainTrains { path, bytes, segmentByteCount in
+        unsafe engine.drainTrains(at: Self.now()) { path, bytes, segmentByteCount in
             guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else { return true }
             switch unsafe port.send(
                 bytes,
