@@ -386,6 +386,45 @@ class Files(Transfer):
         sender.wait_for_exit(1, 60)
         sender.wait_for("a stream cannot be gone on with")
 
+    @check("what is closed is not written to, and nobody is told that all went well")
+    def closed_output(self):
+        sender = self.send("closed-send.log", self.large)
+        code = sender.code()
+        receiver = self.use(Program("-c", f"exec '{PROGRAM}' receive --output - {code} >&-", program="/bin/sh",
+                                    log_path=self.path("closed-receive.log")))
+        for side in (receiver, sender):
+            side.wait_for_exit(1)
+            side.wait_for("Bad file descriptor")
+
+    @check("the receiver's umask holds, whatever the sender's files allow")
+    def umask(self):
+        open_file = self.path("open")
+        with open(open_file, "wb") as file:
+            file.write(b"x")
+        os.chmod(open_file, 0o666)
+        sender = self.send("umask-send.log", open_file)
+        into = self.path("umask-into")
+        self.receive("umask-receive.log", sender.code(), "--into", into, umask=0o027).wait_for_exit(0)
+        mode = os.stat(into + "/open").st_mode & 0o777
+        if mode != 0o640:
+            raise Failed(f"the file's mode is {mode:o}")
+
+    @check("with two senders on one machine the code alone finds the right one")
+    def two_senders(self):
+        senders = [self.send(f"senders-{number}.log", self.large) for number in range(2)]
+        for number, code in enumerate([sender.code() for sender in senders]):
+            into = self.path(f"senders-into-{number}")
+            self.receive(f"senders-receive-{number}.log", code, "--into", into).wait_for_exit(0)
+
+    @check("a code of rtc-peer forward is told as such, on both sides")
+    def other_command(self):
+        first = self.use(Program("forward", "--allow", "localhost:80", log_path=self.path("other-forward.log")))
+        receiver = self.receive("other-receive.log", first.code(), "--into", self.path("other-into"))
+        receiver.wait_for_exit(1)
+        receiver.wait_for("does not move files")
+        first.wait_for_exit(1)
+        first.wait_for("of another command")
+
     @check("another receiver by the same code on this machine is refused, and the first goes on")
     def two_receivers(self):
         sender = self.send("two-send.log", self.large)
@@ -393,9 +432,14 @@ class Files(Transfer):
         into = self.path("two-into-1")
         first = self.receive("two-receive-1.log", code, "--into", into)
         first.wait_for("knows the code")
-        second = self.receive("two-receive-2.log", code, "--into", self.path("two-into-2"))
-        second.wait_for_exit(1)
-        second.wait_for("busy")
+        # So that the first cannot be done before the second has begun.
+        os.killpg(sender.process.pid, signal.SIGSTOP)
+        try:
+            second = self.receive("two-receive-2.log", code, "--into", self.path("two-into-2"))
+            second.wait_for_exit(1)
+            second.wait_for("busy")
+        finally:
+            os.killpg(sender.process.pid, signal.SIGCONT)
         first.wait_for_exit(0)
         sender.wait_for_exit(0)
         if digest(into + "/large") != digest(self.large):

@@ -44,6 +44,19 @@ enum FileCalls {
         }
     }
 
+    /// The permissions that this process withholds from what it makes (umask), without changing them for a moment.
+    static func withheldPermissions() -> mode_t {
+        let usual: mode_t = 0o022
+        guard let file = open("/proc/self/status", O_RDONLY) else { return usual }
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(file.descriptor, $0.baseAddress, $0.count) }
+        let lines = bytes.prefix(max(0, count)).split(separator: UInt8(ascii: "\n"))
+        let name = "Umask:"
+        guard let line = lines.first(where: { $0.starts(with: name.utf8) }) else { return usual }
+        let digits = String(decoding: line.dropFirst(name.utf8.count), as: UTF8.self).filter(\.isNumber)
+        return mode_t(digits, radix: 8) ?? usual
+    }
+
     static func open(
         _ name: String,
         in directory: CInt = AT_FDCWD,

@@ -13,7 +13,7 @@ extension ReceiverDisk {
             guard let file = item.file else { continue }
             let entry = entries[item.index]
             // Neither set-user-ID nor set-group-ID nor sticky: the manifest has no more than permissions.
-            fchmod(file.descriptor, mode_t(entry.mode & 0o777))
+            fchmod(file.descriptor, mode_t(entry.mode & 0o777) & ~withheldPermissions)
             Self.setTime(entry.modified, of: file)
         }
         let first = batch.first.map { entries[$0.index].name } ?? ""
@@ -89,7 +89,7 @@ extension ReceiverDisk {
         try placeFinished()
         for index in madeDirectories.reversed() {
             guard let directory = target?.open(entries[index].path) else { continue }
-            fchmod(directory.descriptor, mode_t(entries[index].mode & 0o777))
+            fchmod(directory.descriptor, mode_t(entries[index].mode & 0o777) & ~withheldPermissions)
             Self.setTime(entries[index].modified, of: directory)
             fsync(directory.descriptor)
         }

@@ -62,6 +62,8 @@ actor ReceiverDisk {
     var isFinished = false
     var hasSentFinished = false
     var summary = TransferSummary()
+    /// As the process's umask has it: the sender does not decide who else may write here.
+    let withheldPermissions = FileCalls.withheldPermissions()
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe thread.asUnownedSerialExecutor() }
 

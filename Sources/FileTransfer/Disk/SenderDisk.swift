@@ -311,7 +311,7 @@ actor SenderDisk {
         guard let file = FileCalls.open(localPaths[index], O_RDONLY | O_NONBLOCK | O_NOCTTY),
             let status = FileCalls.status(of: file)
         else {
-            skip(index, FileCalls.failure("read", localPaths[index]), &batch)
+            skip(index, FileCalls.failure("read", entries[index].name), &batch)
             return true
         }
         guard status.st_mode & S_IFMT == S_IFREG, Int(status.st_size) == entries[index].size,

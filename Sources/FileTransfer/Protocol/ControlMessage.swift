@@ -154,7 +154,9 @@ enum ControlMessage: Hashable {
         switch value["type"]?.string {
         case "hello":
             let role = try reader.string("role")
-            guard role == "sender" || role == "receiver" else { throw .violation("the role \(printable(role))") }
+            guard role == "sender" || role == "receiver" else {
+                throw .violation("the other side does not move files: it is a \(printable(role))")
+            }
             var limits: TransferLimits?
             if let members = value["limits"] {
                 let reader = MemberReader(value: members)

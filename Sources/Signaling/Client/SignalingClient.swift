@@ -60,6 +60,9 @@ public final class SignalingClient: Sendable {
         }
     }
 
+    /// Whether a text can be the address of a server.
+    public static func isServerURL(_ text: String) -> Bool { (try? ServerURL(text)) != nil }
+
     /// Whether a text can be a certificate's fingerprint: 64 hexadecimal digits, with colons between them or not.
     public static func isFingerprint(_ text: String) -> Bool { CertificateFingerprint(text) != nil }
 

@@ -53,7 +53,11 @@ struct ForwardCommand: AsyncParsableCommand {
     @Flag(help: "More about what happens, on standard error. Example: rtc-peer forward --verbose")
     var verbose = false
 
+    /// The first and only message of both sides: who expects files or a pipe knows better by it.
+    private static let hello = #"{"type":"hello","protocol":1,"role":"forward"}"#
+
     func validate() throws {
+        try MeetingPlace.validate(code)
         for target in allow where ForwardTarget(target) == nil {
             throw ValidationError("--allow \(target): expected HOST:PORT, as localhost:80")
         }
@@ -74,6 +78,8 @@ struct ForwardCommand: AsyncParsableCommand {
         do {
             if let code { try await reach(code, show) } else { try await offer(show) }
             show.ended("interrupted")
+        } catch let error as ExitCode {
+            throw error
         } catch MeetingError.ended {
             show.ended("the other side has ended")
         } catch {
@@ -189,7 +195,10 @@ struct ForwardCommand: AsyncParsableCommand {
                 for try await connection in meeting.connections {
                     show.connected(await connection.link.connection.getStats())
                     connected(connection.link.connection)
-                    for await _ in connection.channel.messages {}
+                    try? connection.channel.send(Self.hello)
+                    for await message in connection.channel.messages where message != .text(Self.hello) {
+                        throw MeetingError.connection("the code is of another command than rtc-peer forward")
+                    }
                     connected(nil)
                     if Task.isCancelled { return }
                     if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }

@@ -34,7 +34,9 @@ enum Interrupts {
 
 /// How the program ends when something cannot be done.
 enum Exit {
-    /// The same for a transfer, whose last event is `ended`.
+    /// Says why a transfer came to nothing, and gives the error that ends the program with status 1.
+    ///
+    /// In JSON the event `error`, with the code if there is one, then `ended`, which is always the last.
     static func failure(_ error: any Error, _ show: TransferOutput) -> ExitCode {
         let transfer = error as? TransferError
         let message = transfer?.message ?? "\(error)"

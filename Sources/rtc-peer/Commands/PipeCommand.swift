@@ -38,6 +38,8 @@ struct PipeCommand: AsyncParsableCommand {
     @Flag(help: "More about what happens, on standard error. Example: rtc-peer pipe --verbose")
     var verbose = false
 
+    func validate() throws { try MeetingPlace.validate(code) }
+
     func run() async throws {
         OutputOptions.startLogging(isVerbose: verbose)
         signal(SIGPIPE, SIG_IGN)
@@ -45,6 +47,8 @@ struct PipeCommand: AsyncParsableCommand {
         let show = TransferOutput(isJSON: false)
         do {
             try await run(show)
+        } catch let error as ExitCode {
+            throw error
         } catch {
             throw Exit.failure(error, show)
         }

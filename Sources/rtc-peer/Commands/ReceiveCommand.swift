@@ -72,6 +72,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     @OptionGroup var shown: OutputOptions
 
     func validate() throws {
+        try MeetingPlace.validate(code)
         if code == "" { throw ValidationError("the CODE is empty: give the one that `rtc-peer send` printed, or none") }
         if into == "" { throw ValidationError("--into is empty: name a folder; without it the current one is used") }
         if code != nil, resume != nil {

@@ -61,6 +61,7 @@ struct SendCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
+        try MeetingPlace.validate(to)
         if resume == nil, files.isEmpty { throw ValidationError("name a file to send, or --resume CODE") }
         if resume != nil, to != nil { throw ValidationError("--to goes on by the same command: leave --resume out") }
         if resume != nil, !files.isEmpty { throw ValidationError("--resume sends what it sent before: name no files") }

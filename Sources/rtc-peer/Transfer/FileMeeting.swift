@@ -190,7 +190,9 @@ struct FileMeeting: Sendable {
                     if !isStream {
                         var memory = memory
                         memory.resumption = resumption
-                        memory.save()
+                        if !memory.save() {
+                            show.problem("Nothing can be remembered here: if this program is stopped, it cannot go on.")
+                        }
                     }
                     show.paired()
                 },
@@ -210,7 +212,7 @@ struct FileMeeting: Sendable {
 
     /// Whether the other side need not wait for this one to come again.
     private func isForGood(_ outcome: Result<TransferRun.Outcome, any Error>) -> Bool {
-        if paths == nil { return true }
+        if paths == nil || progress.hasStream { return true }
         if case .failure(let error as TransferError) = outcome { return !TransferRun.canComeAgain(after: error.code) }
         return false
     }

@@ -88,6 +88,7 @@ enum LocalDiscovery {
         for device in devices() {
             guard let host = device.address?.ipAddress else { continue }
             let bootstrap = DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .channelOption(.socketOption(.so_broadcast), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(
@@ -115,8 +116,8 @@ enum LocalDiscovery {
             while !Task.isCancelled, ContinuousClock.now < end {
                 for channel in channels {
                     let isLoopback = channel.localAddress?.ipAddress?.hasPrefix("127.") == true
-                    // On the loopback device there is no multicast.
-                    let target = isLoopback ? "127.0.0.1" : group
+                    // On the loopback device there is no multicast; who broadcasts there reaches all that listen.
+                    let target = isLoopback ? "127.255.255.255" : group
                     if let remote = try? SocketAddress(ipAddress: target, port: port) {
                         DatagramTexts.send(question, to: remote, on: channel)
                     }

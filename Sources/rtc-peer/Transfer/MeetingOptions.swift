@@ -37,6 +37,9 @@ struct MeetingOptions: ParsableArguments {
 
     /// Whether another's server and the certificate expected of it go together.
     static func validate(serverURL: String?, fingerprint: String?) throws {
+        if let serverURL, !SignalingClient.isServerURL(serverURL) {
+            throw ValidationError("--server \(serverURL): give an address as https://call.example.org")
+        }
         guard let fingerprint else { return }
         guard let serverURL, serverURL.hasPrefix("https:") || serverURL.hasPrefix("wss:") else {
             throw ValidationError("--server-fingerprint needs --server with an address that begins with https:")

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import PAKE
 import PeerConnection
@@ -99,10 +100,30 @@ struct MeetingPlace: Sendable {
         if let named { return (named, code) }
         show.say("Looking for \(code.room) on this network…")
         let patience = known == nil ? patience : min(patience, .seconds(3))
-        if let found = await LocalDiscovery.find(room: code.room, patience: patience) ?? known { return (found, code) }
+        let search = Task { await LocalDiscovery.find(room: code.room, patience: patience) }
+        let interrupts = Task {
+            for await _ in Interrupts.stream() {
+                search.cancel()
+                return true
+            }
+            return false
+        }
+        let found = await search.value
+        interrupts.cancel()
+        if await interrupts.value {
+            show.ended("interrupted")
+            throw ExitCode(TransferExit.interrupted)
+        }
+        if let found = found ?? known { return (found, code) }
         throw MeetingError.connection(
             "nobody with the number \(code.room) is on this network; give the printed address instead of the code, or --server"
         )
+    }
+
+    /// Refuses what is neither a code nor an address, as a mistake in the arguments; an empty one has words of its own.
+    static func validate(_ text: String?) throws {
+        guard let text, !text.isEmpty else { return }
+        do { _ = try read(text, server: nil) } catch { throw ValidationError("\(error)") }
     }
 
     /// The place that a person names by a code or an address.

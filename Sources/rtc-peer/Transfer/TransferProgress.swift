@@ -14,6 +14,7 @@ final class TransferProgress: Sendable {
         var name = ""
         var nameBytes = 0
         var sizes: [String: Int] = [:]
+        var hasStream = false
         /// When counting began, and from how many bytes: what was there already took no time.
         var start: (at: ContinuousClock.Instant, total: Int)?
         var lastShown: ContinuousClock.Instant?
@@ -47,11 +48,16 @@ final class TransferProgress: Sendable {
         }
     }
 
+    /// Whether what is moved is a stream, which cannot be gone on with.
+    var hasStream: Bool { state.withLock(\.hasStream) }
+
     /// Takes an event; returns at once.
     func take(_ event: TransferEvent) {
         switch event {
         case .offered(let offer):
+            let hasStream = offer.entries.contains { $0.kind == .file(size: nil) }
             state.withLock { state in
+                state.hasStream = hasStream
                 state.files = offer.files
                 state.bytes = offer.bytes
                 for entry in offer.entries.prefix(Self.sizeLimit) {
@@ -60,8 +66,7 @@ final class TransferProgress: Sendable {
             }
             show.emit("offered", ["files": .integer(Int64(offer.files)), "bytes": .integer(Int64(offer.bytes))])
             let what = offer.files == 1 ? "1 file" : "\(offer.files) files"
-            let isKnown = offer.entries.allSatisfy { $0.kind != .file(size: nil) }
-            let size = isKnown ? Amount.bytes(offer.bytes) : "of unknown size"
+            let size = hasStream ? "of unknown size" : Amount.bytes(offer.bytes)
             show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(what), \(size)")
         case .accepted: break
         case .leftOut(let name, let error):
