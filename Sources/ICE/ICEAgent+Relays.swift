@@ -22,24 +22,27 @@ extension ICEAgent {
     ///   - relayed: where the peer sends to.
     ///   - mapped: this side as the server sees it, if it has told.
     ///   - server: its address; candidates of one server are alike.
+    ///   - transport: how it is spoken with.
     ///   - socket: the port from which the server was asked.
     ///   - base: that socket's own address.
+    ///   - preference: of the socket's interface, as for its host candidate.
     ///   - port: names the relayed address as a socket.
     ///   - now: the present.
     package func addRelayed(
         _ relayed: TransportAddress,
         mapped: TransportAddress?,
         server: IPAddress,
+        transport: RelayTransport,
         socket: PortID,
         base: TransportAddress,
+        preference: UInt16,
         port: PortID,
         at now: Instant
     ) {
         guard isAlive else { return }
         current.awaitedRelayCount = max(0, current.awaitedRelayCount - 1)
-        // Without a host candidate the socket is not to be known: only what is relayed is.
+        // Without a host candidate the socket is not to be known, or is no UDP socket: only what is relayed is told.
         let host = current.base(on: socket)
-        let preference = UInt16(truncatingIfNeeded: (host?.candidate.priority ?? 0) >> 8)
         if host != nil, let mapped, current.gathering != .complete {
             addServerReflexive(mapped, server: server, port: socket, base: base, preference: preference)
         }
@@ -51,8 +54,8 @@ extension ICEAgent {
             return settle(at: now)
         }
         let candidate = ICECandidate(
-            foundation: foundation(.relay, base: relayed.ip, server: server),
-            priority: ICEPriority.candidate(.relay, localPreference: preference),
+            foundation: foundation(.relay, base: relayed.ip, server: server, transport: transport),
+            priority: ICEPriority.candidate(.relay, localPreference: transport.preference(preference)),
             address: relayed,
             kind: .relay,
             relatedAddress: host == nil

@@ -105,21 +105,6 @@ package final class PeerEngine {
     /// Takes one datagram from the network.
     package func receive(_ datagram: RawSpan, from remote: TransportAddress, on port: PortID, at now: Instant) {
         guard !isClosed else { return }
-        guard relays.isEmpty || !relays.isServer(remote, on: port) || DatagramKind.isBinding(datagram) else {
-            relays.receive(datagram, from: remote, on: port, at: now) { datagram, peer, port in
-                receiveOfPeer(datagram, from: peer, on: port, at: now)
-            }
-            return
-        }
-        receiveOfPeer(datagram, from: remote, on: port, at: now)
-    }
-
-    private func receiveOfPeer(
-        _ datagram: RawSpan,
-        from remote: TransportAddress,
-        on port: PortID,
-        at now: Instant
-    ) {
         switch DatagramKind(datagram) {
         case .rtp:
             guard isFromPeer(remote, on: port) else { return }
@@ -127,9 +112,37 @@ package final class PeerEngine {
         case .dtls:
             guard isFromPeer(remote, on: port) else { return }
             dtls.receive(datagram, at: now) { packet in receiveSCTP(packet, at: now) }
-        case .stun: ice.receive(datagram, from: remote, on: port, at: now)
-        case .channelData: dropped.channelData += 1
+        case .stun:
+            guard DatagramKind.isBinding(datagram) || !receiveOfServer(datagram, from: remote, on: port, at: now) else {
+                return
+            }
+            ice.receive(datagram, from: remote, on: port, at: now)
+        case .channelData:
+            if !receiveOfServer(datagram, from: remote, on: port, at: now) { dropped.channelData += 1 }
         case .unknown: dropped.unknown += 1
+        }
+    }
+
+    /// Takes what a TURN server sends, if it is one; what peers send through it comes in `receive` again.
+    ///
+    /// It wraps everything in STUN or ChannelData: nothing else need be looked at.
+    private func receiveOfServer(
+        _ datagram: RawSpan,
+        from remote: TransportAddress,
+        on port: PortID,
+        at now: Instant
+    ) -> Bool {
+        guard !relays.isEmpty else { return false }
+        return relays.receive(datagram, from: remote, on: port, at: now) { datagram, peer, port in
+            receive(datagram, from: peer, on: port, at: now)
+        }
+    }
+
+    /// Takes bytes of a stream to a TURN server.
+    package func receive(stream bytes: RawSpan, on port: PortID, at now: Instant) {
+        guard !isClosed else { return }
+        relays.receive(stream: bytes, on: port, at: now) { datagram, peer, port in
+            receive(datagram, from: peer, on: port, at: now)
         }
     }
 
@@ -197,13 +210,13 @@ package final class PeerEngine {
         _ body: (_ path: TransmitPath, _ bytes: UnsafeRawBufferPointer, _ segmentByteCount: Int) -> Bool
     ) {
         unsafe transmits.drainTrains { [relays] path, bytes, segmentByteCount in
-            guard relays.leads(path) else { return unsafe body(path, bytes, segmentByteCount) }
+            guard RelayTable.isRelayed(path.port) else { return unsafe body(path, bytes, segmentByteCount) }
             unsafe relays.send(bytes, segmentByteCount: segmentByteCount, along: path, at: now)
             return true
         }
         // The farewell was wrapped: the servers may forget this side.
         if isClosed { relays.close(at: now) }
-        unsafe relays.wire.drainTrains(body)
+        if !relays.wire.isEmpty { unsafe relays.wire.drainTrains(body) }
     }
 
     package var hasEvents: Bool { !events.isEmpty }

@@ -18,7 +18,6 @@ import Testing
             options: .init(
                 side: side,
                 code: "amber-otter-lemon",
-                iceServers: [],
                 patience: patience,
                 paired: { _ in },
                 note: { _ in }

@@ -2,7 +2,8 @@ public import NIOCore
 
 /// A STUN or TURN server. webrtc-pc §4.2.2
 public struct RTCIceServer: Hashable, Sendable {
-    /// URLs as `stun:stun.example.org:3478` (RFC 7064) and `turn:turn.example.org:3478` (RFC 7065), by UDP.
+    /// URLs as `stun:stun.example.org:3478` (RFC 7064) and `turn:turn.example.org:3478` (RFC 7065), the latter by UDP,
+    /// with `?transport=tcp` by TCP, and as `turns:` by TLS.
     public var urls: [String]
     /// The user name for TURN.
     public var username: String?
@@ -29,6 +30,8 @@ public enum RTCIceTransportPolicy: String, Hashable, Sendable {
 public struct RTCConfiguration: Sendable {
     /// STUN servers to learn server-reflexive candidates from, and TURN servers that relay.
     public var iceServers: [RTCIceServer] = []
+    /// A PEM file of further authorities that may vouch for TURN servers by TLS, besides the system's.
+    public var iceServerAuthorities: String?
     /// Which paths may be tried. webrtc-pc §4.2.1
     public var iceTransportPolicy = RTCIceTransportPolicy.all
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces

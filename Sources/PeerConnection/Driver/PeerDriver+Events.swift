@@ -17,7 +17,8 @@ extension PeerDriver {
             if state == .connected { for pipeline in sendPipelines.values { pipeline.setActive(true) } }
             view.deliver(.connectionStateChange(state)) { $0.connectionState = state }
         case .failed(let failure): view.deliver(.error(Self.publicError(failure)))
-        case .relayFailed(let failure): view.deliver(.iceCandidateError(Self.publicError(failure)))
+        case .relayFailed(let failure):
+            view.deliver(.iceCandidateError(Self.publicError(failure, stream: streams[failure.port])))
         case .remoteClosed: view.deliver(.remoteClosed)
         case .channel(let event): handle(event)
         case .rtp(let event): handle(event)
@@ -76,7 +77,7 @@ extension PeerDriver {
         }
     }
 
-    private static func publicError(_ failure: RelayFailure) -> RTCError {
+    private static func publicError(_ failure: RelayFailure, stream: ServerStream?) -> RTCError {
         let words =
             switch failure.error {
             case .refused(let code, let reason): "refuses: \(code.rawValue) \(reason)"
@@ -85,7 +86,8 @@ extension PeerDriver {
             case .expired, .connectionLost: "relays no more"
             case .malformedResponse, .notAsked: "does not speak TURN as RFC 8656 has it"
             }
-        return RTCError(.networkError, "the TURN server \(failure.server) \(words)")
+        let server = stream?.uri.description ?? failure.server.description
+        return RTCError(.networkError, "the TURN server \(server) \(words)\(stream?.problem.map { ": \($0)" } ?? "")")
     }
 
     /// A consistent reading of all counters.
@@ -130,7 +132,8 @@ extension PeerDriver {
             report.outboundRTP.append(entry)
         }
         for pair in engine.ice.statistics.pairs {
-            let entry = RTCStatsReport.CandidatePair(pair)
+            var entry = RTCStatsReport.CandidatePair(pair)
+            entry.relayProtocol = engine.relays.transport(of: pair.path.port)?.rawValue
             report.candidatePairs.append(entry)
             if pair.isSelected { report.selectedCandidatePair = entry }
         }

@@ -88,69 +88,7 @@ extension PeerDriver {
         }
     }
 
-    /// Asks all STUN and TURN servers at once from all sockets; a dead one costs no other any time.
-    private func askServers() {
-        var servers: [(uri: ICEServerURI, credentials: TURNCredentials?)] = []
-        for server in configuration.iceServers {
-            for url in server.urls {
-                do {
-                    let uri = try ICEServerURI(url)
-                    guard uri.transport == .udp, !uri.isSecure else {
-                        throw RTCError(.networkError, "the server \(uri) is left out: only UDP is spoken so far")
-                    }
-                    var credentials: TURNCredentials?
-                    if let username = server.username, let password = server.credential {
-                        credentials = TURNCredentials(username: username, password: password)
-                    }
-                    servers.append((uri, credentials))
-                } catch let error as RTCError {
-                    view.deliver(.iceCandidateError(error))
-                } catch {
-                    view.deliver(
-                        .iceCandidateError(RTCError(.syntaxError, "the ICE server's URL \(url) is left out: \(error)"))
-                    )
-                }
-            }
-        }
-        guard !servers.isEmpty else { return finishGathering() }
-        gathering.pendingCount += servers.count
-        for (uri, credentials) in servers {
-            Resolver.addresses(of: uri.host) { addresses in
-                self.eventLoop.execute {
-                    self.assumeIsolated { $0.didResolve(addresses, of: uri, credentials: credentials) }
-                }
-            }
-        }
-    }
-
-    private func didResolve(_ addresses: [IPAddress], of uri: ICEServerURI, credentials: TURNCredentials?) {
-        guard !isClosed else { return }
-        gathering.pendingCount -= 1
-        if addresses.isEmpty {
-            view.deliver(.iceCandidateError(RTCError(.networkError, "the server \(uri) has no address")))
-        }
-        let now = Self.now()
-        for port in ports {
-            guard let ip = addresses.first(where: { $0.isIPv4 == port.localAddress.ip.isIPv4 }),
-                !port.localAddress.ip.isLoopback || ip.isLoopback
-            else { continue }
-            let server = TransportAddress(ip, port: uri.port)
-            if uri.isRelay {
-                engine.relays.allocate(
-                    from: RelayTable.Server(address: server, credentials: credentials),
-                    port: port.id,
-                    base: port.localAddress,
-                    at: now
-                )
-            } else if configuration.iceTransportPolicy == .all {
-                engine.ice.gatherServerReflexive(from: server, port: port.id, base: port.localAddress, at: now)
-            }
-        }
-        if gathering.pendingCount == 0 { finishGathering() }
-        drain()
-    }
-
-    private func finishGathering() {
+    func finishGathering() {
         engine.ice.finishAddingLocalAddresses(at: Self.now())
         drain()
     }

@@ -20,19 +20,10 @@ struct MeetingOptions: ParsableArguments {
     )
     var serverFingerprint: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "A STUN server. May be repeated. Example: --ice-server stun:stun.example.org:3478",
-            valueName: "URL"
-        )
-    )
-    var iceServer: [String] = []
+    @OptionGroup var ice: ICEOptions
 
     func validate() throws {
         try Self.validate(serverURL: serverURL, fingerprint: serverFingerprint)
-        for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
-            throw ValidationError("--ice-server \(url): begin it with stun:, as stun:stun.example.org:3478")
-        }
     }
 
     /// Whether another's server and the certificate expected of it go together.

@@ -46,7 +46,7 @@ struct MeetingPlace: Sendable {
         var configuration = SignalingServerConfiguration()
         configuration.host = listen.host
         configuration.port = listen.port
-        configuration.iceServers = options.iceServer.map { SignalingICEServer(urls: [$0]) }
+        configuration.iceServers = options.ice.servers.map { SignalingICEServer($0) }
         let server = SignalingServer(configuration: configuration)
         let endpoint = try await server.start()
         var responder: LocalDiscovery.Responder?
@@ -175,7 +175,7 @@ struct RunningMeeting: Sendable {
                 side: side,
                 code: code.words,
                 resumption: resumption,
-                iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
+                configuration: options.ice.configuration,
                 patience: patience,
                 paired: paired,
                 note: note,

@@ -48,7 +48,8 @@ actor TransferMeeting {
         var code: String?
         /// What an earlier pairing left, if this goes on with that.
         var resumption: [UInt8]?
-        var iceServers: [RTCIceServer]
+        /// Of each connection; what the signalling server recommends comes on top.
+        var configuration = RTCConfiguration()
         /// How long to wait until the two have paired for the first time; nil: for ever.
         var patience: Duration?
         /// Called when the other side has proved itself, with what lets the two pair again.
@@ -75,7 +76,7 @@ actor TransferMeeting {
     private let client: SignalingClient
     private let certificate: RTCCertificate
     private let fingerprint: [UInt8]
-    private var iceServers: [RTCIceServer]
+    private var iceServers: [RTCIceServer] = []
     /// Whether the code may still be tried.
     private var codeIsFresh = true
     private var resumption: [UInt8]?
@@ -98,7 +99,6 @@ actor TransferMeeting {
     init(options: Options, client: SignalingClient) throws {
         self.options = options
         self.client = client
-        iceServers = options.iceServers
         resumption = options.resumption
         certificate = try RTCCertificate()
         guard let bytes = SessionFingerprint.bytes(certificate.fingerprint) else {
@@ -162,11 +162,7 @@ actor TransferMeeting {
         switch event {
         case .joined(let place, let isResumed):
             guard !isResumed else { return }
-            iceServers =
-                options.iceServers
-                + place.iceServers.map {
-                    RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential)
-                }
+            iceServers = place.iceServers.map { RTCIceServer($0) }
             partner = nil
             exchange = nil
             others = place.peers.map(\.id)
@@ -341,8 +337,8 @@ actor TransferMeeting {
     }
 
     private func makeLink(_ partner: (id: SignalingPeerID, fingerprint: [UInt8])) throws -> TransferLink {
-        var configuration = RTCConfiguration()
-        configuration.iceServers = iceServers
+        var configuration = options.configuration
+        configuration.iceServers += iceServers
         configuration.certificate = certificate
         linkFingerprint = partner.fingerprint
         let client = client

@@ -10,6 +10,8 @@ package final class CoturnProcess {
     package static var exists: Bool { access(path, X_OK) == 0 }
 
     package let port: UInt16
+    /// Where it takes TLS.
+    package let tlsPort: UInt16
     private let process: pid_t
     private let folder: String
 
@@ -18,9 +20,19 @@ package final class CoturnProcess {
         let made = try #require(mkdtemp(&template), "no temporary folder")
         folder = String(cString: made)
         port = try LoopbackSocket(.datagram).port
+        tlsPort = try LoopbackSocket(.stream).port
+        for (name, text) in [
+            ("ca.pem", TestCertificate.authority), ("server.pem", TestCertificate.server),
+            ("server.key", TestCertificate.key),
+        ] {
+            let file = try #require(fopen(folder + "/" + name, "w"))
+            fputs(text + "\n", file)
+            fclose(file)
+        }
         let all = [
             Self.path, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", "--listening-port=\(port)",
-            "--realm=example.org", "--allow-loopback-peers", "--no-tls", "--no-dtls", "--no-cli", "--relay-threads=1",
+            "--realm=example.org", "--allow-loopback-peers", "--no-dtls", "--no-cli", "--relay-threads=1",
+            "--tls-listening-port=\(tlsPort)", "--cert=\(folder)/server.pem", "--pkey=\(folder)/server.key",
             "--pidfile=\(folder)/pid", "--db=\(folder)/db", "--log-file=\(folder)/log", "--simple-log",
         ]
         var actions = posix_spawn_file_actions_t()
@@ -38,6 +50,9 @@ package final class CoturnProcess {
         try #require(isServing, "coturn does not answer")
     }
 
+    /// A PEM file of the authority that vouches for it.
+    package var authorities: String { folder + "/ca.pem" }
+
     /// Asks until there is an answer: coturn takes connections before it serves them, and those stay silent.
     private func answers() throws -> Bool {
         let socket = try LoopbackSocket(.datagram)
@@ -54,7 +69,7 @@ package final class CoturnProcess {
         Glibc.kill(process, SIGKILL)
         var status: Int32 = 0
         waitpid(process, &status, 0)
-        for name in ["pid", "db", "log"] { unlink(folder + "/" + name) }
+        for name in ["pid", "db", "log", "ca.pem", "server.pem", "server.key"] { unlink(folder + "/" + name) }
         rmdir(folder)
     }
 }
