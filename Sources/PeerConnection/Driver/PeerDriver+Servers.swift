@@ -1,4 +1,5 @@
 internal import ICE
+internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO

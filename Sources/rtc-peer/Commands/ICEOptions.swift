@@ -41,7 +41,7 @@ struct ICEOptions: ParsableArguments {
                 "--ice-server \(url): begin it with stun:, turn: or turns:, as stun:stun.example.org:3478"
             )
         }
-        if let turnAuthorities, access(turnAuthorities, R_OK) != 0 {
+        if let turnAuthorities, unsafe access(turnAuthorities, R_OK) != 0 {
             throw ValidationError(
                 "--turn-authorities \(turnAuthorities): \(unsafe String(cString: strerror(errno)))"
             )
@@ -62,7 +62,9 @@ struct ICEOptions: ParsableArguments {
     }
 
     private var password: String? {
-        turnPassword ?? unsafe getenv("TURN_PASSWORD").map { unsafe String(cString: $0) }
+        if let turnPassword { return turnPassword }
+        guard let text = unsafe getenv("TURN_PASSWORD") else { return nil }
+        return unsafe String(cString: text)
     }
 
     /// What was given; the user is told to TURN servers only.
