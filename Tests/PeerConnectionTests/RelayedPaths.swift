@@ -1,9 +1,10 @@
 import Coturn
 import PeerConnection
 import Testing
+import TimeSharing
 
 /// Calls through a real TURN server.
-@Suite(.enabled(if: CoturnProcess.exists, "coturn is not installed")) struct RelayedPaths {
+@Suite(.realTime, .enabled(if: CoturnProcess.exists, "coturn is not installed")) struct RelayedPaths {
     private static let user = "--user=alice:secret"
 
     private func configuration(
@@ -59,7 +60,10 @@ import Testing
     }
 
     /// By TCP, and by TLS with a private authority: to a name, which is sent and checked, and to an address.
-    @Test(.timeLimit(.minutes(1)), arguments: ["turn:127.0.0.1:P?transport=tcp", "turns:localhost:T", "turns:127.0.0.1:T"])
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: ["turn:127.0.0.1:P?transport=tcp", "turns:localhost:T", "turns:127.0.0.1:T"]
+    )
     func dataGoesThroughAStreamToTheServer(url: String) async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let url = url.replacing(":P", with: ":\(coturn.port)").replacing(":T", with: ":\(coturn.tlsPort)")
@@ -73,7 +77,8 @@ import Testing
             if selected.localType == "relay" {
                 #expect(selected.relayProtocol == (url.hasPrefix("turns:") ? "tls" : "tcp"))
             }
-            #expect(!(try #require(connection.localDescription).sdp.contains("typ srflx")), "a stream's address is no candidate")
+            let sdp = try #require(connection.localDescription).sdp
+            #expect(!sdp.contains("typ srflx"), "a stream's address is no candidate")
         }
         pair.first.close()
         pair.second.close()
@@ -94,7 +99,8 @@ import Testing
         _ = try connection.createDataChannel("x")
         try await connection.setLocalDescription()
         await connection.waitUntilGathered()
-        let lines = try #require(connection.localDescription).sdp.split(separator: "\r\n").filter { $0.hasPrefix("a=candidate:") }
+        let sdp = try #require(connection.localDescription).sdp
+        let lines = sdp.split(separator: "\r\n").filter { $0.hasPrefix("a=candidate:") }
         #expect(lines.count == 3)
         let parts = lines.map { $0.split(separator: " ") }
         #expect(Set(parts.map { $0[0] }).count == 3, "each transport is a foundation of its own (RFC 8445 §5.1.1.3)")

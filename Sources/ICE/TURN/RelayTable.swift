@@ -221,7 +221,8 @@ package final class RelayTable {
     package func transport(of port: PortID) -> RelayTransport? { relays.first { $0.port == port }?.transport }
 
     /// Sends datagrams of equal length, but for a shorter last, through the server of their path, into `wire`.
-    package func send(_ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, along path: TransmitPath, at now: Instant) {
+    package func send(_ bytes: UnsafeRawBufferPointer, segmentByteCount: Int, along path: TransmitPath, at now: Instant)
+    {
         guard let index = relays.firstIndex(where: { $0.port == path.port }), segmentByteCount > 0 else { return }
         guard !blockedStreams.contains(relays[index].socket.port) else {
             blockedCount += (bytes.count + segmentByteCount - 1) / segmentByteCount

@@ -149,7 +149,8 @@ extension PeerDriver {
         let now = Self.now()
         if let stream = streams[id], !stream.isOpen {
             engine.relays.streamFailed(at: now)
-            view.deliver(.iceCandidateError(RTCError(.networkError, "the TURN server \(stream.uri) hangs up")))
+            let why = stream.problem.map { ": \($0)" } ?? ""
+            view.deliver(.iceCandidateError(RTCError(.networkError, "the TURN server \(stream.uri) hangs up\(why)")))
         }
         engine.relays.streamEnded(id, at: now)
         drain()

@@ -4,7 +4,9 @@ internal import NIOPosix
 internal import NIOSSL
 internal import SansIO
 
-/// A TCP or TLS connection to a TURN server. Confined to the event loop.
+/// A TCP or TLS connection to a TURN server.
+///
+/// Confined to the event loop.
 final class ServerStream {
     let uri: ICEServerURI
     let credentials: TURNCredentials?

@@ -32,7 +32,10 @@ struct ICEOptions: ParsableArguments {
     )
     var turnAuthorities: String?
 
-    @Flag(help: "Go through TURN servers only: the other side does not learn this machine's addresses. Example: --relay-only")
+    @Flag(
+        help:
+            "Go through TURN servers only: the other side does not learn this machine's addresses. Example: --relay-only"
+    )
     var relayOnly = false
 
     func validate() throws {
