@@ -166,7 +166,7 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "FileTransfer", "Locking", "PeerConnection", "Signaling", "TerminalUI",
+                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings

@@ -1,16 +1,20 @@
 """Two who meet by a code: rtc-peer pipe, forward, send and receive."""
 import concurrent.futures
 import contextlib
+import fcntl
 import hashlib
 import http.client
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import urllib.request
 
@@ -132,6 +136,39 @@ class Pipe(Scenario):
         second.wait_for("No space left")
         first.wait_for_exit(1)
         first.wait_for("the other side has ended")
+
+    @check("Ctrl-C is told as such, and nothing else")
+    def interrupt(self):
+        read_end, write_end = os.pipe()
+        try:
+            first = self.use(Program("pipe", log_path=self.path("interrupt-1.log"), stdout=self.path("interrupt-1.out")))
+            second = self.use(Program("pipe", first.code(), log_path=self.path("interrupt-2.log"),
+                                      stdout=self.path("interrupt-2.out"), stdin=f"/dev/fd/{read_end}"))
+            second.wait_for("Connected")
+            second.signal(signal.SIGINT)
+            second.wait_for_exit(130)
+            if not second.words().endswith("Interrupted\n") or "broke" in second.words():
+                raise Failed(f"it says {second.words()!r}")
+            first.wait_for_exit(1)
+        finally:
+            os.close(read_end)
+            os.close(write_end)
+
+    @check("a code of files is told as such, on both sides, and theirs the same way")
+    def code_of_files(self):
+        sender = self.use(Program("send", self.path("small"), log_path=self.path("files-send.log")))
+        pipe = self.pipe("files-pipe-1.log", sender.code(), stdin="small", stdout="files-pipe-1.out")
+        pipe.wait_for_exit(1)
+        pipe.wait_for("take them by `rtc-peer receive CODE`")
+        sender.wait_for_exit(1)
+        sender.wait_for("does not move files: it is a pipe")
+        pipe = self.pipe("files-pipe-2.log", stdin="small", stdout="files-pipe-2.out")
+        receiver = self.use(Program("receive", pipe.code(), "--into", self.folder("files-into"),
+                                    log_path=self.path("files-receive.log")))
+        receiver.wait_for_exit(1)
+        receiver.wait_for("does not move files: it is a pipe")
+        pipe.wait_for_exit(1)
+        pipe.wait_for("code is of a transfer of files")
 
     @check("a wrong code gets one guess, then the code is void")
     def wrong_code(self):
@@ -350,16 +387,28 @@ class Files(Transfer):
         empty = (64, "is empty")
         for number, (arguments, status, words) in enumerate((
                 (["/dev/null"], 1, "neither a file nor a directory"), (["/"], 1, "no name of its own"),
-                (["-", "--name", "a/b"], 1, "has a slash"), ([one, other], 1, "would both be twice"),
+                (["-", "--name", "a/b"], 64, "has a slash"), (["--name", "x", one], 64, "files keep their names"), ([one, other], 1, "would both be twice"),
                 ([one, self.path("nowhere")], 1, "No such file"), ([""], *empty), (["--to", "", one], *empty))):
             sender = self.send(f"mistake-{number}.log", *arguments)
             sender.wait_for_exit(status, 5)
             if words not in sender.words() or CODE.search(sender.words().split("Usage")[0].replace("4821-amber-otter-lemon", "")):
                 raise Failed(f"of {arguments} it says {sender.words()!r}")
-        for number, arguments in enumerate(([""], ["--into", ""])):
+        for number, (arguments, words) in enumerate((([""], "is empty"), (["--into", ""], "is empty"),
+                                                     (["--output", "-", "--into", "."], "writes no file"))):
             receiver = self.receive(f"mistake-receive-{number}.log", *arguments)
             receiver.wait_for_exit(64, 5)
-            receiver.wait_for("is empty")
+            receiver.wait_for(words)
+
+    @check("a server whose certificate is not trusted is told before a code is printed")
+    def untrusted_server(self):
+        server = self.use(Peer("serve", "--tls", "--listen", "127.0.0.1:0", log_path=self.path("untrusted-serve.log")))
+        url = server.wait_for("ready")["url"]
+        for number, arguments in enumerate((["send", self.large], ["receive"], ["pipe"], ["forward", "--allow", "localhost:80"])):
+            first = self.program("first", f"untrusted-{number}.log", *arguments, "--server", url)
+            first.wait_for_exit(1)
+            first.wait_for("certificate")
+            if CODE.search(first.words()):
+                raise Failed(f"{arguments[0]} says {first.words()!r}")
 
     @check("standard input to standard output")
     def stream(self):
@@ -376,7 +425,7 @@ class Files(Transfer):
         receiver = self.receive("full-receive.log", "--output", "-", sender.code(), stdout="/dev/full")
         for side in (receiver, sender):
             side.wait_for_exit(1)
-            side.wait_for("No space left on device.*a stream cannot be gone on with")
+            side.wait_for("the receiver's output cannot be written: No space left on device; a stream cannot be gone on with")
         sender = self.send("killed-send.log", "-", stdin=self.large)
         code = sender.code()
         into = self.path("killed-into")
@@ -385,6 +434,32 @@ class Files(Transfer):
         receiver.signal(signal.SIGKILL)
         sender.wait_for_exit(1, 60)
         sender.wait_for("a stream cannot be gone on with")
+
+    @check("whoever sends to standard output over there is not promised that it can go on")
+    def interrupted_stream(self):
+        fifo = self.path("fifo")
+        os.mkfifo(fifo)
+        # Nobody reads it: the transfer stays in its middle.
+        held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            sender = self.send("fifo-send.log", self.large)
+            self.receive("fifo-receive.log", "--output", "-", sender.code(), stdout=fifo)
+            wait_until(lambda: struct.unpack("i", fcntl.ioctl(held, termios.FIONREAD, b"0000"))[0], 20, "bytes of the file")
+            sender.signal(signal.SIGINT)
+            sender.wait_for_exit(130)
+            sender.wait_for("Interrupted; a stream cannot be gone on with: start it anew")
+        finally:
+            os.close(held)
+        if [name for name in os.listdir(self.path("state-sender")) if name.startswith("send-")]:
+            raise Failed("the sender remembers what it cannot go on with")
+
+    @check("several files to standard output over there end both sides, in words that fit both")
+    def several_to_stream(self):
+        sender = self.send("several-send.log", self.large, self.random_file("second", 10))
+        receiver = self.receive("several-receive.log", "--output", "-", sender.code(), stdout=self.path("several.out"))
+        for side in (receiver, sender):
+            side.wait_for_exit(1)
+            side.wait_for("the receiver takes one file, as a stream: send one file, as tar makes it")
 
     @check("what is closed is not written to, and nobody is told that all went well")
     def closed_output(self):
@@ -497,6 +572,69 @@ class Files(Transfer):
         receiver.wait_for_exit(0)
         sender.wait_for_exit(0)
         receiver.wait_for("Going on with")
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
+
+    @check("who has lost what it kept is refused in words, and the sender hears of it")
+    def lost_memory(self):
+        sender = self.send("memory-send.log", self.large)
+        code = sender.code()
+        into = self.path("memory-into")
+        receiver = self.receive("memory-receive-1.log", code, "--into", into)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        receiver.signal(signal.SIGINT)
+        receiver.wait_for_exit(130)
+        os.remove(self.path(f"state-receiver/rtc-peer/receive-{code}"))
+        receiver = self.receive("memory-receive-2.log", code, "--into", into)
+        receiver.wait_for_exit(1)
+        receiver.wait_for("the code was used already. If that was you")
+        sender.wait_for("start anew for a new code")
+        sender.signal(signal.SIGINT)
+
+    @check("Ctrl-C of the sender is one line to the receiver, with the way on")
+    def sender_interrupted(self):
+        sender = self.send("alarm-send-1.log", self.large)
+        code = sender.code()
+        into = self.path("alarm-into")
+        receiver = self.receive("alarm-receive.log", code, "--into", into)
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        sender.signal(signal.SIGINT)
+        sender.wait_for_exit(130)
+        receiver.wait_for("! The other side was stopped")
+        # Longer than the receiver takes to find that nobody is there.
+        time.sleep(3)
+        alarms = [line for line in receiver.words().splitlines() if line.startswith("!")]
+        if len(alarms) != 1 or f"this goes on there: rtc-peer send --resume {code}" not in alarms[0]:
+            raise Failed(f"it says {alarms}")
+        sender = self.send("alarm-send-2.log", "--resume", code)
+        receiver.wait_for_exit(0)
+        sender.wait_for_exit(0)
+        if digest(into + "/large") != digest(self.large):
+            raise Failed("the file is not the same")
+
+    @check("who was lost is waited for with a word on how to come again, as long as --wait says, and both can go on")
+    def lost(self):
+        sender = self.send("lost-send-1.log", "--json", "--wait", "2", self.large, stdout=self.path("lost-send-1.out"))
+        code = wait_until(lambda: CODE.search(open(self.path("lost-send-1.out")).read()), 10, "a code").group()
+        into = self.path("lost-into")
+        receiver = self.receive("lost-receive-1.log", code, "--into", into, "--json", stdout=self.path("lost-receive-1.out"))
+        wait_until(lambda: part_size(into) > 8_000_000, 20, "8 MB of the file", interval=0.01)
+        receiver.signal(signal.SIGINT)
+        receiver.wait_for_exit(130)
+        sender.wait_for_exit(1)
+        events = {side: [json.loads(line) for line in open(self.path(f"lost-{side}-1.out"))] for side in ("send", "receive")}
+        for side in events:
+            last = [event["event"] for event in events[side]][-3:]
+            if "summary" not in last or last[-1] != "ended":
+                raise Failed(f"with --json {side} ends with {last}")
+        said = {event["event"]: event.get("message", "") for event in events["send"]}
+        if f"goes on there: rtc-peer receive {code}" not in said.get("waiting", ""):
+            raise Failed(f"the sender waits with these words: {said.get('waiting')!r}")
+        if f"to go on: rtc-peer send --resume {code}" not in said["error"]:
+            raise Failed(f"the sender ends with these words: {said['error']!r}")
+        sender = self.send("lost-send-2.log", "--resume", code)
+        self.receive("lost-receive-2.log", code, "--into", into).wait_for_exit(0)
+        sender.wait_for_exit(0)
         if digest(into + "/large") != digest(self.large):
             raise Failed("the file is not the same")
 

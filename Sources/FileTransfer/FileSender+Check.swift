@@ -4,7 +4,8 @@ extension FileSender {
     /// Finds what is wrong with paths before a receiver is there.
     ///
     /// One that is not there, cannot be read or has no name of its own is a mistake, and so are two files that would have
-    /// the same name at the receiver; the very same one twice is not. Devices and names that no receiver takes are left
+    /// the same name at the receiver; the very same one twice is not. What is more than a receiver takes, as a path too deep,
+    /// is found by looking at all there is. Devices and names that no receiver takes are left
     /// out later, unless there is nothing else.
     ///
     /// - Parameter paths: as for ``init(paths:options:)``.
@@ -31,7 +32,11 @@ extension FileSender {
                 isAnyRight = true
             } catch { leftOut = leftOut ?? error }
         }
-        guard !isAnyRight else { return }
+        if isAnyRight {
+            var offered = OfferedPaths(limits: TransferLimits())
+            for path in paths { try offered.add(path) }
+            return
+        }
         throw leftOut ?? TransferError(.notFound, "there is nothing to send: name a file or directory")
     }
 

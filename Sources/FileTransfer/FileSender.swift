@@ -18,7 +18,7 @@ public final class FileSender: Sendable {
 
     private let source: SenderDisk.Source
     private let options: Options
-    /// Whether a stream's reading has begun: what was read is gone.
+    /// Whether a stream's reading has begun, or its writing there: it cannot begin once more.
     private let isStreamBegun = Mutex(false)
 
     /// Sends files and directories with all that is in them.
@@ -67,9 +67,12 @@ public final class FileSender: Sendable {
         let signals = BoundedQueue<Signal>(limit: .max)
         try await TransferTasks.run(over: channel) { () async throws(TransferError) in
             if self.isStreamBegun.withLock({ $0 }) {
-                throw TransferError(.notResumable, "the stream was partly read: send it anew, from its start")
+                throw TransferError(
+                    .notResumable,
+                    "a part of the stream has gone already: send it anew, from its start"
+                )
             }
-            try await Self.read(from: channel, disk: disk, signals: signals)
+            try await self.read(from: channel, disk: disk, signals: signals)
         } main: { () async throws(TransferError) in
             try await self.send(over: channel, disk: disk, signals: signals)
         } judging: { error in
@@ -78,7 +81,7 @@ public final class FileSender: Sendable {
         return await disk.summary
     }
 
-    private static func read(
+    private func read(
         from channel: some TransferChannel,
         disk: SenderDisk,
         signals: BoundedQueue<Signal>
@@ -86,7 +89,9 @@ public final class FileSender: Sendable {
         for await message in channel.incoming {
             switch try await disk.receive(message) {
             case .makeOffer(let limits): _ = await signals.push(.makeOffer(limits), cost: 1)
-            case .start: _ = await signals.push(.start, cost: 1)
+            case .start(let isStream):
+                if isStream { isStreamBegun.withLock { $0 = true } }
+                _ = await signals.push(.start, cost: 1)
             case .finished:
                 _ = await signals.push(.finished, cost: 1)
                 return

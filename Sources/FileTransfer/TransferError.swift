@@ -75,10 +75,10 @@ public struct TransferError: Error, Hashable, Sendable, CustomStringConvertible 
     public var description: String { "\(code.rawValue): \(message)" }
 
     static func violation(_ message: String) -> TransferError { TransferError(.protocolViolation, message) }
-    static let cancelledByTask = TransferError(.cancelled, "the transfer was cancelled; run it again to resume")
+    static let cancelledByTask = TransferError(.cancelled, "the transfer was cancelled; it can be resumed")
     static let channelEnded = TransferError(
         .channelClosed,
-        "the channel closed before the transfer ended; run it over a new channel to resume"
+        "the channel closed before the transfer ended; it can be resumed over another"
     )
 
     /// The same, once a part of a stream has gone through: it cannot be gone on with.

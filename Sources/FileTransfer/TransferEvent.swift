@@ -2,12 +2,13 @@
 public enum TransferEvent: Sendable, Hashable {
     /// What there is to transfer; at the receiver before it answers.
     case offered(TransferOffer)
-    /// The receiver takes the offer.
-    case accepted
+    /// The receiver takes the offer; as a stream: it cannot be gone on with if it breaks off.
+    case accepted(asStream: Bool)
     /// An entry that cannot be sent and is left out: a device, a name that no receiver takes, a link that leads out; at the
     /// sender. The receiver hears of it as ``failed(name:_:)``.
     case leftOut(name: String, TransferError)
-    /// A file or the whole begins with bytes that the receiver has already.
+    /// The receiver has the beginning of a file already. One that it has whole is ``done(name:)`` with that; all those
+    /// come before ``accepted(asStream:)``.
     case resumed(name: String, bytes: Int)
     /// The receiver has another beginning of the file: it is sent from its start.
     case restarted(name: String)
@@ -43,6 +44,10 @@ public struct TransferSummary: Sendable, Hashable {
     public var resumedBytes = 0
     /// What did not go through, by name; empty: all is there.
     public var failures: [Failure] = []
+    /// Whether the receiver keeps parts of those, as NAME.part: offered again, they go on.
+    ///
+    /// Known at the receiver alone.
+    public var keepsParts = false
 
     /// An entry that did not go through.
     public struct Failure: Sendable, Hashable {

@@ -9,7 +9,7 @@ extension ICEAgent {
     func refreshConsent(_ pair: ICECandidatePair, at now: Instant) {
         pair.consent = ICEConsent(
             expiry: now + configuration.consentTimeout,
-            nextCheck: now + randomConsentInterval()
+            nextCheck: nextConsentCheck(after: now)
         )
     }
 
@@ -69,9 +69,17 @@ extension ICEAgent {
         }
     }
 
-    private func randomConsentInterval() -> Duration {
+    /// An instant of the grid from 0.8 to 1.2 intervals from now.
+    ///
+    /// Below 0.8 there is no instant, and above 1.2 only where the grid has none within.
+    private func nextConsentCheck(after now: Instant) -> Instant {
         // 53 random bits over 0.8 ... 1.2.
         let factor = 0.8 + 0.4 * Double(random.next() >> 11) / Double(1 << 53)
-        return configuration.consentInterval * factor
+        let drawn = now + configuration.consentInterval * factor
+        let step = configuration.consentGrid.wholeNanoseconds
+        guard step > 0 else { return drawn }
+        let onGrid = Instant(nanoseconds: drawn.nanoseconds / step * step)
+        let earliest = now + configuration.consentInterval * 0.8
+        return onGrid < earliest ? onGrid + .nanoseconds(step) : onGrid
     }
 }

@@ -46,6 +46,12 @@ package struct ICEConfiguration: Sendable {
     /// Each is drawn from 0.8 to 1.2 times as much, so as not to beat in step with others. RFC 7675 §5.1
     package var consentInterval: Duration = .seconds(5)
 
+    /// Consent checks fall on multiples of this on the monotonic clock.
+    ///
+    /// The checks of all connections of a program then share their wake-ups, which are most of what an idle
+    /// connection costs; which multiple it is stays random. Zero or less: any instant.
+    package var consentGrid: Duration = .milliseconds(250)
+
     /// Time after a consent check without answer until another is sent.
     ///
     /// Deviates from RFC 7675 §5.1 (4...6 s) while answers are missing, so that `disconnected` shows soon.

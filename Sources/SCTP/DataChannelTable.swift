@@ -80,6 +80,8 @@ package final class DataChannelTable {
     /// How long after the last packet the fast clock runs on.
     private static let activeTime = Duration.seconds(1)
     private static let idleTick = Duration.milliseconds(500)
+    /// The fast clock's step, which each message needs: a Duration's arithmetic has 128 bits.
+    private static let tickNanoseconds = SCTPStack.tick.wholeNanoseconds
 
     private let configuration: SCTPConfiguration
     /// Lengths of packets that the path may take.
@@ -105,7 +107,7 @@ package final class DataChannelTable {
     /// Streams that this side may send on: what it asked for, or fewer if the peer takes fewer.
     package private(set) var streamLimit: UInt16
     private var tickAt: Instant?
-    private var activeUntil: Instant?
+    private var touchedAt: Instant?
     private var hasStarted = false
     private var isEnded = false
     private var wakeUp: (@Sendable () -> Void)?
@@ -554,12 +556,18 @@ package final class DataChannelTable {
     /// retransmission that is a second old may well come half a second later.
     private func touch(at now: Instant) {
         association?.now = now
-        activeUntil = now + Self.activeTime
-        let due = now + SCTPStack.tick
+        touchedAt = now
+        let due = Instant(nanoseconds: now.nanoseconds + Self.tickNanoseconds)
         if tickAt.map({ $0 > due }) ?? true { tickAt = due }
     }
 
     private func scheduleTick(at now: Instant) {
-        tickAt = now + (activeUntil.map { now < $0 } ?? false ? SCTPStack.tick : Self.idleTick)
+        if let touchedAt, now - touchedAt < Self.activeTime {
+            tickAt = now + SCTPStack.tick
+        } else {
+            // On multiples, which the idle associations of a program share: one wake-up serves them all.
+            let step = Self.idleTick.wholeNanoseconds
+            tickAt = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
+        }
     }
 }

@@ -1,7 +1,9 @@
+import Locking
 import PeerConnection
 import Signaling
 import Testing
 
+@testable import PAKE
 @testable import rtc_peer
 
 @Suite struct TransferMeetings {
@@ -12,15 +14,22 @@ import Testing
     private func meeting(
         _ side: TransferMeeting.Side,
         _ url: String,
-        patience: Duration? = nil
+        patience: Duration? = nil,
+        patienceAgain: Duration? = nil,
+        resumption: [UInt8]? = nil,
+        exchangePatience: Duration = .seconds(10),
+        note: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> TransferMeeting {
         try TransferMeeting(
             options: .init(
                 side: side,
-                code: "amber-otter-lemon",
+                code: resumption == nil ? "amber-otter-lemon" : nil,
+                resumption: resumption,
                 patience: patience,
+                patienceAgain: patienceAgain,
+                exchangePatience: exchangePatience,
                 paired: { _ in },
-                note: { _ in }
+                note: note
             ),
             client: try SignalingClient(url: url, room: "4821", name: "\(side)")
         )
@@ -35,9 +44,9 @@ import Testing
         await server.stop()
     }
 
-    private func withPair(_ work: (Pair) async throws -> Void) async throws {
+    private func withPair(patienceAgain: Duration? = nil, _ work: (Pair) async throws -> Void) async throws {
         try await withServer { url in
-            let pair = Pair(meetings: try [.first, .second].map { try meeting($0, url) })
+            let pair = Pair(meetings: try [.first, .second].map { try meeting($0, url, patienceAgain: patienceAgain) })
             let tasks = pair.meetings.map { meeting in Task { await meeting.run() } }
             try await work(pair)
             for meeting in pair.meetings { await meeting.leave() }
@@ -89,6 +98,32 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
+    func whoIsLostIsWaitedForSoLong(leaving: Int) async throws {
+        try await withPair(patienceAgain: .milliseconds(300)) { pair in
+            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+            for side in [0, 1] { _ = try await connections[side].next() }
+            await pair.meetings[leaving].leave()
+            do {
+                let another = try await connections[1 - leaving].next()
+                Issue.record("\(String(describing: another)) instead of an end")
+            } catch MeetingError.stayedAway {}
+        }
+    }
+
+    /// Longer than it takes to connect again, and shorter than all of it.
+    @Test(.timeLimit(.minutes(1))) func aWaitThatCameToItsEndIsOver() async throws {
+        try await withPair(patienceAgain: .seconds(3)) { pair in
+            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+            for _ in 0..<5 {
+                let first = try await connections[0].next()
+                _ = try await connections[1].next()
+                try await Task.sleep(for: .milliseconds(800))
+                try #require(first).link.connection.close()
+            }
+        }
+    }
+
     /// The transfer says so too, while the link is already being replaced.
     @Test(.timeLimit(.minutes(1))) func aConnectionGivenUpTwiceIsReplacedOnce() async throws {
         try await withPair { pair in
@@ -102,6 +137,174 @@ import Testing
                 let goesOn = await [once, twice]
                 #expect(goesOn == [true, true])
             }
+        }
+    }
+
+    // MARK: Strangers, and those who look like one
+
+    /// Somebody in the room who says what a test wants said.
+    private struct Stranger {
+        let client: SignalingClient
+
+        init(_ url: String) throws {
+            client = try SignalingClient(url: url, room: "4821", name: "stranger")
+        }
+
+        /// Joins, and finds the only one who is there.
+        func join() async throws -> SignalingPeerID {
+            for await event in client.events {
+                if case .joined(let place, _) = event {
+                    guard let first = place.peers.first else { break }
+                    return first.id
+                }
+            }
+            throw MeetingError.over
+        }
+
+        /// Begins an exchange of keys.
+        func begin(_ secret: Pairing.Secret, with id: SignalingPeerID) throws {
+            let pairing = try Pairing(
+                role: .initiator,
+                secret: secret,
+                fingerprint: [UInt8](repeating: 1, count: 32),
+                random: [UInt8](repeating: 2, count: 48)
+            )
+            client.send(.pake(try #require(pairing.begin())), to: id)
+        }
+
+        /// The answer.
+        func answer() async throws -> String {
+            for await event in client.events {
+                if case .message(.pake(let text), _) = event { return text }
+            }
+            throw MeetingError.over
+        }
+    }
+
+    /// A first that runs while `work` goes on, and what it tells its user.
+    private func withFirst(
+        _ url: String,
+        resumption: [UInt8]? = nil,
+        exchangePatience: Duration = .seconds(10),
+        _ work: (TransferMeeting, NoteLog) async throws -> Void
+    ) async throws {
+        let notes = NoteLog()
+        let first = try meeting(
+            .first,
+            url,
+            resumption: resumption,
+            exchangePatience: exchangePatience,
+            note: { notes.add($0) }
+        )
+        let joined = Task { await first.run() }
+        try await work(first, notes)
+        await first.leave()
+        await joined.value
+    }
+
+    /// Joins once the first is there.
+    private func newStranger(_ url: String) async throws -> (Stranger, SignalingPeerID) {
+        while true {
+            let stranger = try Stranger(url)
+            if let id = try? await stranger.join() { return (stranger, id) }
+            await stranger.client.leave()
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func anExchangeThatIsLeftOpenIsAGuess() async throws {
+        try await withServer { url in
+            try await withFirst(url, exchangePatience: .milliseconds(700)) { first, _ in
+                let (stranger, id) = try await newStranger(url)
+                try stranger.begin(.code("amber-otter-lemon"), with: id)
+                let answer = try await stranger.answer()
+                #expect(answer.hasPrefix("share "))
+                // The right one comes meanwhile.
+                let second = try meeting(.second, url)
+                let running = Task { await second.run() }
+                var connections = (first.connections.makeAsyncIterator(), second.connections.makeAsyncIterator())
+                do {
+                    _ = try await connections.1.next()
+                    Issue.record("somebody came through")
+                } catch MeetingError.refused(let words) {
+                    #expect(words.contains("just now"))
+                }
+                do {
+                    _ = try await connections.0.next()
+                    Issue.record("somebody came through")
+                } catch MeetingError.codeWasGuessed {}
+                await second.leave()
+                await running.value
+                await stranger.client.leave()
+            }
+        }
+    }
+
+    /// Neither is left without a word.
+    @Test(.timeLimit(.minutes(1)), arguments: [nil, [UInt8](repeating: 7, count: 32)] as [[UInt8]?])
+    func whoHasLostItsMemoryIsTold(kept: [UInt8]?) async throws {
+        try await withServer { url in
+            try await withFirst(url, resumption: [UInt8](repeating: 8, count: 32)) { _, notes in
+                let second = try meeting(.second, url, resumption: kept)
+                let running = Task { await second.run() }
+                var connections = second.connections.makeAsyncIterator()
+                do {
+                    _ = try await connections.next()
+                    Issue.record("it came through")
+                } catch MeetingError.refused(let words) {
+                    #expect(kept == nil && words.contains("code was used already. If that was you"))
+                } catch MeetingError.memoryDiffers {
+                    #expect(kept != nil)
+                }
+                #expect(await notes.first().contains("lost what it kept"))
+                await second.leave()
+                await running.value
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func whoGoesOnWaitsForAStrangersExchange() async throws {
+        let secret = [UInt8](repeating: 8, count: 32)
+        try await withServer { url in
+            try await withFirst(url, resumption: secret, exchangePatience: .milliseconds(500)) { _, _ in
+                let (stranger, id) = try await newStranger(url)
+                try stranger.begin(.resumption(secret), with: id)
+                _ = try await stranger.answer()
+                let second = try meeting(.second, url, resumption: secret)
+                let running = Task { await second.run() }
+                var connections = second.connections.makeAsyncIterator()
+                let connection = try await connections.next()
+                #expect(connection != nil)
+                await second.leave()
+                await running.value
+                await stranger.client.leave()
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func strangersInTheRoomAreToldOnce() async throws {
+        try await withServer { url in
+            try await withFirst(url) { _, notes in
+                var strangers: [Stranger] = []
+                for _ in 0..<4 { strangers.append(try await newStranger(url).0) }
+                #expect(await notes.first().contains("Strangers are in the room"))
+                for stranger in strangers { await stranger.client.leave() }
+                #expect(notes.all.count == 1)
+            }
+        }
+    }
+}
+
+/// What a meeting tells its user.
+private final class NoteLog: Sendable {
+    private let notes = Mutex<[String]>([])
+    var all: [String] { notes.withLock { $0 } }
+    func add(_ note: String) { notes.withLock { $0.append(note) } }
+
+    /// Waits for it.
+    func first() async -> String {
+        while true {
+            if let note = all.first { return note }
+            try? await Task.sleep(for: .milliseconds(10))
         }
     }
 }

@@ -30,6 +30,18 @@ import Testing
         #expect(throws: TransferError.self) { try FileSender.check(streamName: "..") }
     }
 
+    /// Found before anybody is there, and named.
+    @Test func whatIsTooDeepIsNamed() throws {
+        let here = try ScratchDirectory()
+        let levels = (1...63).map { "d\($0)" }.joined(separator: "/")
+        try here.write("top/" + levels + "/n", [1])
+        #expect(error([here.file("top/d1")]) == nil)
+        let deep = try #require(error([here.file("top")]))
+        #expect(
+            deep.code == .limitExceeded && deep.message.contains("top/" + levels + "/n is more than 64 levels deep")
+        )
+    }
+
     @Test func whatCanBeSentIsNotRefused() throws {
         let here = try ScratchDirectory()
         let n = try here.write("n", [1])

@@ -234,7 +234,7 @@ import Testing
             .binary([]), .binary([1]), .binary([UInt8](repeating: 0, count: 16)),
             .text(ControlMessage.begin(file: 0, offset: 0).text),
             .text(ControlMessage.begin(file: 0, offset: 1 << 20).text),
-            .text(ControlMessage.accept.text), .text(""), .text("[]"), .text("{\"type\":\"end\"}"),
+            .text(ControlMessage.accept(asStream: false).text), .text(""), .text("[]"), .text("{\"type\":\"end\"}"),
         ]
         for at in [4, 5, 9, 11, 12] {
             for (number, message) in bad.enumerated() {
@@ -398,7 +398,7 @@ import Testing
         func partial(_ file: Int, _ bytes: Int) -> ControlMessage {
             .have(done: [], partial: [.init(file: file, bytes: bytes, root: root)])
         }
-        #expect(!refuses(machine, [partial(0, mebibyte), .accept]))
+        #expect(!refuses(machine, [partial(0, mebibyte), .accept(asStream: false)]))
         #expect(refuses(machine, [partial(0, 4 * mebibyte)]))
         #expect(refuses(machine, [partial(0, 5)]))
         #expect(refuses(machine, [partial(0, 0)]))
@@ -409,16 +409,16 @@ import Testing
         #expect(refuses(machine, [.have(done: [0...2], partial: [])]))
         #expect(refuses(machine, [.have(done: [0...1, 1...1], partial: [])]))
         #expect(refuses(machine, [partial(0, mebibyte), .have(done: [0...0], partial: [])]))
-        #expect(refuses(machine, [.accept, .ack(file: 0, bytes: 0)]))
-        #expect(refuses(machine, [.accept, .done([0])]))
-        #expect(refuses(machine, [.accept, .finished(done: 0, failed: 0)]))
-        #expect(refuses(machine, [.accept, .accept]))
-        #expect(refuses(machine, [.accept, .failed(file: 9, TransferError(.system, ""))]))
+        #expect(refuses(machine, [.accept(asStream: false), .ack(file: 0, bytes: 0)]))
+        #expect(refuses(machine, [.accept(asStream: false), .done([0])]))
+        #expect(refuses(machine, [.accept(asStream: false), .finished(done: 0, failed: 0)]))
+        #expect(refuses(machine, [.accept(asStream: false), .accept(asStream: false)]))
+        #expect(refuses(machine, [.accept(asStream: false), .failed(file: 9, TransferError(.system, ""))]))
         #expect(refuses(machine, [.ack(file: 0, bytes: 0)]))
         #expect(refuses(machine, [.hello(isSender: false, version: 1, limits: nil)]))
         #expect(refuses(machine, [.finish]))
         var sending = machine
-        _ = try sending.receive(.text(ControlMessage.accept.text))
+        _ = try sending.receive(.text(ControlMessage.accept(asStream: false).text))
         sending.didSend(file: 0, through: 2 * mebibyte)
         #expect(!refuses(sending, [.ack(file: 0, bytes: mebibyte), .ack(file: 0, bytes: 2 * mebibyte)]))
         #expect(refuses(sending, [.ack(file: 0, bytes: 2 * mebibyte), .ack(file: 0, bytes: mebibyte)]))
@@ -433,7 +433,7 @@ import Testing
         sending.didFinish()
         #expect(!refuses(sending, [.done([0, 1]), .finished(done: 2, failed: 0)]))
         #expect(refuses(sending, [.done([0]), .finished(done: 2, failed: 0)]))
-        #expect(refuses(SenderMachine(), [.accept]))
+        #expect(refuses(SenderMachine(), [.accept(asStream: false)]))
         #expect(refuses(SenderMachine(), [.hello(isSender: true, version: 1, limits: nil)]))
     }
 
@@ -447,7 +447,7 @@ import Testing
                 ).text
             ),
             .text(ControlMessage.failed(file: 1, TransferError(.exists, "is there")).text),
-            .text(ControlMessage.accept.text), .text(ControlMessage.ack(file: 0, bytes: 1 << 20).text),
+            .text(ControlMessage.accept(asStream: false).text), .text(ControlMessage.ack(file: 0, bytes: 1 << 20).text),
             .text(ControlMessage.done([0]).text), .text(ControlMessage.finished(done: 4, failed: 1).text),
         ]
         for _ in 0..<2000 {

@@ -52,6 +52,25 @@ import Testing
         #expect(there.names() == ["d", "d/good"])
     }
 
+    /// It does not arrive as an empty one either.
+    @Test(.timeLimit(.minutes(10))) func aFolderThatCannotBeListedDoesNotArrive() async throws {
+        await #expect(processExitsWith: .success) {
+            // Whoever is root may list all.
+            if getuid() == 0 { #expect(setuid(65_534) == 0) }
+            let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+            try here.write("d/good", [1])
+            #expect(mkdir(here.file("d/closed"), 0) == 0)
+            let run = await TransferRun.run(
+                FileSender(paths: [here.file("d")]),
+                FileReceiver(target: there.path),
+                MemoryChannel.pair()
+            )
+            let (sent, received) = (try run.sender.get(), try run.receiver.get())
+            #expect(sent.failures.map(\.name) == ["d/closed"] && received.failures.map(\.name) == ["d/closed"])
+            #expect(there.names() == ["d", "d/good"])
+        }
+    }
+
     @Test(.timeLimit(.minutes(10))) func aNameThatIsNotUTF8IsSpelledOut() async throws {
         let (here, there) = (try folder(), try ScratchDirectory())
         let run = await TransferRun.run(

@@ -76,6 +76,55 @@ import Testing
         #expect(there.names() == ["a"])
     }
 
+    /// What was there counts from the start, on both sides alike, file by file.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func bothSidesTellWhatWasThere(lacksItsName: Bool) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 9)
+        try here.write("d/a", [1])
+        try here.write("d/b", [2, 2])
+        try here.write("d/c", random.bytes(5 << 20))
+        // hello, offer, manifest, two messages for each small file, and 9 for each of 3 blocks.
+        try await interrupted(here.file("d"), there, after: 3 + 2 * 2 + 3 * 9)
+        // As after a kill between the journal's record and the name.
+        if lacksItsName { #expect(rename(there.file("d/a"), there.file("d/a.part")) == 0) }
+        let (here2, there2) = (EventLog(), EventLog())
+        var (sending, receiving) = (FileSender.Options(), FileReceiver.Options())
+        sending.onEvent = { here2.add($0) }
+        receiving.onEvent = { there2.add($0) }
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")], options: sending),
+            FileReceiver(target: there.path, options: receiving),
+            MemoryChannel.pair()
+        )
+        let (sent, received) = (try run.sender.get(), try run.receiver.get())
+        #expect(sent.resumedBytes == 3 + 3 << 20 && received.resumedBytes == sent.resumedBytes)
+        #expect(sent.bytes == 2 << 20 && received.bytes == sent.bytes && received.files == 3)
+        for log in [here2, there2] {
+            let events = log.events.filter {
+                switch $0 {
+                case .resumed, .done, .accepted: true
+                default: false
+                }
+            }
+            // Those that lack their name get it after the others were looked at.
+            let whole: [TransferEvent] = [
+                .resumed(name: "d/a", bytes: 1), .done(name: "d/a"), .resumed(name: "d/b", bytes: 2),
+                .done(name: "d/b"),
+            ]
+            #expect(Set(events.prefix(4)) == Set(whole))
+            #expect(
+                events.dropFirst(4) == [
+                    .accepted(asStream: false), .resumed(name: "d/c", bytes: 3 << 20), .done(name: "d/c"),
+                ]
+            )
+            let totals = log.events.compactMap { event -> Int? in
+                if case .progress(_, _, let total) = event { total } else { nil }
+            }
+            #expect(totals.first.map { $0 > 3 + 3 << 20 } == true && totals.last == 3 + 5 << 20)
+        }
+    }
+
     @Test(.timeLimit(.minutes(10))) func anotherBeginningStartsAgain() async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
         var random = SplitMix(seed: 8)
@@ -147,6 +196,7 @@ import Testing
             FileReceiver(target: there.path),
             MemoryChannel.pair()
         )
+        #expect(try failing.receiver.get().keepsParts)
         #expect(try failing.sender.get().failures.map(\.error.code) == [isTaken ? .exists : .notFound])
         _ = isTaken ? unlink(there.file("a")) : rename(path + ".away", path)
         let run = await TransferRun.run(

@@ -239,6 +239,49 @@ final class EventLog: Sendable {
         #expect(there.names().isEmpty)
     }
 
+    /// Not even when told to overwrite; and what is advised is not what was chosen already.
+    @Test(.timeLimit(.minutes(10))) func aFolderIsNotOverwritten() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        try here.write("d/a", [1])
+        #expect(symlink("a", here.file("d/link")) == 0)
+        try there.write("d/a/mine", [2])
+        try there.write("d/link/mine", [2])
+        var options = FileReceiver.Options()
+        options.existing = .overwrite
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")]),
+            FileReceiver(target: there.path, options: options),
+            MemoryChannel.pair()
+        )
+        let failures = try run.sender.get().failures
+        #expect(failures.map(\.error.code) == [.exists, .exists])
+        #expect(
+            failures.map(\.error.message)
+                == ["d/a", "d/link"].map {
+                    "\($0) exists already and is a folder: choose rename, or move it away"
+                }
+        )
+        #expect(there.read("d/a/mine") == [2] && there.read("d/link/mine") == [2])
+    }
+
+    /// What was written there cannot be taken back: the sender knows that it cannot go on, however it breaks off.
+    @Test(.timeLimit(.minutes(10))) func theSenderKnowsThatTheReceiverTakesAStream() async throws {
+        let (here, log) = (try ScratchDirectory(), EventLog())
+        let path = try here.write("a", [UInt8](repeating: 3, count: 3 << 20))
+        let null = open("/dev/null", O_WRONLY)
+        defer { close(null) }
+        var options = FileSender.Options()
+        options.onEvent = { log.add($0) }
+        let sender = FileSender(paths: [path], options: options)
+        let channels = MemoryChannel.pair()
+        channels.0.cut(after: 3 + 9)
+        let run = await TransferRun.run(sender, FileReceiver(streamTo: null), channels)
+        #expect(log.events.contains(.accepted(asStream: true)))
+        #expect(run.sender.error?.code == .notResumable && run.sender.error?.isFromPeer == false)
+        let again = await TransferRun.run(sender, FileReceiver(streamTo: null), MemoryChannel.pair())
+        #expect(again.sender.error?.code == .notResumable && again.receiver.error?.isFromPeer == true)
+    }
+
     /// The reader of what was received has gone: the sender is told that nothing will come of it.
     @Test(.timeLimit(.minutes(10))) func whatCannotBeWrittenToAStreamEndsBothSides() async throws {
         signal(SIGPIPE, SIG_IGN)

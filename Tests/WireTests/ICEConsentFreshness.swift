@@ -47,7 +47,9 @@ import Testing
         #expect(call.offerer.states == [.checking, .connected, .completed, .disconnected, .completed])
     }
 
-    @Test func `Consent checks come every 4 to 6 seconds and differ`() throws {
+    @Test func `Consent checks come every 4 to 6 seconds, differ, and fall on the grid that all connections share`()
+        throws
+    {
         let (network, call) = try connected()
         var times: [Instant] = []
         let offerer = call.offerer.sockets[PortID(rawValue: 0)]
@@ -61,7 +63,9 @@ import Testing
         let gaps = zip(times.dropFirst(), times).map { $0 - $1 }
         #expect(gaps.count > 45)
         #expect(gaps.allSatisfy { $0 >= .seconds(4) && $0 <= .seconds(6.1) })
-        #expect(Set(gaps).count > 40)
+        #expect(Set(gaps).count > 6)
+        let step = ICEConfiguration().consentGrid.wholeNanoseconds
+        #expect(times.allSatisfy { $0.nanoseconds % step == 0 })
         #expect((call.offerer.selected?.consentRequestsSent ?? 0) >= times.count)
     }
 

@@ -44,6 +44,12 @@ enum FileCalls {
         }
     }
 
+    /// What writing a stream failed with; both sides read it, and what they can do is said with its end.
+    static func streamFailure(_ code: CInt = errno) -> TransferError {
+        let words = unsafe String(cString: strerror(code))
+        return TransferError(code == ENOSPC ? .noSpace : .system, "the receiver's output cannot be written: \(words)")
+    }
+
     /// The permissions that this process withholds from what it makes (umask), without changing them for a moment.
     static func withheldPermissions() -> mode_t {
         let usual: mode_t = 0o022

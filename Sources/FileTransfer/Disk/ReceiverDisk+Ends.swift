@@ -47,9 +47,12 @@ extension ReceiverDisk {
             throw FileCalls.failure("write the directory of", first)
         }
         summary.files += done.count
-        for index in done { tell(.done(name: entries[index].name)) }
         // Those that only lacked their name were reported with the answer.
         let news = Set(batch.filter { $0.file != nil }.map(\.index))
+        for index in done {
+            if !news.contains(index) { countThere(index, entries[index].size ?? 0) }
+            tell(.done(name: entries[index].name))
+        }
         done.removeAll { !news.contains($0) }
         if !done.isEmpty { send(.done(done)) }
     }
@@ -98,6 +101,7 @@ extension ReceiverDisk {
             if !leavesPartialFiles { try journal?.append([.finished]) }
             fsync(target.root.descriptor)
         }
+        summary.keepsParts = leavesPartialFiles
         hasSentFinished = true
         send(.finished(done: summary.files, failed: summary.failures.count))
     }

@@ -22,7 +22,7 @@ extension ReceiverDisk {
             guard entries.count == 1, wanted[0] else {
                 throw TransferError(
                     .refused,
-                    "this side takes one file, as a stream: send one file, or receive into a directory"
+                    "the receiver takes one file, as a stream: send one file, as tar makes it, or receive into a folder"
                 )
             }
         case .directory(let path):
@@ -39,8 +39,10 @@ extension ReceiverDisk {
             wanted: wanted,
             partials: Dictionary(partials.map { ($0.file, $0.bytes) }) { first, _ in first }
         )
-        send(.accept)
-        tell(.accepted)
+        var isStream = false
+        if case .stream = destination { isStream = true }
+        send(.accept(asStream: isStream))
+        tell(.accepted(asStream: isStream))
     }
 
     func sendHave(wanted: [Bool], partials: [ControlMessage.Partial]) {
@@ -175,6 +177,9 @@ extension ReceiverDisk {
         switch options.existing {
         case .refuse: throw exists(index)
         case .overwrite:
+            if let present = FileCalls.status(of: name, in: parent.descriptor), present.st_mode & S_IFMT == S_IFDIR {
+                throw exists(index, asDirectory: true)
+            }
             guard unsafe unlinkat(parent.descriptor, name, 0) == 0, unsafe symlinkat(link, parent.descriptor, name) == 0
             else { throw FileCalls.failure("make the link", entries[index].name) }
         case .rename:
@@ -186,10 +191,11 @@ extension ReceiverDisk {
         }
     }
 
-    func exists(_ index: Int) -> TransferError {
-        TransferError(
+    func exists(_ index: Int, asDirectory isDirectory: Bool = false) -> TransferError {
+        let advice = "choose \(isDirectory ? "" : "overwrite or ")rename, or move it away"
+        return TransferError(
             .exists,
-            "\(printable(entries[index].name)) exists already: choose overwrite or rename, or move it away"
+            "\(printable(entries[index].name)) exists already\(isDirectory ? " and is a folder" : ""): \(advice)"
         )
     }
 
@@ -230,13 +236,16 @@ extension ReceiverDisk {
             let isThere = present.map { $0.st_mode & S_IFMT == S_IFREG && Int($0.st_size) == size } ?? false
             if temporary == nil || journal?.isNew == true, isThere || options.existing == .rename {
                 summary.files += 1
-                summary.resumedBytes += size
+                countThere(index, size)
+                tell(.done(name: entry.name))
                 return (true, nil)
             }
         }
         if let present {
             let isDirectory = present.st_mode & S_IFMT == S_IFDIR
-            if options.existing == .refuse || (options.existing == .overwrite && isDirectory) { throw exists(index) }
+            if options.existing == .refuse || (options.existing == .overwrite && isDirectory) {
+                throw exists(index, asDirectory: isDirectory)
+            }
         }
         guard case .progress(let bytes, let expected) = state, bytes > 0, bytes <= entry.size ?? DataFrame.maxFileSize,
             let temporary, temporary.st_mode & S_IFMT == S_IFREG, Int(temporary.st_size) >= bytes,

@@ -147,6 +147,13 @@ actor ReceiverDisk {
         tell(.failed(name: name, error))
     }
 
+    /// Counts what was there of a file before this run.
+    func countThere(_ index: Int, _ bytes: Int) {
+        summary.resumedBytes += bytes
+        total += bytes
+        tell(.resumed(name: entries[index].name, bytes: bytes))
+    }
+
     // MARK: Bytes
 
     func begin(_ index: Int, at offset: Int) throws(TransferError) {
@@ -169,9 +176,7 @@ actor ReceiverDisk {
                 start = value
                 try chain.start(wantsWhole: hasDigests, after: hasDigests ? .chainStart : value)
                 if hasDigests, try !hash(file, through: offset) { throw FileCalls.failure("resume", temporaryName) }
-                summary.resumedBytes += offset
-                total += offset
-                tell(.resumed(name: entries[index].name, bytes: offset))
+                countThere(index, offset)
             }
         } else {
             let state = journal?.states[index]
@@ -207,7 +212,7 @@ actor ReceiverDisk {
     func openStream(_ index: Int) throws(TransferError) -> Writing {
         guard case .stream(let descriptor) = destination else { throw .violation("no stream") }
         let copy = dup(descriptor)
-        guard copy >= 0 else { throw FileCalls.failure("write", entries[index].name) }
+        guard copy >= 0 else { throw FileCalls.streamFailure() }
         try chain.start(wantsWhole: hasDigests)
         return Writing(
             index: index,
@@ -252,7 +257,9 @@ actor ReceiverDisk {
         current.pending = []
         current.pendingOffset = current.offset
         writing = current
-        guard isWritten else { throw FileCalls.failure("write", name, code) }
+        guard isWritten else {
+            throw current.parent == nil ? FileCalls.streamFailure(code) : FileCalls.failure("write", name, code)
+        }
         tell(.progress(name: name, bytes: current.offset, total: total))
     }
 

@@ -30,7 +30,6 @@ actor SenderDisk {
     private var entries: [TransferEntry] = []
     /// For each entry, the path in this system.
     private var localPaths: [String] = []
-    private var totals: [Int] = []
     private var chain: HashChain
     private var chunkSize = 0
     private var next = 0
@@ -61,16 +60,17 @@ actor SenderDisk {
             throw .violation("messages of at most \(maxMessageSize) bytes are too small for a transfer")
         }
         chunkSize = DataFrame.chunkSize(maxMessageSize: min(maxMessageSize, DataFrame.blockSize / 2))
-        var manifest = Manifest(limits: limits)
+        var offered = OfferedPaths(limits: limits)
         switch source {
-        case .paths(let paths):
-            var named: [[UInt8]: NamedPath] = [:]
-            for path in paths { try add(path, to: &manifest, after: &named) }
-        case .stream(_, let name):
-            try manifest.append(TransferEntry(path: [name], kind: .file(size: nil), mode: 0o644, modified: nil))
-            localPaths.append("")
+        case .paths(let paths): for path in paths { try offered.add(path) }
+        case .stream(_, let name): try offered.addStream(named: name)
         }
+        let manifest = offered.manifest
         entries = manifest.entries
+        localPaths = offered.localPaths
+        leftOut = offered.leftOut
+        summary.failures += leftOut
+        for failure in leftOut { tell(.leftOut(name: failure.name, failure.error)) }
         guard !entries.isEmpty else { throw nothingToSend }
         let transfer = try manifest.identity()
         machine.didOffer(entries)
@@ -111,92 +111,6 @@ actor SenderDisk {
         return messages
     }
 
-    /// Adds what the application named; what is gone by now is left out.
-    private func add(
-        _ path: String,
-        to manifest: inout Manifest,
-        after others: inout [[UInt8]: NamedPath]
-    ) throws(TransferError) {
-        // The receiver is told too, and need not know where it was.
-        let shown = NamedPath.last(path) ?? path
-        let named: NamedPath
-        do throws(TransferError) {
-            named = try NamedPath(path, shownAs: shown)
-        } catch {
-            return leaveOut([shown], error)
-        }
-        let key = Array(named.name.utf8)
-        if let other = others[key], other.isSame(as: named) { return }
-        others[key] = named
-        try add([named.name], at: path, named.status, to: &manifest)
-    }
-
-    private func add(_ path: [String], at local: String, _ status: stat, to manifest: inout Manifest)
-        throws(TransferError)
-    {
-        if Task.isCancelled { throw .cancelledByTask }
-        let name = path.joined(separator: "/")
-        let kind: TransferEntry.Kind
-        switch status.st_mode & S_IFMT {
-        case S_IFREG: kind = .file(size: Int(status.st_size))
-        case S_IFDIR: kind = .directory
-        case S_IFLNK:
-            guard let target = FileCalls.link(local, in: AT_FDCWD) else {
-                return leaveOut(
-                    path,
-                    TransferError(.unsafePath, "the link \(printable(name)) cannot be read as UTF-8")
-                )
-            }
-            do throws(TransferError) {
-                try Manifest.check(link: target, at: path, above: path.count - 2)
-            } catch {
-                return leaveOut(path, error)
-            }
-            kind = .symlink(target: target)
-        default:
-            return leaveOut(path, .unsupportedKind(name))
-        }
-        let entry = TransferEntry(
-            path: path,
-            kind: kind,
-            mode: Int(status.st_mode & 0o777),
-            modified: TransferEntry.Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
-        )
-        do throws(TransferError) {
-            try manifest.append(entry)
-        } catch {
-            guard error.code == .unsafePath else { throw error }
-            return leaveOut(path, error)
-        }
-        localPaths.append(local)
-        guard kind == .directory else { return }
-        guard let names = FileNames.list(local) else {
-            return leaveOut(path, FileCalls.failure("list", name))
-        }
-        for component in names.foreign {
-            leaveOut(
-                path + [component],
-                TransferError(.unsafePath, "the name \"\(printable(component))\" is not UTF-8: rename it")
-            )
-        }
-        for component in names.names {
-            let below = local + "/" + component
-            guard let status = FileCalls.status(of: below, in: AT_FDCWD) else {
-                leaveOut(path + [component], FileCalls.failure("send", name + "/" + component))
-                continue
-            }
-            try add(path + [component], at: below, status, to: &manifest)
-        }
-    }
-
-    private func leaveOut(_ path: [String], _ error: TransferError) {
-        let name = printable(path.joined(separator: "/"))
-        let failure = TransferSummary.Failure(name: name, error: error)
-        summary.failures.append(failure)
-        leftOut.append(failure)
-        tell(.leftOut(name: name, error))
-    }
-
     private var nothingToSend: TransferError {
         guard let first = leftOut.first else { return TransferError(.notFound, "there is nothing to send") }
         let others = leftOut.count > 1 ? " (and \(leftOut.count - 1) more)" : ""
@@ -223,7 +137,9 @@ actor SenderDisk {
     func receive(_ message: TransferMessage) throws(TransferError) -> SenderMachine.Effect {
         let effect = try machine.receive(message)
         switch effect {
-        case .start: tell(.accepted)
+        case .start(let isStream):
+            countThoseThere()
+            tell(.accepted(asStream: isStream))
         case .stored(let file, let bytes): tell(.stored(name: entries[file].name, bytes: bytes))
         case .done(let files):
             summary.files += files.count
@@ -232,6 +148,18 @@ actor SenderDisk {
         case .makeOffer, .finished, .nothing: break
         }
         return effect
+    }
+
+    /// What the receiver had before counts at once, as it does there.
+    private func countThoseThere() {
+        for index in entries.indices where entries[index].isFile && machine.isDone(index) {
+            let (name, size) = (entries[index].name, entries[index].size ?? 0)
+            summary.files += 1
+            summary.resumedBytes += size
+            total += size
+            tell(.resumed(name: name, bytes: size))
+            tell(.done(name: name))
+        }
     }
 
     private func fail(_ file: Int, _ error: TransferError) {
@@ -286,15 +214,7 @@ actor SenderDisk {
     ///
     /// - Returns: false if there is none.
     private func openNext(_ batch: inout [TransferMessage]) throws(TransferError) -> Bool {
-        while next < entries.count, !machine.wants(next) {
-            if entries[next].isFile, machine.isDone(next) {
-                summary.files += 1
-                summary.resumedBytes += entries[next].size ?? 0
-                total += entries[next].size ?? 0
-                tell(.resumed(name: entries[next].name, bytes: entries[next].size ?? 0))
-            }
-            next += 1
-        }
+        while next < entries.count, !machine.wants(next) { next += 1 }
         guard next < entries.count else { return false }
         let index = next
         next += 1

@@ -46,7 +46,7 @@ enum ControlMessage: Hashable {
     // The receiver's.
     case have(done: [ClosedRange<Int>], partial: [Partial])
     case failed(file: Int, TransferError)
-    case accept
+    case accept(asStream: Bool)
     case refuse(TransferError)
     case ack(file: Int, bytes: Int)
     case done([Int])
@@ -103,7 +103,8 @@ enum ControlMessage: Hashable {
                 ),
             ]
         case .failed(let file, let error): return Self.report("failed", file, error)
-        case .accept: return ["type": "accept"]
+        case .accept(let isStream):
+            return .object(isStream ? ["type": "accept", "stream": .bool(true)] : ["type": "accept"])
         case .refuse(let error): return Self.report("refuse", nil, error)
         case .ack(let file, let bytes): return ["type": "ack", "file": .int(file), "bytes": .int(bytes)]
         case .done(let files): return ["type": "done", "files": .array(files.map { .int($0) })]
@@ -221,7 +222,7 @@ enum ControlMessage: Hashable {
             }
             self = .have(done: done, partial: partial)
         case "failed": self = .failed(file: try reader.count("file"), try reader.report())
-        case "accept": self = .accept
+        case "accept": self = .accept(asStream: value["stream"]?.bool ?? false)
         case "refuse": self = .refuse(try reader.report())
         case "ack": self = .ack(file: try reader.count("file"), bytes: try reader.count("bytes"))
         case "done":

@@ -4,8 +4,8 @@ struct SenderMachine {
     enum Effect: Hashable {
         /// The offer may be made.
         case makeOffer(TransferLimits)
-        /// Sending may begin.
-        case start
+        /// Sending may begin; whether the receiver writes a stream, which cannot be gone on with.
+        case start(asStream: Bool)
         /// So much of a file is safely stored.
         case stored(file: Int, bytes: Int)
         /// These files are done.
@@ -82,9 +82,9 @@ struct SenderMachine {
         case (.have(let done, let partial), .answer):
             try note(done: done, partial: partial)
             return .nothing
-        case (.accept, .answer):
+        case (.accept(let isStream), .answer):
             phase = .sending
-            return .start
+            return .start(asStream: isStream)
         case (.failed(let file, let error), .answer), (.failed(let file, let error), .sending),
             (.failed(let file, let error), .finishing):
             guard states.indices.contains(file), states[file] != .done, states[file] != .failed else {

@@ -146,7 +146,10 @@ struct Manifest: Sendable {
     static func check(path: [String], limits: TransferLimits) throws(TransferError) {
         guard !path.isEmpty else { throw TransferError(.unsafePath, "an entry without a name") }
         guard path.count <= limits.depth else {
-            throw TransferError(.limitExceeded, "a path is more than \(limits.depth) directories deep")
+            throw TransferError(
+                .limitExceeded,
+                "\(printable(path.joined(separator: "/"))) is more than \(limits.depth) levels deep: send a part of it, or an archive"
+            )
         }
         var byteCount = path.count - 1
         for name in path {
@@ -154,7 +157,10 @@ struct Manifest: Sendable {
             byteCount += name.utf8.count
         }
         guard byteCount <= maxPathBytes else {
-            throw TransferError(.limitExceeded, "a path has more than \(maxPathBytes) bytes")
+            throw TransferError(
+                .limitExceeded,
+                "the path \(printable(path.joined(separator: "/")))… has more than \(maxPathBytes) bytes"
+            )
         }
         if path.count == 1, path[0].hasPrefix(journalPrefix), path[0].hasSuffix(journalSuffix) {
             throw TransferError(.unsafePath, "\(printable(path[0])) is the name of a transfer's journal")

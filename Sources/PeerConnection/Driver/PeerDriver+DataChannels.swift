@@ -99,26 +99,48 @@ extension PeerDriver {
             return outbox.messages
         }
         let now = Self.now()
-        for (index, message) in messages.enumerated() {
-            guard let channel = channelsByKey[message.channel], let handle = handlesByKey[message.channel] else {
-                continue
+        var index = 0
+        while index < messages.count {
+            let key = messages[index].channel
+            let run = messages[index...].prefix { $0.channel == key }
+            if let channel = channelsByKey[key], let handle = handlesByKey[key] {
+                handOver(run, of: channel, handle: handle, lastIndex: messages.count - 1, at: now)
             }
+            index = run.endIndex
+        }
+        drain()
+    }
+
+    /// Hands messages of one channel to the engine, and tells the channel so in steps: it wakes who waits for room.
+    private func handOver(
+        _ run: ArraySlice<OutgoingMessage>,
+        of channel: RTCDataChannel,
+        handle: DataChannelHandle,
+        lastIndex: Int,
+        at now: Instant
+    ) {
+        var byteCount = 0
+        for index in run.indices {
+            let message = run[index]
             do {
                 unsafe try engine.channels.send(
                     message.bytes.span.bytes,
                     isText: message.isText,
                     on: handle,
                     at: now,
-                    moreFollows: index + 1 < messages.count
+                    moreFollows: index < lastIndex
                 )
             } catch {
                 log.warning(
                     "data channel \"\(channel.label)\" dropped a message of \(message.bytes.count) bytes: \(error)"
                 )
             }
-            channel.didHandOver(byteCount: message.bytes.count, engineBytes: engine.channels.bufferedAmount(of: handle))
+            byteCount += message.bytes.count
+            if byteCount >= Self.handOverByteCount || index == run.endIndex - 1 {
+                channel.didHandOver(byteCount: byteCount, engineBytes: engine.channels.bufferedAmount(of: handle))
+                byteCount = 0
+            }
         }
-        drain()
     }
 
     func closeChannel(key: Int) {

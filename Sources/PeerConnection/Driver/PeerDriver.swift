@@ -75,6 +75,8 @@ actor PeerDriver {
 
     /// When a full socket buffer is tried again.
     private static let retryDelay = Duration.microseconds(150)
+    /// After how many bytes a channel hears that they were handed over.
+    static let handOverByteCount = 65_536
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
 

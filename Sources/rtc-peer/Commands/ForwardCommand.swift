@@ -97,13 +97,15 @@ struct ForwardCommand: AsyncParsableCommand {
             note: show.problem
         )
         let connections = ForwardedConnections()
-        show.ready(place, command: "forward", example: " 8080:\(allow.first ?? "localhost:80")")
+        let example = " 8080:\(allow.first ?? "localhost:80")"
         let running = try RunningMeeting.start(
             .first,
             code: place.code,
             server: place.serverURL,
             options: meeting,
             patience: search.patience,
+            patienceAgain: search.patience,
+            joined: { show.ready(place, command: "forward", example: example) },
             paired: { _ in show.paired() },
             note: show.problem,
             channel: { channel in
@@ -143,6 +145,7 @@ struct ForwardCommand: AsyncParsableCommand {
             server: server,
             options: meeting,
             patience: search.patience ?? SearchOptions.usual,
+            patienceAgain: search.patience,
             paired: { _ in show.paired() },
             note: show.problem
         )
@@ -201,7 +204,12 @@ struct ForwardCommand: AsyncParsableCommand {
                     }
                     connected(nil)
                     if Task.isCancelled { return }
-                    if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
+                    if await meeting.giveUp(connection) {
+                        show.waits(
+                            "If rtc-peer has ended there, start both anew.",
+                            since: "The connection broke; making it again."
+                        )
+                    }
                 }
             }
             group.addTask { for await _ in Interrupts.stream() { return } }

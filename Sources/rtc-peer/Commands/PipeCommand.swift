@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Locking
 import PAKE
 import PeerConnection
 import Signaling
@@ -72,7 +73,6 @@ struct PipeCommand: AsyncParsableCommand {
                 note: show.problem
             )
             place = made
-            show.ready(made, command: "pipe")
             found = (made.serverURL, made.code)
         }
         let running = try RunningMeeting.start(
@@ -81,17 +81,26 @@ struct PipeCommand: AsyncParsableCommand {
             server: found.server,
             options: meeting,
             patience: search.patience ?? (code == nil ? nil : SearchOptions.usual),
+            patienceAgain: search.patience,
+            joined: { [place] in
+                if let place { show.ready(place, command: "pipe") }
+            },
             paired: { _ in show.paired() },
             note: show.problem
         )
+        let isInterrupted = Mutex(false)
         let interrupts = Task {
             for await _ in Interrupts.stream() {
+                isInterrupted.withLock { $0 = true }
+                show.ended("interrupted")
                 // What reads or writes may be blocked for as long as it likes.
                 await running.end(isForGood: true)
                 _exit(130)
             }
         }
         let outcome = await Result { try await pump(running.meeting, show) }
+        // What the interrupt broke is no news, and it ends the program.
+        if isInterrupted.withLock({ $0 }) { await interrupts.value }
         interrupts.cancel()
         await running.end(isForGood: true)
         await place?.close()
@@ -118,19 +127,24 @@ struct PipeCommand: AsyncParsableCommand {
             show.connected(await connection.link.connection.getStats())
             try await pipe.run(over: connection.channel) { try await StandardStreams.write($0) }
             if pipe.isFinished { return await connection.channel.closeGracefully() }
-            if await meeting.giveUp(connection) { show.problem("The connection broke; making it again.") }
+            if await meeting.giveUp(connection) {
+                show.waits(
+                    "If rtc-peer has ended there, end this one too: a pipe cannot be gone on with.",
+                    since: "The connection broke; making it again."
+                )
+            }
         }
     }
 }
 
 extension RTCDataChannel {
-    /// Closes and waits until the last messages have arrived there, for three seconds at most.
-    func closeGracefully() async {
+    /// Closes and waits until the last messages have arrived there, but no longer than the limit.
+    func closeGracefully(within limit: Duration = .seconds(3)) async {
         let events = events
         close()
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await event in events where event == .close { break } }
-            group.addTask { try? await Task.sleep(for: .seconds(3)) }
+            group.addTask { try? await Task.sleep(for: limit) }
             await group.next()
             group.cancelAll()
         }

@@ -18,7 +18,7 @@ struct ReceiveCommand: AsyncParsableCommand {
             same command goes on where it was; without a code it is `rtc-peer receive --resume CODE`.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
 
             Examples:
               rtc-peer receive 4821-amber-otter-lemon
@@ -83,6 +83,9 @@ struct ReceiveCommand: AsyncParsableCommand {
         }
         if overwrite, rename { throw ValidationError("choose one of --overwrite and --rename") }
         if let output, output != "-" { throw ValidationError("--output takes “-” only; --into names a folder") }
+        if output != nil, into != nil || overwrite || rename || resume != nil {
+            throw ValidationError("--output - writes no file: leave --into, --overwrite, --rename and --resume out")
+        }
         if output != nil, shown.json { throw ValidationError("--output - and --json both want standard output") }
     }
 
@@ -115,13 +118,14 @@ struct ReceiveCommand: AsyncParsableCommand {
             options: meeting,
             show: show,
             progress: progress,
+            patience: search.patience,
             paths: output == nil ? [FileMeeting.absolute(folder)] : nil,
             transfer: { channel throws(TransferError) in try await receiver.run(over: channel) }
         )
         if let code {
-            try await files.join(code, patience: search.patience)
+            try await files.join(code)
         } else {
-            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
+            try await files.open(listen: host.listen, memory: memory)
         }
     }
 

@@ -17,7 +17,7 @@ struct SendCommand: AsyncParsableCommand {
             --resume CODE` (with --to: the same command) goes on where it was: only what is missing is sent.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
 
             Examples:
               rtc-peer send film.mp4 photos/
@@ -36,8 +36,13 @@ struct SendCommand: AsyncParsableCommand {
     )
     var files: [String] = []
 
-    @Option(help: ArgumentHelp("What standard input is called there. Example: --name backup.tar", valueName: "NAME"))
-    var name = "stdin"
+    @Option(
+        help: ArgumentHelp(
+            "What standard input is called there, “stdin” if not said. Example: --name backup.tar",
+            valueName: "NAME"
+        )
+    )
+    var name: String?
 
     @Option(
         help: ArgumentHelp(
@@ -70,6 +75,14 @@ struct SendCommand: AsyncParsableCommand {
         }
         if to == "" { throw ValidationError("--to is empty: give the code that `rtc-peer receive` printed") }
         if files.contains("-"), files.count > 1 { throw ValidationError("“-” goes alone: name no other files") }
+        if let name {
+            guard files == ["-"] else {
+                throw ValidationError("--name is for standard input, “-”: files keep their names")
+            }
+            do throws(TransferError) { try FileSender.check(streamName: name) } catch {
+                throw ValidationError("--name: \(error.message)")
+            }
+        }
         if let resume, TransferCode(resume) == nil {
             throw ValidationError("--resume \(resume): give the code that was printed, as 4821-amber-otter-lemon")
         }
@@ -98,26 +111,27 @@ struct SendCommand: AsyncParsableCommand {
         }
         let paths = memory?.paths ?? files.filter { $0 != "-" }.map(FileMeeting.absolute)
         // Before anybody is given a code.
-        if files == ["-"] { try FileSender.check(streamName: name) } else { try FileSender.check(paths: paths) }
+        if files != ["-"] { try FileSender.check(paths: paths) }
         let progress = TransferProgress(show, verb: "sending")
         var options = FileSender.Options()
         options.onEvent = { progress.take($0) }
         let sender =
             files == ["-"]
-            ? FileSender(streamFrom: STDIN_FILENO, name: name, options: options)
+            ? FileSender(streamFrom: STDIN_FILENO, name: name ?? "stdin", options: options)
             : FileSender(paths: paths, options: options)
         let files = FileMeeting(
             work: .sends,
             options: meeting,
             show: show,
             progress: progress,
+            patience: search.patience,
             paths: paths.isEmpty ? nil : paths,
             transfer: { channel throws(TransferError) in try await sender.run(over: channel) }
         )
         if let to {
-            try await files.join(to, patience: search.patience)
+            try await files.join(to)
         } else {
-            try await files.open(listen: host.listen, memory: memory, patience: search.patience)
+            try await files.open(listen: host.listen, memory: memory)
         }
     }
 }

@@ -1,16 +1,25 @@
+import JSON
 import Locking
 import PeerConnection
 
 /// A stream of bytes each way over data channels that may break and be replaced; nothing is lost or doubled.
 ///
-/// Bytes go as binary messages. Text: `at N`, first on every channel, how many bytes this side has taken in: the other
+/// Bytes go as binary messages. Text: a hello, first on every channel, by which other commands know what the code is for;
+/// then `at N`, how many bytes this side has taken in: the other
 /// goes on from there; `ack N`, the same later on, so that the other can forget them; `end N`, no more follow after the
 /// first N. docs/CODES.md. Used by one task at a time in each direction.
 final class BytePipe: Sendable {
     enum Failure: Error, CustomStringConvertible {
         case malformed(String)
+        /// The other side is another command, of this role in its hello.
+        case otherCommand(role: String)
         var description: String {
             switch self {
+            case .otherCommand("sender"):
+                "the code is of a transfer of files: have `rtc-peer send` started again there, and take them by `rtc-peer receive CODE`"
+            case .otherCommand("receiver"):
+                "the code is of a transfer of files: have `rtc-peer receive` started again there, and send them by `rtc-peer send --to CODE`"
+            case .otherCommand: "the code is of another command than rtc-peer pipe"
             case .malformed(let what): "the other side does not speak as a pipe does: \(what)"
             }
         }
@@ -32,6 +41,7 @@ final class BytePipe: Sendable {
 
     /// Bytes that are kept until the other side has them; more wait to be read.
     static let window = 8 << 20
+    private static let hello = #"{"type":"hello","protocol":1,"role":"pipe"}"#
     private static let chunkByteCount = 64 << 10
     private static let acknowledgementDistance = 1 << 20
     private let state = Mutex(State())
@@ -84,6 +94,7 @@ final class BytePipe: Sendable {
     ///   - take: is given what comes, in order; returns when it has taken it.
     /// - Throws: `Failure` if the other side does not speak as agreed, and what `take` throws.
     func run(over channel: RTCDataChannel, take: ([UInt8]) async throws -> Void) async throws {
+        try? channel.send(Self.hello)
         try? channel.send("at \(state.withLock { $0.received })")
         for await message in channel.messages {
             switch message {
@@ -104,6 +115,8 @@ final class BytePipe: Sendable {
     }
 
     private func handle(_ text: String, on channel: RTCDataChannel) throws {
+        if text == Self.hello { return }
+        if let role = Self.role(text) { throw Failure.otherCommand(role: role) }
         let fields = text.utf8.count <= 40 ? text.split(separator: " ") : []
         guard fields.count == 2, let number = Int(fields[1]), number >= 0 else {
             throw Failure.malformed("“\(text.prefix(40))”")
@@ -130,6 +143,14 @@ final class BytePipe: Sendable {
             try? channel.send("ack \(received)")
         default: throw Failure.malformed("“\(fields[0].prefix(16))”")
         }
+    }
+
+    /// Who says hello, if that is what it is.
+    static func role(_ text: String) -> String? {
+        guard text.utf8.count <= 1000, let value = try? JSONValue(parsing: text.utf8, maxValues: 100),
+            value["type"]?.string == "hello"
+        else { return nil }
+        return value["role"]?.string ?? ""
     }
 
     /// The other side has the first `count` bytes.

@@ -4,6 +4,7 @@ import Glibc
 import PAKE
 import PeerConnection
 import Signaling
+import TerminalUI
 
 /// How those who move files meet: one prints a code, the other was told it; either may be the one who sends.
 struct FileMeeting: Sendable {
@@ -16,6 +17,8 @@ struct FileMeeting: Sendable {
     let options: MeetingOptions
     let show: TransferOutput
     let progress: TransferProgress
+    /// How long to wait for the other side, at first and whenever it was lost; nil: as long as usual, or for ever.
+    let patience: Duration?
     /// Absolute paths of what is sent, or of the folder that files go into, to be remembered; nil for a stream, which
     /// cannot be gone on with.
     let paths: [String]?
@@ -39,21 +42,20 @@ struct FileMeeting: Sendable {
     /// - Parameters:
     ///   - listen: where a server of our own listens.
     ///   - memory: what is gone on with, if anything.
-    ///   - patience: how long to wait for the other side; nil: for ever.
     /// - Throws: why it did not come to its end, or the exit status to end with.
-    func open(listen: ListenAddress, memory: TransferMemory?, patience: Duration?) async throws {
+    func open(listen: ListenAddress, memory: TransferMemory?) async throws {
         // A mistyped code costs a new one; somebody who goes on guessing gets no more tries.
         for _ in 1..<Self.codeLimit {
             do {
-                return try await openOnce(listen: listen, memory: memory, patience: patience)
+                return try await openOnce(listen: listen, memory: memory)
             } catch MeetingError.codeWasGuessed {
                 show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
             }
         }
-        try await openOnce(listen: listen, memory: memory, patience: patience)
+        try await openOnce(listen: listen, memory: memory)
     }
 
-    private func openOnce(listen: ListenAddress, memory: TransferMemory?, patience: Duration?) async throws {
+    private func openOnce(listen: ListenAddress, memory: TransferMemory?) async throws {
         let code = memory?.code ?? TransferCode { Int.random(in: $0) }
         let kind: TransferMemory.Kind = work == .sends ? .send : .receiveHere
         let lock = try await TransferLock.take(kind, code)
@@ -62,12 +64,8 @@ struct FileMeeting: Sendable {
         options.serverURL = options.serverURL ?? memory?.server
         options.serverFingerprint = options.serverFingerprint ?? memory?.serverFingerprint
         let place = try await openPlace(code, options, listen: listen, before: memory?.port)
-        switch work {
-        case .sends: show.ready(place, command: "receive", takesBrowser: true)
-        case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
-        }
-        show.drawAddress(place)
         let server = options.serverURL
+        let (work, show) = (work, show)
         let outcome = await meet(
             .first,
             code: code,
@@ -82,7 +80,14 @@ struct FileMeeting: Sendable {
                 serverFingerprint: options.serverFingerprint,
                 port: place.port,
                 paths: paths ?? []
-            )
+            ),
+            joined: {
+                switch work {
+                case .sends: show.ready(place, command: "receive", takesBrowser: true)
+                case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
+                }
+                show.drawAddress(place)
+            }
         )
         await place.close()
         try end(outcome, kind, code, again: "rtc-peer \(work == .sends ? "send" : "receive") --resume \(code)")
@@ -122,12 +127,9 @@ struct FileMeeting: Sendable {
 
     /// Looks for the place of a code or address, and moves files with who printed it.
     ///
-    /// - Parameters:
-    ///   - text: the code or address.
-    ///   - patience: how long to look for the other side, and to wait for it; nil: as long as usual, or for ever to go
-    ///     on with a transfer.
+    /// - Parameter text: the code or address.
     /// - Throws: why it did not come to its end, or the exit status to end with.
-    func join(_ text: String, patience: Duration?) async throws {
+    func join(_ text: String) async throws {
         let kind: TransferMemory.Kind =
             switch work {
             case .sends: .sendTo
@@ -146,6 +148,8 @@ struct FileMeeting: Sendable {
             patience: patience ?? SearchOptions.usual,
             show: show
         ).server
+        // Nobody may be there: it was broken off.
+        if memory != nil { show.waits(advice(.second, code)) }
         var options = options
         options.serverFingerprint =
             options.serverFingerprint ?? (memory?.server == server ? memory?.serverFingerprint : nil)
@@ -174,10 +178,12 @@ struct FileMeeting: Sendable {
         server: String,
         options: MeetingOptions,
         patience: Duration?,
-        memory: TransferMemory
+        memory: TransferMemory,
+        joined: @escaping @Sendable () -> Void = {}
     ) async -> Result<TransferRun.Outcome, any Error> {
         let isStream = paths == nil
         let (show, progress, transfer) = (show, progress, transfer)
+        let advice = advice(side, code)
         return await Result {
             let running = try RunningMeeting.start(
                 side,
@@ -186,6 +192,8 @@ struct FileMeeting: Sendable {
                 server: server,
                 options: options,
                 patience: patience,
+                patienceAgain: self.patience,
+                joined: joined,
                 paired: { resumption in
                     if !isStream {
                         var memory = memory
@@ -199,7 +207,13 @@ struct FileMeeting: Sendable {
                 note: show.problem
             )
             let outcome = await Result {
-                try await TransferRun.run(running.meeting, show: show, progress: progress, transfer: transfer)
+                try await TransferRun.run(
+                    running.meeting,
+                    show: show,
+                    progress: progress,
+                    advice: advice,
+                    transfer: transfer
+                )
             }
             var isDone = false
             if case .success(.finished) = outcome { isDone = true }
@@ -208,6 +222,20 @@ struct FileMeeting: Sendable {
             if isForGood || Self.isOver(outcome) { TransferMemory.forget(memory.kind, memory.code) }
             return try outcome.get()
         }
+    }
+
+    /// How the other side goes on if its program has ended.
+    private func advice(_ side: TransferMeeting.Side, _ code: TransferCode) -> String {
+        let command =
+            switch (work, side) {
+            case (.sends, .first): "receive \(code)"
+            case (.sends, .second): "receive --resume \(code)"
+            case (.receives, .first): "send --to \(code) FILE…"
+            case (.receives, .second): "send --resume \(code)"
+            }
+        let limit = patience.map { " for \(Amount.clock($0)) at most" } ?? ""
+        return
+            "Waiting\(limit) for the other machine; if rtc-peer has ended there, this goes on there: rtc-peer \(command)"
     }
 
     /// Whether the other side need not wait for this one to come again.
@@ -228,14 +256,24 @@ struct FileMeeting: Sendable {
         _ code: TransferCode,
         again: String
     ) throws {
+        let isKept = TransferMemory.load(kind, code) != nil
+        if case .success(.finished(let summary)) = outcome {
+            progress.summarise(summary)
+        } else {
+            progress.summarise(nil)
+        }
+        if case .failure(MeetingError.stayedAway) = outcome, isKept {
+            throw MeetingError.connection("the other side has not come again in time; to go on: \(again)")
+        }
         switch try outcome.get() {
         case .finished(let summary):
-            progress.summarise(summary)
             show.ended(summary, verb: verb)
             if !summary.failures.isEmpty { throw ExitCode(TransferExit.partial) }
         case .interrupted:
-            let isKept = TransferMemory.load(kind, code) != nil
-            show.ended("interrupted" + (isKept ? "; to go on: \(again)" : ""))
+            let next =
+                progress.hasStream
+                ? "; a stream cannot be gone on with: start it anew" : isKept ? "; to go on: \(again)" : ""
+            show.ended("interrupted" + next)
             throw ExitCode(TransferExit.interrupted)
         }
     }

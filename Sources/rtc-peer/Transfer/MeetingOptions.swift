@@ -58,7 +58,7 @@ struct HostOptions: ParsableArguments {
 struct SearchOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Give up if the other machine has not come by then. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
+            "Give up if the other machine has not come by then, or not come again after it was lost. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
             valueName: "SECONDS"
         )
     )

@@ -152,7 +152,7 @@ struct RunningMeeting: Sendable {
     let meeting: TransferMeeting
     private let task: Task<Void, Never>
 
-    /// Joins the room and begins.
+    /// Joins the room and begins; `joined` comes before all else, once it is certain that the server can be used.
     static func start(
         _ side: TransferMeeting.Side,
         code: TransferCode,
@@ -160,6 +160,8 @@ struct RunningMeeting: Sendable {
         server: String,
         options: MeetingOptions,
         patience: Duration?,
+        patienceAgain: Duration?,
+        joined: @escaping @Sendable () -> Void = {},
         paired: @escaping @Sendable ([UInt8]) -> Void,
         note: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)? = nil
@@ -173,10 +175,14 @@ struct RunningMeeting: Sendable {
         let meeting = try TransferMeeting(
             options: .init(
                 side: side,
-                code: code.words,
+                // It was used: a program that is started again gives nobody another guess.
+                code: resumption == nil ? code.words : nil,
                 resumption: resumption,
                 configuration: options.ice.configuration,
                 patience: patience,
+                patienceAgain: patienceAgain,
+                serverIsAnothers: options.serverURL != nil,
+                joined: joined,
                 paired: paired,
                 note: note,
                 channel: channel

@@ -9,6 +9,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case codeWasGuessed
     /// This side's code is not the other's.
     case wrongCode
+    /// What this side kept of an earlier pairing is not what the other side did.
+    case memoryDiffers
     /// The other side says no.
     case refused(String)
     case signaling(SignalingError)
@@ -17,6 +19,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case ended
     /// The two have not paired in time.
     case nobodyCame
+    /// The other side was lost, and has not come again in time.
+    case stayedAway
     case over
 
     var description: String {
@@ -24,11 +28,14 @@ enum MeetingError: Error, CustomStringConvertible {
         case .codeWasGuessed: "somebody tried a wrong code: this code is void"
         case .wrongCode:
             "the code is not the other machine's, or somebody between the two has altered what was said; ask for a new code"
+        case .memoryDiffers:
+            "what this machine keeps of the transfer does not fit the other machine's: start anew over there, for a new code"
         case .refused(let words): "the other side refuses: \(words)"
         case .signaling(let error): error.message
         case .connection(let words): words
         case .ended: "the other side has ended"
         case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
+        case .stayedAway: "the other side has not come again in time; --wait says how long to wait"
         case .over: "the meeting is over"
         }
     }
@@ -52,6 +59,14 @@ actor TransferMeeting {
         var configuration = RTCConfiguration()
         /// How long to wait until the two have paired for the first time; nil: for ever.
         var patience: Duration?
+        /// How long to wait for a connection in place of a lost one; nil: for ever.
+        var patienceAgain: Duration?
+        /// How long an exchange of keys may take before it counts as a guess.
+        var exchangePatience = Duration.seconds(10)
+        /// Whether the server is neither side's own.
+        var serverIsAnothers = false
+        /// Called when the room has been joined, before anything else comes of it; once.
+        var joined: @Sendable () -> Void = {}
         /// Called when the other side has proved itself, with what lets the two pair again.
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
@@ -90,7 +105,12 @@ actor TransferMeeting {
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
     private var reconnection: Task<Void, Never>?
+    /// Ends the wait for a connection in place of a lost one.
+    private var waitingAgain: Task<Void, Never>?
     private var isOver = false
+    private var hasJoined = false
+    private var hasToldOfStrangers = false
+    private var hasToldOfRefusal = false
     private var hasPaired = false
     /// The partner has said that it will not come again.
     private var partnerHasEnded = false
@@ -134,6 +154,7 @@ actor TransferMeeting {
     func leave() async {
         isOver = true
         reconnection?.cancel()
+        waitingAgain?.cancel()
         await link?.close()
         link = nil
         await client.leave()
@@ -146,14 +167,23 @@ actor TransferMeeting {
 
     /// Gives a connection up, after the transfer over it failed; another one is made, unless it is already.
     ///
-    /// - Returns: false if there will be none.
+    /// - Returns: false if there will be none, since either side has ended.
     func giveUp(_ connection: Connection) async -> Bool {
         await lostLink(connection.link)
-        return !partnerHasEnded
+        return !partnerHasEnded && !isOver
     }
 
     private func endUnlessPaired() {
         if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
+    }
+
+    /// Begins to wait for a connection in place of a lost one, unless that has begun.
+    private func waitAgain() {
+        guard waitingAgain == nil, let patience = options.patienceAgain else { return }
+        waitingAgain = Task {
+            try? await Task.sleep(for: patience)
+            if !Task.isCancelled { feed.finish(throwing: MeetingError.stayedAway) }
+        }
     }
 
     // MARK: Signalling
@@ -162,6 +192,8 @@ actor TransferMeeting {
         switch event {
         case .joined(let place, let isResumed):
             guard !isResumed else { return }
+            if !hasJoined { options.joined() }
+            hasJoined = true
             iceServers = place.iceServers.map { RTCIceServer($0) }
             partner = nil
             exchange = nil
@@ -175,6 +207,7 @@ actor TransferMeeting {
             }
         case .peerJoined(let peer):
             others.append(peer.id)
+            noteStrangers()
             if options.side == .second, partner == nil, exchange == nil { try await approachNext() }
         case .peerLeft(let id, _):
             others.removeAll { $0 == id }
@@ -188,14 +221,19 @@ actor TransferMeeting {
             if partner?.id == id {
                 // The connection between the two may well go on.
                 partner = nil
-                if link == nil, options.side == .second { try await approachNext() }
+                guard link == nil else { return }
+                waitAgain()
+                if options.side == .second { try await approachNext() }
             }
         case .message(let message, let id): try await handle(message, from: id)
         case .disconnected(let error):
             if partnerHasEnded { return }
             if error.code != .unreachable { throw MeetingError.signaling(error) }
-            options.note("The signalling server does not answer; trying again.")
-        case .error(let error): if error.code != .unknownPeer { options.note(error.message) }
+            if serverMatters { options.note("The signalling server does not answer; trying again.") }
+        case .error(let error):
+            if error.code == .unknownPeer { return }
+            if error.code == .serverStopping, !serverMatters { return }
+            options.note(error.message)
         case .closed(let error): throw error.map { MeetingError.signaling($0) } ?? MeetingError.over
         }
     }
@@ -224,7 +262,24 @@ actor TransferMeeting {
         }
     }
 
+    /// Whether the user should hear that the server is gone: a side's own goes with it, and who has paired hears of that.
+    private var serverMatters: Bool { !hasPaired || options.serverIsAnothers }
+
+    /// One other is who was told the code, as far as anybody knows; the more are strangers.
+    private func noteStrangers() {
+        guard options.side == .first, !hasToldOfStrangers, others.filter({ $0 != partner?.id }).count > 1 else {
+            return
+        }
+        hasToldOfStrangers = true
+        options.note(
+            "Strangers are in the room of this code. They cannot listen in, but may keep the right one out: if it does not get here, start anew for a new code."
+        )
+    }
+
     // MARK: Pairing
+
+    /// What a first says to those who want to go on while another exchange is under way; they come again.
+    private static let busy = "somebody else is just pairing; try again"
 
     /// Asks the next one in the room whether it is the first.
     private func approachNext() async throws {
@@ -256,9 +311,17 @@ actor TransferMeeting {
             self.exchange = nil
             if case .refused = error {} else { client.send(.pake(Pairing.refusal("the code is wrong")), to: id) }
             switch options.side {
-            case .first: if exchange.usesCode { throw MeetingError.codeWasGuessed }
+            case .first:
+                if exchange.usesCode { throw MeetingError.codeWasGuessed }
+                noteRefusal("Somebody tried to go on with this, and did not know what it left behind:")
             case .second:
+                if error == .refused(Self.busy), !exchange.usesCode {
+                    // In the end the first gives the other up.
+                    Task { await approachAgain() }
+                    return
+                }
                 others.removeAll { $0 == id }
+                if error == .wrongCode, !exchange.usesCode { throw MeetingError.memoryDiffers }
                 // Somebody else in the room may be the first, but the code was for one try.
                 guard case .refused(let words) = error else { throw MeetingError.wrongCode }
                 throw MeetingError.refused(words)
@@ -289,15 +352,29 @@ actor TransferMeeting {
         let secret: Pairing.Secret
         if resumes {
             guard let resumption else { return refuse("there is no transfer to go on with") }
+            guard exchange == nil else { return refuse(Self.busy) }
             secret = .resumption(resumption)
         } else {
-            guard let code = options.code, codeIsFresh else { return refuse("the code was used by somebody else") }
+            if exchange?.usesCode == true {
+                return refuse(
+                    "somebody else is trying the code just now, and voids it, unless it is one of you: ask for a new one"
+                )
+            }
+            guard let code = options.code, codeIsFresh, exchange == nil else {
+                noteRefusal("Somebody wants to begin with this code, which was used already:")
+                return refuse(
+                    "the code was used already. If that was you, on another machine or before this one lost what it kept of it, start anew over there for a new code"
+                )
+            }
             secret = .code(code)
         }
-        guard exchange == nil else { return refuse("somebody else is just pairing; try again") }
         let pairing = try makePairing(.responder, secret)
         if !resumes { codeIsFresh = false }
         exchange = (id, pairing, !resumes)
+        Task {
+            try? await Task.sleep(for: options.exchangePatience)
+            expire(pairing)
+        }
         do throws(PairingError) {
             if case .send(let reply) = try pairing.receive(hello) { client.send(.pake(reply), to: id) }
         } catch {
@@ -305,6 +382,27 @@ actor TransferMeeting {
             refuse("\(error)")
             if !resumes { throw MeetingError.codeWasGuessed }
         }
+    }
+
+    /// Who leaves an exchange open has had a guess, as far as anybody knows.
+    private func expire(_ pairing: Pairing) {
+        guard let exchange, exchange.pairing === pairing else { return }
+        self.exchange = nil
+        if exchange.usesCode { feed.finish(throwing: MeetingError.codeWasGuessed) }
+    }
+
+    private func approachAgain() async {
+        try? await Task.sleep(for: .seconds(1))
+        do { try await approachNext() } catch { feed.finish(throwing: error) }
+    }
+
+    /// Says once that somebody was refused who may well be the right one.
+    private func noteRefusal(_ what: String) {
+        guard !hasToldOfRefusal else { return }
+        hasToldOfRefusal = true
+        options.note(
+            "\(what) refused. If that was the other machine, which has lost what it kept, end this and start anew for a new code."
+        )
     }
 
     private func makePairing(_ role: Pairing.Role, _ secret: Pairing.Secret) throws -> Pairing {
@@ -372,6 +470,8 @@ actor TransferMeeting {
     private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
         guard self.link === link else { return }
         failedLinks = 0
+        waitingAgain?.cancel()
+        waitingAgain = nil
         feed.yield(Connection(link: link, channel: channel))
     }
 
@@ -380,7 +480,9 @@ actor TransferMeeting {
         link = nil
         await lost.close()
         if partnerHasEnded { return feed.finish(throwing: MeetingError.ended) }
-        guard link == nil, options.side == .second, partner != nil, !isOver else { return }
+        guard link == nil, !isOver else { return }
+        waitAgain()
+        guard options.side == .second, partner != nil else { return }
         failedLinks += 1
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
         let delay = failedLinks > 1 ? Duration.milliseconds(250 << min(failedLinks - 1, 5)) : .zero

@@ -21,6 +21,13 @@ struct TransferOutput: Sendable {
         say("! \(message)")
     }
 
+    /// That the other side is waited for, how it comes again, and what has happened, if anything has.
+    func waits(_ advice: String, since reason: String? = nil) {
+        if let reason { emit("error", ["message": .string(reason)]) }
+        emit("waiting", ["message": .string(advice)])
+        say(reason.map { "! \($0) \(advice)" } ?? advice)
+    }
+
     /// How the other side gets here.
     ///
     /// - Parameters:
@@ -75,6 +82,9 @@ struct TransferOutput: Sendable {
         var words = "\(files) \(verb), \(Amount.bytes(summary.bytes))"
         if summary.resumedBytes > 0 { words += ", \(Amount.bytes(summary.resumedBytes)) were there before" }
         if !summary.failures.isEmpty { words += "; \(summary.failures.count) did not go through" }
+        if summary.keepsParts {
+            words += ". What is there of them stays, as NAME.part: sent again into the same folder, it goes on"
+        }
         ended(words)
     }
 

@@ -6,27 +6,57 @@ import TerminalUI
 /// Shows how a transfer of files goes: a line for each file that is done, and one live line.
 final class TransferProgress: Sendable {
     private struct State {
+        var isOffered = false
+        var isAccepted = false
         var files = 0
         var filesDone = 0
+        var failures = 0
         var bytes = 0
         /// Bytes of the whole so far, with those that were there already.
         var total = 0
+        var resumedBytes = 0
+        /// Files that were there whole, to be told in one line.
+        var filesThere = 0
         var name = ""
         var nameBytes = 0
-        var sizes: [String: Int] = [:]
+        /// The file of `name`, and the last one that was done: the two come in order, each at its own pace.
+        var current = EntryCursor()
+        var done = EntryCursor()
         var hasStream = false
         /// When counting began, and from how many bytes: what was there already took no time.
         var start: (at: ContinuousClock.Instant, total: Int)?
-        var lastShown: ContinuousClock.Instant?
-        var path = ""
+        var lastShown: (at: ContinuousClock.Instant, total: Int)?
         var samples: [(at: ContinuousClock.Instant, total: Int)] = []
+
+        /// Measures from now on.
+        mutating func startCounting(at now: ContinuousClock.Instant) {
+            start = (now, total)
+            samples = [(now, total)]
+        }
+
+        /// Bytes that were there count, but not as fast ones.
+        mutating func addThere(_ bytes: Int, at now: ContinuousClock.Instant) {
+            total += bytes
+            resumedBytes += bytes
+            start?.total += bytes
+            for index in samples.indices { samples[index].total += bytes }
+            // What has taken so long was looking at them.
+            if isAccepted, samples.last.map({ now - $0.at > TransferProgress.rateSpan }) ?? true {
+                startCounting(at: now)
+            }
+        }
+
+        /// Bytes a second over the last few.
+        var rate: Int {
+            guard let first = samples.first, let last = samples.last, last.at > first.at else { return 0 }
+            return Int(min(Double(last.total - first.total) / ((last.at - first.at) / .seconds(1)), 1e15))
+        }
     }
 
     private let state = Mutex(State())
+    private let path = Mutex("")
     private let show: TransferOutput
     private let verb: String
-    /// More entries than this are not remembered by size: their share is not shown.
-    private static let sizeLimit = 10_000
     private static let interval = Duration.milliseconds(200)
     private static let rateSpan = Duration.seconds(3)
 
@@ -41,43 +71,18 @@ final class TransferProgress: Sendable {
     }
 
     /// The path of the connection in words, for the live line.
-    func setPath(_ path: String) {
-        state.withLock { state in
-            state.path = path
-            state.samples = []
-        }
-    }
+    func setPath(_ words: String) { path.withLock { $0 = words } }
 
-    /// Whether what is moved is a stream, which cannot be gone on with.
+    /// Whether what is moved is a stream, on either side, which cannot be gone on with.
     var hasStream: Bool { state.withLock(\.hasStream) }
 
     /// Takes an event; returns at once.
     func take(_ event: TransferEvent) {
         switch event {
-        case .offered(let offer):
-            let hasStream = offer.entries.contains { $0.kind == .file(size: nil) }
-            state.withLock { state in
-                state.hasStream = hasStream
-                state.files = offer.files
-                state.bytes = offer.bytes
-                for entry in offer.entries.prefix(Self.sizeLimit) {
-                    if case .file(let size?) = entry.kind { state.sizes[entry.name] = size }
-                }
-            }
-            show.emit("offered", ["files": .integer(Int64(offer.files)), "bytes": .integer(Int64(offer.bytes))])
-            let what = offer.files == 1 ? "1 file" : "\(offer.files) files"
-            let size = hasStream ? "of unknown size" : Amount.bytes(offer.bytes)
-            show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(what), \(size)")
-        case .accepted: break
-        case .leftOut(let name, let error):
-            failed(name, error, words: "\(name) is left out")
-        case .resumed(let name, let bytes):
-            state.withLock { state in
-                state.total += bytes
-                state.start = nil
-            }
-            show.emit("resumed", ["name": .string(name), "bytes": .integer(Int64(bytes))])
-            show.say("Going on with \(name): \(Amount.bytes(bytes)) are there")
+        case .offered(let offer): offered(offer)
+        case .accepted(let isStream): accepted(asStream: isStream)
+        case .leftOut(let name, let error): failed(name, error, words: "\(name) is left out")
+        case .resumed(let name, let bytes): resumed(name, bytes)
         case .restarted(let name):
             show.problem("\(name) is not what the other side has a part of: it goes again from its start")
         case .progress(let name, let bytes, let total): progress(name, bytes: bytes, total: total)
@@ -85,7 +90,7 @@ final class TransferProgress: Sendable {
         case .done(let name):
             let size = state.withLock { state -> Int? in
                 state.filesDone += 1
-                return state.sizes[name]
+                return state.done.move(to: name)
             }
             var members: [(String, JSONLine.Value)] = [("name", .string(name)), ("state", "done")]
             if let size { members.append(("bytes", .integer(Int64(size)))) }
@@ -94,7 +99,52 @@ final class TransferProgress: Sendable {
         }
     }
 
+    /// Each connection begins with an offer of all there is.
+    private func offered(_ offer: TransferOffer) {
+        let hasStream = offer.entries.contains { $0.kind == .file(size: nil) }
+        state.withLock { state in
+            state = State()
+            state.isOffered = true
+            state.hasStream = hasStream
+            state.files = offer.files
+            state.bytes = offer.bytes
+            state.current = EntryCursor(offer.entries)
+            state.done = state.current
+        }
+        show.emit("offered", ["files": .integer(Int64(offer.files)), "bytes": .integer(Int64(offer.bytes))])
+        let size = hasStream ? "of unknown size" : Amount.bytes(offer.bytes)
+        show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(Self.count(offer.files)), \(size)")
+    }
+
+    private func accepted(asStream isStream: Bool) {
+        let now = ContinuousClock.now
+        let (files, bytes) = state.withLock { state -> (Int, Int) in
+            state.isAccepted = true
+            state.hasStream = state.hasStream || isStream
+            state.startCounting(at: now)
+            // A rate takes some time to be known.
+            state.lastShown = (now, state.total)
+            return (state.filesThere, state.resumedBytes)
+        }
+        guard files > 0 else { return }
+        show.say("\(Self.count(files)) \(files == 1 ? "is" : "are") there already, \(Amount.bytes(bytes))")
+    }
+
+    private func resumed(_ name: String, _ bytes: Int) {
+        let now = ContinuousClock.now
+        let isPart = state.withLock { state -> Bool in
+            state.addThere(bytes, at: now)
+            if !state.isAccepted { state.filesThere += 1 }
+            return state.isAccepted
+        }
+        show.emit("resumed", ["name": .string(name), "bytes": .integer(Int64(bytes))])
+        if isPart { show.say("Going on with \(name): \(Amount.bytes(bytes)) are there") }
+    }
+
+    private static func count(_ files: Int) -> String { files == 1 ? "1 file" : "\(files) files" }
+
     private func failed(_ name: String, _ error: TransferError, words: String) {
+        state.withLock { $0.failures += 1 }
         show.emit(
             "file",
             [
@@ -111,21 +161,32 @@ final class TransferProgress: Sendable {
             state.name = name
             state.nameBytes = bytes
             state.total = total
-            if state.start == nil { state.start = (now, total) }
-            if let last = state.lastShown, now - last < Self.interval { return nil }
-            state.lastShown = now
-            state.samples.append((now, total))
-            while let first = state.samples.first, now - first.at > Self.rateSpan, state.samples.count > 2 {
-                state.samples.removeFirst()
-            }
-            return state
+            // The last bytes of all do not wait.
+            let isWhole = total > 0 && total == state.bytes
+            if let last = state.lastShown, now - last.at < Self.interval, !isWhole { return nil }
+            return Self.mark(&state, at: now)
         }
-        guard let shown else { return }
+        if let shown { draw(shown, at: now) }
+    }
+
+    /// Notes that what the state tells is shown.
+    private static func mark(_ state: inout State, at now: ContinuousClock.Instant) -> State {
+        state.lastShown = (now, state.total)
+        state.samples.append((now, state.total))
+        while let first = state.samples.first, now - first.at > rateSpan, state.samples.count > 2 {
+            state.samples.removeFirst()
+        }
+        _ = state.current.move(to: state.name)
+        return state
+    }
+
+    private func draw(_ shown: State, at now: ContinuousClock.Instant) {
+        let (name, bytes, total) = (shown.name, shown.nameBytes, shown.total)
         show.emit(
             "progress",
             [
                 "name": .string(name), "bytes": .integer(Int64(bytes)), "total": .integer(Int64(total)),
-                "of": .integer(Int64(shown.bytes)), "rate": .number(Self.rate(shown)),
+                "of": .integer(Int64(shown.bytes)), "rate": .integer(Int64(shown.rate)),
             ]
         )
         guard !show.isJSON else { return }
@@ -136,7 +197,7 @@ final class TransferProgress: Sendable {
         } else {
             segments.append(Amount.bytes(total))
         }
-        segments.append(Amount.byteRate(perSecond: Self.rate(shown)))
+        segments.append(Amount.byteRate(perSecond: Double(shown.rate)))
         if let start = shown.start,
             let left = Amount.remaining(
                 done: total - start.total,
@@ -146,29 +207,74 @@ final class TransferProgress: Sendable {
         {
             segments.append("\(Amount.clock(left)) left")
         }
-        if shown.files > 1 { segments.append("file \(min(shown.filesDone + 1, shown.files)) of \(shown.files)") }
-        if let size = shown.sizes[name], size > 0, shown.files > 1 {
-            segments.append("\(name) \(Amount.percent(Double(bytes) / Double(size)))")
+        if shown.files > 1 {
+            segments.append("file \(shown.current.fileNumber) of \(shown.files)")
+            if let size = shown.current.size, size > 0 {
+                segments.append("\(name) \(Amount.percent(Double(bytes) / Double(size)))")
+            }
         }
-        if !shown.path.isEmpty { segments.append(shown.path) }
+        segments.append(path.withLock { $0 })
         show.statusLine.show(segments, at: now)
     }
 
-    /// Bytes a second over the last few.
-    private static func rate(_ state: State) -> Double {
-        guard let first = state.samples.first, let last = state.samples.last, last.at > first.at else { return 0 }
-        return Double(last.total - first.total) / ((last.at - first.at) / .seconds(1))
+    /// How far it came, and an event on what that is in all: of a transfer that came to its end its own summary.
+    func summarise(_ summary: TransferSummary?) {
+        let now = ContinuousClock.now
+        let (last, present) = state.withLock { state -> (State?, State) in
+            let isShown = state.name.isEmpty || state.lastShown?.total == state.total
+            return (isShown ? nil : Self.mark(&state, at: now), state)
+        }
+        if let last { draw(last, at: now) }
+        guard summary != nil || present.isOffered else { return }
+        func event(_ files: Int, _ bytes: Int, _ resumedBytes: Int, _ failures: Int) {
+            show.emit(
+                "summary",
+                [
+                    "files": .integer(Int64(files)), "bytes": .integer(Int64(bytes)),
+                    "resumedBytes": .integer(Int64(resumedBytes)), "failures": .integer(Int64(failures)),
+                ]
+            )
+        }
+        if let summary {
+            event(summary.files, summary.bytes, summary.resumedBytes, summary.failures.count)
+        } else {
+            event(present.filesDone, present.total - present.resumedBytes, present.resumedBytes, present.failures)
+        }
+    }
+}
+
+/// A place among the entries of an offer, found by name: at once for those that come in their order.
+private struct EntryCursor {
+    private let entries: [TransferEntry]
+    private var index = 0
+    /// Files before it.
+    private var filesBefore = 0
+
+    init(_ entries: [TransferEntry] = []) { self.entries = entries }
+
+    /// Counted from 1.
+    var fileNumber: Int { filesBefore + 1 }
+
+    /// Of the file here, if it is known.
+    var size: Int? {
+        guard entries.indices.contains(index), case .file(let size) = entries[index].kind else { return nil }
+        return size
     }
 
-    /// One sentence, and an event, on how it ended.
-    func summarise(_ summary: TransferSummary) {
-        show.emit(
-            "summary",
-            [
-                "files": .integer(Int64(summary.files)), "bytes": .integer(Int64(summary.bytes)),
-                "resumedBytes": .integer(Int64(summary.resumedBytes)),
-                "failures": .integer(Int64(summary.failures.count)),
-            ]
-        )
+    /// Goes to a name, and stays if there is none such.
+    ///
+    /// - Returns: its size, if it is known.
+    mutating func move(to name: String) -> Int? {
+        var to = (index: index, files: filesBefore)
+        for _ in entries.indices {
+            if to.index == entries.count { to = (0, 0) }
+            if entries[to.index].name.utf8.elementsEqual(name.utf8) {
+                (index, filesBefore) = (to.index, to.files)
+                return size
+            }
+            if case .file = entries[to.index].kind { to.files += 1 }
+            to.index += 1
+        }
+        return nil
     }
 }

@@ -19,6 +19,7 @@ enum TransferRun {
     ///   - meeting: gives an open channel for each connection.
     ///   - show: where the path is told.
     ///   - progress: shows it too.
+    ///   - advice: how the other side comes again.
     ///   - transfer: one run of the transfer over a channel.
     /// - Returns: how it ended.
     /// - Throws: why it cannot come to its end: the meeting's or the transfer's error.
@@ -26,6 +27,7 @@ enum TransferRun {
         _ meeting: TransferMeeting,
         show: TransferOutput,
         progress: TransferProgress,
+        advice: String,
         transfer: @escaping @Sendable (RTCDataChannel) async throws(TransferError) -> TransferSummary
     ) async throws -> Outcome {
         try await withThrowingTaskGroup(of: Outcome.self) { group in
@@ -40,11 +42,19 @@ enum TransferRun {
                         return .finished(summary)
                     } catch let error as TransferError where error.code == .channelClosed {
                         if await meeting.giveUp(connection) {
-                            show.problem("The connection broke; making it again.")
+                            show.waits(advice, since: "The connection broke; making it again.")
                         }
                     } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error.code) {
-                        show.problem("The other side has stopped: \(error.message). Waiting for it to come again.")
+                        let isAsked = error.code == .cancelled
+                        show.waits(
+                            advice,
+                            since: "The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)")."
+                        )
                         _ = await meeting.giveUp(connection)
+                    } catch let error as TransferError where !error.isFromPeer {
+                        // Why it ends is told behind what was sent before. This task may be cancelled, that one is not.
+                        await Task { await connection.channel.closeGracefully(within: .seconds(1)) }.value
+                        throw error
                     }
                 }
                 throw MeetingError.over

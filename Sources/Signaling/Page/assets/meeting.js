@@ -177,6 +177,8 @@ export class Meeting extends EventTarget {
   #refused(words) {
     if (/try again/.test(words)) {
       this.#retry = setTimeout(() => this.#approachNext(), 1000);
+    } else if (/trying the code just now/.test(words)) {
+      this.#end('Somebody else is trying this code just now. Unless that is one of you, it becomes void: ask for a new one.');
     } else if (/code was used/.test(words)) {
       this.#end('This code was used already: each is for one machine. Ask for a new one.');
     } else if (this.resumes) {

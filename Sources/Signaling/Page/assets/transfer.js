@@ -50,6 +50,8 @@ class Manifest {
   get identity() { return hex(new SHA256().update(utf8(this.entries.map(e => `${e.kind} ${e.name}\n`).join(''))).digest()); }
 }
 
+const notForFiles = () => new TransferError('unsupported-version', 'This code is not for files: use rtc-peer on this machine.');
+
 /**
  * Receives one offer. `accept(offer)` is asked once, and gives a sink (sinks.js), or null to refuse. `tell(event)` hears
  * {type: 'progress' | 'done' | 'failed' | 'left-out' | 'restarted', entry, …}.
@@ -147,13 +149,14 @@ class Run {
       message = JSON.parse(text);
     } catch {
       if (this.#phase !== 'hello') throw violation('a text that is no JSON');
-      throw new TransferError('unsupported-version', 'This code is not for files: use rtc-peer on this machine.');
+      throw notForFiles();
     }
     check(message && typeof message === 'object', 'a text that is no object');
     const phase = this.#phase, {type} = message;
     if (type === 'error') throw new TransferError(printable(message.code), printable(message.reason), true);
     if (type === 'hello' && phase === 'hello') {
       if (message.protocol !== 1) throw new TransferError('unsupported-version', 'The sender speaks another version of the protocol.');
+      if (!['sender', 'receiver'].includes(message.role)) throw notForFiles();
       check(message.role === 'sender', 'both sides want to receive');
       this.#phase = 'offer';
     } else if (type === 'offer' && phase === 'offer') {
