@@ -125,7 +125,6 @@ final class ServerStream {
             return ClientBootstrap(group: eventLoop)
                 .bind(to: try SocketAddress(ipAddress: local.description, port: 0))
                 .connectTimeout(ServerStream.connectTimeout)
-                .channelOption(.socketOption(.tcp_nodelay), value: 1)
                 .channelOption(.writeBufferWaterMark, value: ServerStream.waiting)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
