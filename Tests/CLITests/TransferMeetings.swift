@@ -100,7 +100,7 @@ import Testing
 
     @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
     func whoIsLostIsWaitedForSoLong(leaving: Int) async throws {
-        try await withPair(patienceAgain: .milliseconds(300)) { pair in
+        try await withPair(patienceAgain: .seconds(8)) { pair in
             var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
             for side in [0, 1] { _ = try await connections[side].next() }
             await pair.meetings[leaving].leave()
@@ -162,7 +162,8 @@ import Testing
         }
 
         /// Begins an exchange of keys.
-        func begin(_ secret: Pairing.Secret, with id: SignalingPeerID) throws {
+        @discardableResult
+        func begin(_ secret: Pairing.Secret, with id: SignalingPeerID) throws -> Pairing {
             let pairing = try Pairing(
                 role: .initiator,
                 secret: secret,
@@ -170,6 +171,20 @@ import Testing
                 random: [UInt8](repeating: 2, count: 48)
             )
             client.send(.pake(try #require(pairing.begin())), to: id)
+            return pairing
+        }
+
+        /// The whole exchange.
+        func pair(_ secret: Pairing.Secret, with id: SignalingPeerID) async throws {
+            let pairing = try begin(secret, with: id)
+            while true {
+                switch try pairing.receive(try await answer()) {
+                case .send(let reply): client.send(.pake(reply), to: id)
+                case .done(_, let reply):
+                    if let reply { client.send(.pake(reply), to: id) }
+                    return
+                }
+            }
         }
 
         /// The answer.
@@ -185,6 +200,7 @@ import Testing
     private func withFirst(
         _ url: String,
         resumption: [UInt8]? = nil,
+        patienceAgain: Duration? = nil,
         exchangePatience: Duration = .seconds(10),
         _ work: (TransferMeeting, NoteLog) async throws -> Void
     ) async throws {
@@ -192,6 +208,7 @@ import Testing
         let first = try meeting(
             .first,
             url,
+            patienceAgain: patienceAgain,
             resumption: resumption,
             exchangePatience: exchangePatience,
             note: { notes.add($0) }
@@ -244,6 +261,22 @@ import Testing
                 }
                 await second.leave()
                 await running.value
+                await stranger.client.leave()
+            }
+        }
+    }
+
+    /// As when a firewall lets nothing through, or the other side is no honest one.
+    @Test(.timeLimit(.minutes(1))) func whoPairsAndDoesNotConnectIsWaitedForSoLong() async throws {
+        try await withServer { url in
+            try await withFirst(url, patienceAgain: .milliseconds(200)) { first, _ in
+                let (stranger, id) = try await newStranger(url)
+                try await stranger.pair(.code("amber-otter-lemon"), with: id)
+                var connections = first.connections.makeAsyncIterator()
+                do {
+                    _ = try await connections.next()
+                    Issue.record("somebody came through")
+                } catch MeetingError.noConnection {}
                 await stranger.client.leave()
             }
         }

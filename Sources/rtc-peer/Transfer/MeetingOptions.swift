@@ -58,7 +58,7 @@ struct HostOptions: ParsableArguments {
 struct SearchOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Give up if the other machine has not come by then, or not come again after it was lost. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
+            "Give up if the other machine has not come by then, no connection has come up, or it has not come again after it was lost; one that ended without a word is missed after 30 seconds. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
             valueName: "SECONDS"
         )
     )
@@ -71,6 +71,8 @@ struct SearchOptions: ParsableArguments {
     static let usual = Duration.seconds(30)
 
     func validate() throws {
-        if let wait, !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
+        if let wait, !(wait > 0 && wait < 1e7) {
+            throw ValidationError("--wait must be more than 0 seconds, and less than 10 million")
+        }
     }
 }

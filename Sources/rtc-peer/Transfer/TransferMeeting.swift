@@ -21,7 +21,12 @@ enum MeetingError: Error, CustomStringConvertible {
     case nobodyCame
     /// The other side was lost, and has not come again in time.
     case stayedAway
+    /// The two have paired, but no connection has come up in time.
+    case noConnection
     case over
+
+    static let noPath =
+        "the two know each other, but no connection comes up between them: if a firewall holds UDP back, a TURN server leads around it (--ice-server turn:…)"
 
     var description: String {
         switch self {
@@ -36,6 +41,7 @@ enum MeetingError: Error, CustomStringConvertible {
         case .ended: "the other side has ended"
         case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
         case .stayedAway: "the other side has not come again in time; --wait says how long to wait"
+        case .noConnection: "\(Self.noPath); --wait says how long to wait"
         case .over: "the meeting is over"
         }
     }
@@ -59,7 +65,7 @@ actor TransferMeeting {
         var configuration = RTCConfiguration()
         /// How long to wait until the two have paired for the first time; nil: for ever.
         var patience: Duration?
-        /// How long to wait for a connection in place of a lost one; nil: for ever.
+        /// How long to wait for a connection once the two have paired, and in place of a lost one; nil: for ever.
         var patienceAgain: Duration?
         /// How long an exchange of keys may take before it counts as a guess.
         var exchangePatience = Duration.seconds(10)
@@ -105,13 +111,15 @@ actor TransferMeeting {
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
     private var reconnection: Task<Void, Never>?
-    /// Ends the wait for a connection in place of a lost one.
+    /// Ends the wait for a connection.
     private var waitingAgain: Task<Void, Never>?
     private var isOver = false
     private var hasJoined = false
     private var hasToldOfStrangers = false
     private var hasToldOfRefusal = false
     private var hasPaired = false
+    /// Whether a connection was up at least once.
+    private var hasConnected = false
     /// The partner has said that it will not come again.
     private var partnerHasEnded = false
 
@@ -177,12 +185,13 @@ actor TransferMeeting {
         if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
     }
 
-    /// Begins to wait for a connection in place of a lost one, unless that has begun.
+    /// Begins to wait for a connection, unless that has begun.
     private func waitAgain() {
         guard waitingAgain == nil, let patience = options.patienceAgain else { return }
         waitingAgain = Task {
             try? await Task.sleep(for: patience)
-            if !Task.isCancelled { feed.finish(throwing: MeetingError.stayedAway) }
+            if Task.isCancelled { return }
+            feed.finish(throwing: hasConnected || partner == nil ? MeetingError.stayedAway : .noConnection)
         }
     }
 
@@ -342,6 +351,7 @@ actor TransferMeeting {
             // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
+            if !isUp { waitAgain() }
             if options.side == .second, !isUp { try await connect() }
         }
     }
@@ -470,6 +480,7 @@ actor TransferMeeting {
     private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
         guard self.link === link else { return }
         failedLinks = 0
+        hasConnected = true
         waitingAgain?.cancel()
         waitingAgain = nil
         feed.yield(Connection(link: link, channel: channel))
@@ -482,8 +493,9 @@ actor TransferMeeting {
         if partnerHasEnded { return feed.finish(throwing: MeetingError.ended) }
         guard link == nil, !isOver else { return }
         waitAgain()
-        guard options.side == .second, partner != nil else { return }
         failedLinks += 1
+        if !hasConnected, failedLinks == 1 { options.note("Trying again: \(MeetingError.noPath).") }
+        guard options.side == .second, partner != nil else { return }
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
         let delay = failedLinks > 1 ? Duration.milliseconds(250 << min(failedLinks - 1, 5)) : .zero
         reconnection?.cancel()
