@@ -167,6 +167,7 @@ let package = Package(
             name: "CLITests",
             dependencies: [
                 "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI",
+                "TimeSharing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings

@@ -398,6 +398,9 @@ actor TransferMeeting {
     private func expire(_ pairing: Pairing) {
         guard let exchange, exchange.pairing === pairing else { return }
         self.exchange = nil
+        // It may be the right one, on a slow path or machine: who goes on comes again.
+        let words = exchange.usesCode ? "the exchange of keys took too long, which voids the code" : Self.busy
+        client.send(.pake(Pairing.refusal(words)), to: exchange.peer)
         if exchange.usesCode { feed.finish(throwing: MeetingError.codeWasGuessed) }
     }
 
