@@ -140,6 +140,22 @@ import TimeSharing
         try await work(.seconds(120))
     }
 
+    /// The transfer says so too, while the link is already being replaced.
+    @Test(.timeLimit(.minutes(10))) func aConnectionGivenUpTwiceIsReplacedOnce() async throws {
+        try await withPair { pair in
+            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+            for _ in 0..<4 {
+                _ = try await connections[0].next()
+                let second = try await connections[1].next()
+                let lost = try #require(second)
+                async let once = pair.meetings[1].giveUp(lost)
+                async let twice = pair.meetings[1].giveUp(lost)
+                let goesOn = await [once, twice]
+                #expect(goesOn == [true, true])
+            }
+        }
+    }
+
     // MARK: Strangers, and those who look like one
 
     /// Somebody in the room who says what a test wants said.
