@@ -89,7 +89,7 @@ let package = Package(
                 "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
             ]
         ),
         // Signalling: a server with a page, and a client; it knows nothing of peer connections.
@@ -131,11 +131,17 @@ let package = Package(
             path: "Tests/Support/TimeSharing",
             swiftSettings: testSettings
         ),
+        .target(
+            name: "Coturn",
+            dependencies: ["ICE", "STUN", "SansIO"],
+            path: "Tests/Support/Coturn",
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "WireTests",
             dependencies: [
                 "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C", "PAKE",
-                "SimulatedClock", "AllocationCounter", "TimeSharing",
+                "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings
@@ -161,6 +167,7 @@ let package = Package(
             name: "CLITests",
             dependencies: [
                 "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI",
+                "TimeSharing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings
@@ -168,7 +175,7 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "TimeSharing",
+                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

@@ -24,7 +24,7 @@ class SendPage(TransferPage):
 
     def send(self):
         self.page.value("document.querySelector('#send-all').click() ?? true")
-        self.wait_for_state("sending", "finished")
+        self.wait_for_state("sending", "finished", "failed")
 
     def wait_until_sent(self, seconds=60):
         if self.wait_for_state("finished", "failed", seconds=seconds) != "finished":

@@ -12,11 +12,14 @@ PROGRAM = os.environ.get("RTC_PEER") or os.path.abspath(
 
 
 class Peer:
-    """One `rtc-peer COMMAND --json …`. A context manager: leaving it ends the process."""
+    """One `rtc-peer COMMAND --json …`. A context manager: leaving it ends the process.
 
-    def __init__(self, command, *arguments, log_path):
+    `within` is what to start it with, as `ip netns exec NAME`.
+    """
+
+    def __init__(self, command, *arguments, log_path, within=()):
         self.log_path, self.events, self.changed = log_path, [], threading.Condition()
-        self.process = start([PROGRAM, command, "--json", *map(str, arguments)], log_path,
+        self.process = start([*within, PROGRAM, command, "--json", *map(str, arguments)], log_path,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -47,6 +50,13 @@ class Peer:
         for _, event in self.events[since:]:
             if event["event"] == kind and all(event.get(key) == value for key, value in members.items()):
                 return event
+        return None
+
+    def time_of(self, kind, **members):
+        """When the first such event came; None if it has not."""
+        for at, event in self.events:
+            if event["event"] == kind and all(event.get(key) == value for key, value in members.items()):
+                return at
         return None
 
     def wait_for(self, kind, seconds=15, since=0, **members):

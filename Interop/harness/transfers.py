@@ -780,6 +780,16 @@ class Forwarding(Scenario):
             if any(answer != answers[0] for answer in answers) or answers[0] != file.read():
                 raise Failed(f"not the same: {[len(answer) for answer in answers]} bytes")
 
+    @check("a port that is taken is named before the code is used up")
+    def taken(self):
+        first = self.use(Program("forward", "--allow", self.target, log_path=self.path("taken-allow.log")))
+        code = first.code()
+        port = self.ports[self.target]
+        second = self.use(Program("forward", code, f"{port}:{self.target}", log_path=self.path("taken-1.log")))
+        second.wait_for(f"cannot listen on 127.0.0.1, port {port}: Address already in use")
+        second.wait_for_exit(1)
+        self.use(Program("forward", code, f"0:{self.target}", log_path=self.path("taken-2.log"))).wait_for("Connected")
+
     @check("what is not allowed is refused in words, and the connection closed")
     def not_allowed(self):
         with contextlib.suppress(OSError, http.client.HTTPException):

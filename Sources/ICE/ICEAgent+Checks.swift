@@ -29,9 +29,9 @@ extension ICEAgent {
 
     /// Makes a pair of two candidates if it can work and is not there.
     ///
-    /// RFC 8445 §6.1.2.2, §6.1.2.4: server-reflexive candidates are replaced by their base, so only hosts pair.
+    /// RFC 8445 §6.1.2.2, §6.1.2.4: server-reflexive candidates are replaced by their base, so only bases pair.
     func pairUp(_ local: ICELocalCandidate, _ remote: ICECandidate) {
-        guard local.candidate.kind == .host, Self.canReach(from: local.base.ip, to: remote.address.ip),
+        guard local.isBase, Self.canReach(from: local.base.ip, to: remote.address.ip),
             current.pair(on: local.port, to: remote.address) == nil
         else { return }
         let pair = makePair(local, remote)

@@ -75,7 +75,13 @@ extension ICEAgent {
                         nextRequest: now + configuration.reflexiveKeepalive,
                         id: transaction.id
                     )
-                    addServerReflexive(mapped, gathering)
+                    addServerReflexive(
+                        mapped,
+                        server: gathering.server.ip,
+                        port: gathering.port,
+                        base: gathering.base,
+                        preference: gathering.preference
+                    )
                 } else {
                     current.gatherings[index].state = .over
                 }
@@ -88,10 +94,17 @@ extension ICEAgent {
         return false
     }
 
-    private func addServerReflexive(_ mapped: TransportAddress, _ gathering: ICEGathering) {
+    /// Adds the address under which a server sees a socket.
+    func addServerReflexive(
+        _ mapped: TransportAddress,
+        server: IPAddress,
+        port: PortID,
+        base: TransportAddress,
+        preference: UInt16
+    ) {
         // RFC 8445 §5.1.3: a candidate with the same address and base as another one is redundant.
         let isRedundant = current.localCandidates.contains {
-            $0.port == gathering.port && $0.candidate.address.isSameEndpoint(as: mapped)
+            $0.port == port && $0.candidate.address.isSameEndpoint(as: mapped)
         }
         guard !isRedundant, mapped.port != 0, !mapped.ip.isUnspecified else { return }
         guard current.localCandidates.count < ICELimits.localCandidates else {
@@ -99,16 +112,14 @@ extension ICEAgent {
             return
         }
         let candidate = ICECandidate(
-            foundation: foundation(.srflx, base: gathering.base.ip, server: gathering.server.ip),
-            priority: ICEPriority.candidate(.srflx, localPreference: gathering.preference),
+            foundation: foundation(.srflx, base: base.ip, server: server),
+            priority: ICEPriority.candidate(.srflx, localPreference: preference),
             address: mapped,
             kind: .srflx,
-            relatedAddress: gathering.base,
+            relatedAddress: base,
             usernameFragment: current.local.usernameFragment
         )
-        current.localCandidates.append(
-            ICELocalCandidate(candidate: candidate, port: gathering.port, base: gathering.base)
-        )
+        current.localCandidates.append(ICELocalCandidate(candidate: candidate, port: port, base: base))
         emit(.localCandidate(candidate))
     }
 
@@ -143,7 +154,9 @@ extension ICEAgent {
 
     /// Tells the end of gathering once.
     func updateGathering() {
-        guard current.gathering == .closing, !current.gatherings.contains(where: \.isAsking) else { return }
+        guard current.gathering == .closing, current.awaitedRelayCount == 0,
+            !current.gatherings.contains(where: \.isAsking)
+        else { return }
         current.gathering = .complete
         emit(.gatheringComplete)
     }

@@ -287,9 +287,14 @@ package final class ICEAgent {
 
     func refreshDeadline(_ deadline: Deadline?) { nextDeadline = deadline }
 
-    /// A number from what makes two candidates similar (RFC 8445 §5.1.1.3): kind, base, server.
-    func foundation(_ kind: ICECandidate.Kind, base: IPAddress, server: IPAddress?) -> String {
-        let text = Array("\(kind.rawValue) \(base) \(server.map(\.description) ?? "-")".utf8)
+    /// A number from what makes two candidates similar (RFC 8445 §5.1.1.3): kind, base, server, transport.
+    func foundation(
+        _ kind: ICECandidate.Kind,
+        base: IPAddress,
+        server: IPAddress?,
+        transport: RelayTransport = .udp
+    ) -> String {
+        let text = Array("\(kind.rawValue) \(base) \(server.map(\.description) ?? "-") \(transport.rawValue)".utf8)
         // The span borrows the array for this one call.
         return String(unsafe CRC32.checksum(of: text.span.bytes, first: text.count))
     }
@@ -304,6 +309,7 @@ package final class ICEAgent {
         current.localCandidates = retained.localCandidates
         current.gathering = retained.gathering
         current.earlyChecks = retained.earlyChecks
+        current.awaitedRelayCount = retained.awaitedRelayCount
         current.gatherings = retained.gatherings
         retained.gatherings = []
     }

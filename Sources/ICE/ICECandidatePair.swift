@@ -131,8 +131,11 @@ struct ICEConsent {
 struct ICELocalCandidate {
     var candidate: ICECandidate
     var port: PortID
-    /// The address from which checks leave: a host candidate's own.
+    /// The address from which checks leave: a host or relayed candidate's own.
     var base: TransportAddress
+
+    /// Whether checks leave from it; reflexive candidates are replaced by their base (RFC 8445 §6.1.2.4).
+    var isBase: Bool { candidate.kind == .host || candidate.kind == .relay }
 }
 
 extension TransportAddress {

@@ -18,6 +18,8 @@ final class ICEGeneration {
     private var outstanding: [STUNTransactionID: ICEOutstandingCheck] = [:]
     var gatherings: [ICEGathering] = []
     var gathering = ICEGatheringState.open
+    /// TURN servers that were asked and have not answered.
+    var awaitedRelayCount = 0
     var hasRemoteEndOfCandidates = false
     /// The best valid pair, or the nominated one.
     var selected: ICECandidatePair?
@@ -48,8 +50,9 @@ final class ICEGeneration {
 
     // MARK: Pairs
 
+    /// The candidate from which checks on a socket leave: its host's, or the relayed one that it stands for.
     func base(on port: PortID) -> ICELocalCandidate? {
-        localCandidates.first { $0.port == port && $0.candidate.kind == .host }
+        localCandidates.first { $0.port == port && $0.isBase }
     }
 
     func pair(on port: PortID, to remote: TransportAddress) -> ICECandidatePair? {

@@ -4,6 +4,11 @@ internal import SansIO
 package enum DatagramKind {
     case stun, channelData, dtls, rtp, unknown
 
+    /// Whether a datagram is STUN of the method Binding, which is never TURN's. RFC 8489 §5
+    package static func isBinding(_ datagram: RawSpan) -> Bool {
+        datagram.byteCount >= 2 && datagram.uint16(at: 0) & 0xFEEF == 0x0001
+    }
+
     package init(_ datagram: RawSpan) {
         guard datagram.byteCount > 0 else {
             self = .unknown

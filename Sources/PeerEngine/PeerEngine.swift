@@ -33,6 +33,7 @@ package final class PeerEngine {
     package let transmits = TransmitQueue()
     package let negotiator: Negotiator
     package let ice: ICEAgent
+    package let relays: RelayTable
     package let dtls: DTLSTransport
     package let rtp: RTPTransport
     package let channels: DataChannelTable
@@ -82,6 +83,7 @@ package final class PeerEngine {
         self.random = random
         let cname = random.alphanumerics(16)
         ice = ICEAgent(configuration: configuration.ice, role: .controlling, transmits: transmits, random: random)
+        relays = RelayTable(agent: ice, random: random)
         dtls = try DTLSTransport(certificate: configuration.certificate, transmits: transmits)
         rtp = RTPTransport(transmits: transmits, random: random, cname: cname)
         // Always offered and answered with a=rtcp-rsize.
@@ -110,9 +112,37 @@ package final class PeerEngine {
         case .dtls:
             guard isFromPeer(remote, on: port) else { return }
             dtls.receive(datagram, at: now) { packet in receiveSCTP(packet, at: now) }
-        case .stun: ice.receive(datagram, from: remote, on: port, at: now)
-        case .channelData: dropped.channelData += 1
+        case .stun:
+            guard DatagramKind.isBinding(datagram) || !receiveOfServer(datagram, from: remote, on: port, at: now) else {
+                return
+            }
+            ice.receive(datagram, from: remote, on: port, at: now)
+        case .channelData:
+            if !receiveOfServer(datagram, from: remote, on: port, at: now) { dropped.channelData += 1 }
         case .unknown: dropped.unknown += 1
+        }
+    }
+
+    /// Takes what a TURN server sends, if it is one; what peers send through it comes in `receive` again.
+    ///
+    /// It wraps everything in STUN or ChannelData: nothing else need be looked at.
+    private func receiveOfServer(
+        _ datagram: RawSpan,
+        from remote: TransportAddress,
+        on port: PortID,
+        at now: Instant
+    ) -> Bool {
+        guard !relays.isEmpty else { return false }
+        return relays.receive(datagram, from: remote, on: port, at: now) { datagram, peer, port in
+            receive(datagram, from: peer, on: port, at: now)
+        }
+    }
+
+    /// Takes bytes of a stream to a TURN server.
+    package func receive(stream bytes: RawSpan, on port: PortID, at now: Instant) {
+        guard !isClosed else { return }
+        relays.receive(stream: bytes, on: port, at: now) { datagram, peer, port in
+            receive(datagram, from: peer, on: port, at: now)
         }
     }
 
@@ -120,6 +150,7 @@ package final class PeerEngine {
     package func handleTimeout(at now: Instant) {
         guard !isClosed else { return }
         ice.handleTimeout(at: now)
+        relays.handleTimeout(at: now)
         if hasStartedDTLS { dtls.handleTimeout(at: now) }
         if hasStartedSCTP { channels.handleTimeout(at: now) }
         rtp.handleTimeout(at: now)
@@ -172,6 +203,22 @@ package final class PeerEngine {
         channels.prepare(remotePort: sctpPlan.remotePort, at: now)
     }
 
+    /// Calls `body` for each train of datagrams that wait, those through TURN servers in their wrapping; see
+    /// `TransmitQueue.drainTrains`.
+    package func drainTrains(
+        at now: Instant,
+        _ body: (_ path: TransmitPath, _ bytes: UnsafeRawBufferPointer, _ segmentByteCount: Int) -> Bool
+    ) {
+        unsafe transmits.drainTrains { [relays] path, bytes, segmentByteCount in
+            guard RelayTable.isRelayed(path.port) else { return unsafe body(path, bytes, segmentByteCount) }
+            unsafe relays.send(bytes, segmentByteCount: segmentByteCount, along: path, at: now)
+            return true
+        }
+        // The farewell was wrapped: the servers may forget this side.
+        if isClosed { relays.close(at: now) }
+        if !relays.wire.isEmpty { unsafe relays.wire.drainTrains(body) }
+    }
+
     package var hasEvents: Bool { !events.isEmpty }
 
     /// The next event, oldest first.
@@ -181,6 +228,7 @@ package final class PeerEngine {
     package var nextDeadline: Deadline? {
         guard !isClosed else { return nil }
         var deadline = Deadline.earlier(ice.nextDeadline, rtp.nextDeadline)
+        if !relays.isEmpty { deadline = .earlier(deadline, relays.nextDeadline) }
         if hasStartedDTLS { deadline = .earlier(deadline, dtls.nextDeadline) }
         if hasStartedSCTP { deadline = .earlier(deadline, channels.nextDeadline) }
         return deadline
@@ -209,9 +257,11 @@ package final class PeerEngine {
                 let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
                 channelPath = (path, kind)
                 tellPath()
+                relays.didSelect(path, at: now)
             }
             events.push(.ice(event))
         }
+        while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)

@@ -26,6 +26,8 @@ package enum PeerEvent {
     case ice(ICEEvent)
     case connectionStateChanged(PeerConnectionState)
     case failed(PeerFailure)
+    /// A TURN server does not relay, or will soon not any more.
+    case relayFailed(RelayFailure)
     /// The peer sent close_notify: it has hung up.
     case remoteClosed
     case channel(DataChannelEvent)

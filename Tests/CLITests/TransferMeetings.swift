@@ -2,11 +2,12 @@ import Locking
 import PeerConnection
 import Signaling
 import Testing
+import TimeSharing
 
 @testable import PAKE
 @testable import rtc_peer
 
-@Suite struct TransferMeetings {
+@Suite(.realTime) struct TransferMeetings {
     private struct Pair {
         let meetings: [TransferMeeting]
     }
@@ -25,7 +26,6 @@ import Testing
                 side: side,
                 code: resumption == nil ? "amber-otter-lemon" : nil,
                 resumption: resumption,
-                iceServers: [],
                 patience: patience,
                 patienceAgain: patienceAgain,
                 exchangePatience: exchangePatience,
@@ -56,7 +56,7 @@ import Testing
     }
 
     /// Nobody but the link itself says that it was lost.
-    @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
+    @Test(.timeLimit(.minutes(10)), arguments: [0, 1])
     func aLostConnectionIsMadeAgain(closing: Int) async throws {
         try await withPair { pair in
             var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
@@ -70,7 +70,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
+    @Test(.timeLimit(.minutes(10)), arguments: [0, 1])
     func whoLeavesForGoodIsNotWaitedFor(leaving: Int) async throws {
         try await withPair { pair in
             var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
@@ -84,7 +84,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [TransferMeeting.Side.first, .second])
+    @Test(.timeLimit(.minutes(10)), arguments: [TransferMeeting.Side.first, .second])
     func whoDoesNotComeIsWaitedForSoLong(side: TransferMeeting.Side) async throws {
         try await withServer { url in
             let meeting = try meeting(side, url, patience: .milliseconds(300))
@@ -99,34 +99,49 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: [0, 1])
+    @Test(.timeLimit(.minutes(10)), arguments: [0, 1])
     func whoIsLostIsWaitedForSoLong(leaving: Int) async throws {
-        try await withPair(patienceAgain: .milliseconds(300)) { pair in
-            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
-            for side in [0, 1] { _ = try await connections[side].next() }
-            await pair.meetings[leaving].leave()
-            do {
-                let another = try await connections[1 - leaving].next()
-                Issue.record("\(String(describing: another)) instead of an end")
-            } catch MeetingError.stayedAway {}
-        }
-    }
-
-    /// Longer than it takes to connect again, and shorter than all of it.
-    @Test(.timeLimit(.minutes(1))) func aWaitThatCameToItsEndIsOver() async throws {
-        try await withPair(patienceAgain: .seconds(3)) { pair in
-            var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
-            for _ in 0..<5 {
-                let first = try await connections[0].next()
-                _ = try await connections[1].next()
-                try await Task.sleep(for: .milliseconds(800))
-                try #require(first).link.connection.close()
+        try await withGrowingPatience { patience in
+            try await withPair(patienceAgain: patience) { pair in
+                var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+                for side in [0, 1] { _ = try await connections[side].next() }
+                await pair.meetings[leaving].leave()
+                do {
+                    let another = try await connections[1 - leaving].next()
+                    Issue.record("\(String(describing: another)) instead of an end")
+                } catch MeetingError.stayedAway {}
             }
         }
     }
 
+    /// Longer than it takes to connect again, and shorter than all of it.
+    @Test(.timeLimit(.minutes(10))) func aWaitThatCameToItsEndIsOver() async throws {
+        try await withGrowingPatience { patience in
+            try await withPair(patienceAgain: patience) { pair in
+                var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
+                for _ in 0..<4 {
+                    let first = try await connections[0].next()
+                    _ = try await connections[1].next()
+                    try await Task.sleep(for: patience * 0.3)
+                    try #require(first).link.connection.close()
+                }
+            }
+        }
+    }
+
+    /// On a machine that is busy with other tests a connection may take longer than the wait: then with a longer one.
+    private func withGrowingPatience(_ work: (Duration) async throws -> Void) async throws {
+        for seconds in [3, 12, 48] {
+            do {
+                return try await work(.seconds(seconds))
+            } catch MeetingError.noConnection {
+            } catch MeetingError.stayedAway {}
+        }
+        try await work(.seconds(120))
+    }
+
     /// The transfer says so too, while the link is already being replaced.
-    @Test(.timeLimit(.minutes(1))) func aConnectionGivenUpTwiceIsReplacedOnce() async throws {
+    @Test(.timeLimit(.minutes(10))) func aConnectionGivenUpTwiceIsReplacedOnce() async throws {
         try await withPair { pair in
             var connections = pair.meetings.map { $0.connections.makeAsyncIterator() }
             for _ in 0..<4 {
@@ -163,7 +178,8 @@ import Testing
         }
 
         /// Begins an exchange of keys.
-        func begin(_ secret: Pairing.Secret, with id: SignalingPeerID) throws {
+        @discardableResult
+        func begin(_ secret: Pairing.Secret, with id: SignalingPeerID) throws -> Pairing {
             let pairing = try Pairing(
                 role: .initiator,
                 secret: secret,
@@ -171,6 +187,20 @@ import Testing
                 random: [UInt8](repeating: 2, count: 48)
             )
             client.send(.pake(try #require(pairing.begin())), to: id)
+            return pairing
+        }
+
+        /// The whole exchange.
+        func pair(_ secret: Pairing.Secret, with id: SignalingPeerID) async throws {
+            let pairing = try begin(secret, with: id)
+            while true {
+                switch try pairing.receive(try await answer()) {
+                case .send(let reply): client.send(.pake(reply), to: id)
+                case .done(_, let reply):
+                    if let reply { client.send(.pake(reply), to: id) }
+                    return
+                }
+            }
         }
 
         /// The answer.
@@ -186,6 +216,7 @@ import Testing
     private func withFirst(
         _ url: String,
         resumption: [UInt8]? = nil,
+        patienceAgain: Duration? = nil,
         exchangePatience: Duration = .seconds(10),
         _ work: (TransferMeeting, NoteLog) async throws -> Void
     ) async throws {
@@ -193,6 +224,7 @@ import Testing
         let first = try meeting(
             .first,
             url,
+            patienceAgain: patienceAgain,
             resumption: resumption,
             exchangePatience: exchangePatience,
             note: { notes.add($0) }
@@ -212,27 +244,37 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func anExchangeThatIsLeftOpenIsAGuess() async throws {
+    @Test(.timeLimit(.minutes(10))) func anExchangeThatIsLeftOpenIsAGuess() async throws {
         try await withServer { url in
-            try await withFirst(url, exchangePatience: .milliseconds(700)) { first, _ in
+            try await withFirst(url, exchangePatience: .milliseconds(100)) { first, _ in
+                let (stranger, id) = try await newStranger(url)
+                try stranger.begin(.code("amber-otter-lemon"), with: id)
+                var connections = first.connections.makeAsyncIterator()
+                do {
+                    _ = try await connections.next()
+                    Issue.record("somebody came through")
+                } catch MeetingError.codeWasGuessed {}
+                await stranger.client.leave()
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(10))) func whoComesDuringAStrangersExchangeHearsOfIt() async throws {
+        try await withServer { url in
+            try await withFirst(url, exchangePatience: .seconds(600)) { _, _ in
                 let (stranger, id) = try await newStranger(url)
                 try stranger.begin(.code("amber-otter-lemon"), with: id)
                 let answer = try await stranger.answer()
                 #expect(answer.hasPrefix("share "))
-                // The right one comes meanwhile.
                 let second = try meeting(.second, url)
                 let running = Task { await second.run() }
-                var connections = (first.connections.makeAsyncIterator(), second.connections.makeAsyncIterator())
+                var connections = second.connections.makeAsyncIterator()
                 do {
-                    _ = try await connections.1.next()
+                    _ = try await connections.next()
                     Issue.record("somebody came through")
                 } catch MeetingError.refused(let words) {
                     #expect(words.contains("just now"))
                 }
-                do {
-                    _ = try await connections.0.next()
-                    Issue.record("somebody came through")
-                } catch MeetingError.codeWasGuessed {}
                 await second.leave()
                 await running.value
                 await stranger.client.leave()
@@ -240,8 +282,24 @@ import Testing
         }
     }
 
+    /// As when a firewall lets nothing through, or the other side is no honest one.
+    @Test(.timeLimit(.minutes(10))) func whoPairsAndDoesNotConnectIsWaitedForSoLong() async throws {
+        try await withServer { url in
+            try await withFirst(url, patienceAgain: .milliseconds(200)) { first, _ in
+                let (stranger, id) = try await newStranger(url)
+                try await stranger.pair(.code("amber-otter-lemon"), with: id)
+                var connections = first.connections.makeAsyncIterator()
+                do {
+                    _ = try await connections.next()
+                    Issue.record("somebody came through")
+                } catch MeetingError.noConnection {}
+                await stranger.client.leave()
+            }
+        }
+    }
+
     /// Neither is left without a word.
-    @Test(.timeLimit(.minutes(1)), arguments: [nil, [UInt8](repeating: 7, count: 32)] as [[UInt8]?])
+    @Test(.timeLimit(.minutes(10)), arguments: [nil, [UInt8](repeating: 7, count: 32)] as [[UInt8]?])
     func whoHasLostItsMemoryIsTold(kept: [UInt8]?) async throws {
         try await withServer { url in
             try await withFirst(url, resumption: [UInt8](repeating: 8, count: 32)) { _, notes in
@@ -263,10 +321,10 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func whoGoesOnWaitsForAStrangersExchange() async throws {
+    @Test(.timeLimit(.minutes(10))) func whoGoesOnWaitsForAStrangersExchange() async throws {
         let secret = [UInt8](repeating: 8, count: 32)
         try await withServer { url in
-            try await withFirst(url, resumption: secret, exchangePatience: .milliseconds(500)) { _, _ in
+            try await withFirst(url, resumption: secret, exchangePatience: .seconds(2)) { _, _ in
                 let (stranger, id) = try await newStranger(url)
                 try stranger.begin(.resumption(secret), with: id)
                 _ = try await stranger.answer()
@@ -282,7 +340,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func strangersInTheRoomAreToldOnce() async throws {
+    @Test(.timeLimit(.minutes(10))) func strangersInTheRoomAreToldOnce() async throws {
         try await withServer { url in
             try await withFirst(url) { _, notes in
                 var strangers: [Stranger] = []

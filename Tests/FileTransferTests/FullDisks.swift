@@ -77,6 +77,24 @@ final class SmallFileSystem: Sendable {
         #expect(FileManager.default.contents(atPath: small.path + "/a").map { Array($0) } == bytes)
     }
 
+    /// Refused at its start: nothing is left behind.
+    @Test(.timeLimit(.minutes(10))) func whatHasNoRoomLeavesNothing() async throws {
+        let there = try ScratchDirectory()
+        let here = try ScratchDirectory()
+        let path = here.file("vast")
+        let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
+        #expect(ftruncate(file, 1 << 50) == 0 || ftruncate(file, 1 << 43) == 0)
+        close(file)
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        guard case .failure(let error) = run.receiver else { Issue.record("did not fail"); return }
+        #expect(error.code == .noSpace)
+        #expect(there.names() == [])
+    }
+
     /// A limit of the process's on the size of files: that file fails alone.
     @Test(.timeLimit(.minutes(10))) func aFileAboveTheLimitFailsAlone() async throws {
         await #expect(processExitsWith: .success) {

@@ -270,6 +270,11 @@ import Testing
         }
     }
 
+    @Test func namesAreShownInOneDirection() {
+        let shown = printable("photo\u{202E}gpj.exe\u{2066}\u{200F}\u{2028}é")
+        #expect(shown == "photo\u{FFFD}gpj.exe\u{FFFD}\u{FFFD}\u{FFFD}é")
+    }
+
     /// Less than a block of a file is of no use to anybody; the journal is, if another file went through.
     @Test(.timeLimit(.minutes(10)), arguments: [false, true])
     func nothingIsLeftOfAFileThatWasSkippedAtOnce(both: Bool) async throws {

@@ -179,6 +179,9 @@ struct Journal {
         for record in records { note(record) }
     }
 
-    /// Removes the journal of a transfer that is complete.
+    /// Whether no later run learns anything from it.
+    var tellsNothing: Bool { states.values.allSatisfy { $0 == .foreign } }
+
+    /// Removes the journal of a transfer with which nothing goes on.
     func remove(from directory: OpenFile) { _ = unsafe unlinkat(directory.descriptor, name, 0) }
 }

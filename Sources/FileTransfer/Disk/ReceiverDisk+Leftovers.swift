@@ -32,11 +32,14 @@ extension ReceiverDisk {
         try? makeSafe()
         defer { writing = nil }
         // A stream, or less than a block: no run goes on with that.
-        guard let current = writing, let parent = current.parent,
+        if let current = writing, let parent = current.parent,
             current.synced == 0 || entries[current.index].size == nil
+        {
+            _ = unsafe unlinkat(parent.descriptor, current.temporaryName, 0)
+        }
+        guard let journal, let target, journal.isNew, journal.tellsNothing,
+            !entries.contains(where: { if case .symlink = $0.kind { true } else { false } })
         else { return }
-        _ = unsafe unlinkat(parent.descriptor, current.temporaryName, 0)
-        guard let journal, let target, journal.isNew, entries.count == 1 else { return }
         journal.remove(from: target.root)
     }
 

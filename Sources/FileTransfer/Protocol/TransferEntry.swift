@@ -235,8 +235,12 @@ struct Manifest: Sendable {
 func printable(_ name: String) -> String {
     var text = ""
     for scalar in name.unicodeScalars.prefix(300) {
-        let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-        text.unicodeScalars.append(isControl ? "\u{FFFD}" : scalar)
+        switch scalar.value {
+        // Controls, line ends, and what turns the direction of what follows, as to make "exe.jpg" of "gpj.exe".
+        case 0..<0x20, 0x7F..<0xA0, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069:
+            text.unicodeScalars.append("\u{FFFD}")
+        default: text.unicodeScalars.append(scalar)
+        }
     }
     return text
 }

@@ -1,8 +1,9 @@
 public import NIOCore
 
-/// A STUN server (TURN servers are accepted and left unused for now). webrtc-pc §4.2.2
+/// A STUN or TURN server. webrtc-pc §4.2.2
 public struct RTCIceServer: Hashable, Sendable {
-    /// URLs as `stun:stun.example.org:3478` (RFC 7064).
+    /// URLs as `stun:stun.example.org:3478` (RFC 7064) and `turn:turn.example.org:3478` (RFC 7065), the latter by UDP,
+    /// with `?transport=tcp` by TCP, and as `turns:` by TLS.
     public var urls: [String]
     /// The user name for TURN.
     public var username: String?
@@ -17,10 +18,22 @@ public struct RTCIceServer: Hashable, Sendable {
     }
 }
 
+/// Which paths may be tried. webrtc-pc §4.2.3
+public enum RTCIceTransportPolicy: String, Hashable, Sendable {
+    /// All.
+    case all
+    /// Only those through TURN servers: the peer learns no other address of this machine.
+    case relay
+}
+
 /// How a connection is set up. webrtc-pc §4.2.1
 public struct RTCConfiguration: Sendable {
-    /// STUN servers to learn server-reflexive candidates from.
+    /// STUN servers to learn server-reflexive candidates from, and TURN servers that relay.
     public var iceServers: [RTCIceServer] = []
+    /// A PEM file of further authorities that may vouch for TURN servers by TLS, besides the system's.
+    public var iceServerAuthorities: String?
+    /// Which paths may be tried. webrtc-pc §4.2.1
+    public var iceTransportPolicy = RTCIceTransportPolicy.all
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
     /// that are up.
     public var localAddresses: [String]?

@@ -12,7 +12,7 @@ public enum RTCPeerConnectionEvent: Sendable {
     case connectionStateChange(RTCPeerConnectionState)
     /// A local candidate to send to the peer; nil when there are no more in this generation.
     case iceCandidate(RTCIceCandidate?)
-    /// A local address or STUN server could not be used; the rest goes on.
+    /// A local address, a STUN or a TURN server could not be used; the rest goes on.
     case iceCandidateError(RTCError)
     /// The peer sends media on this transceiver from now on.
     case track(RTCTrackEvent)

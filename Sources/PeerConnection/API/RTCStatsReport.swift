@@ -80,6 +80,8 @@ public struct RTCStatsReport: Sendable {
         public var localAddress = ""
         /// Local kind: host, srflx, prflx, relay.
         public var localType = ""
+        /// How the TURN server of a local relayed candidate is spoken with: udp, tcp, tls.
+        public var relayProtocol: String?
         /// Remote address and port.
         public var remoteAddress = ""
         /// Remote kind.

@@ -42,6 +42,6 @@ final class DatagramHandler: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        driver.assumeIsolated { [port] in $0.portClosed(port) }
+        driver.assumeIsolated { $0.countOpenPort(-1) }
     }
 }

@@ -4,6 +4,7 @@ internal import Logging
 internal import PeerEngine
 internal import RTP
 internal import SCTP
+internal import STUN
 internal import SansIO
 
 extension PeerDriver {
@@ -16,6 +17,8 @@ extension PeerDriver {
             if state == .connected { for pipeline in sendPipelines.values { pipeline.setActive(true) } }
             view.deliver(.connectionStateChange(state)) { $0.connectionState = state }
         case .failed(let failure): view.deliver(.error(Self.publicError(failure)))
+        case .relayFailed(let failure):
+            view.deliver(.iceCandidateError(Self.publicError(failure, stream: streams[failure.port])))
         case .remoteClosed: view.deliver(.remoteClosed)
         case .channel(let event): handle(event)
         case .rtp(let event): handle(event)
@@ -74,6 +77,19 @@ extension PeerDriver {
         }
     }
 
+    private static func publicError(_ failure: RelayFailure, stream: ServerStream?) -> RTCError {
+        let words =
+            switch failure.error {
+            case .refused(let code, let reason): "refuses: \(code.rawValue) \(reason)"
+            case .timeout: "does not answer"
+            case .credentialsMissing: "wants a user name and a credential"
+            case .expired, .connectionLost: "relays no more"
+            case .malformedResponse, .notAsked: "does not speak TURN as RFC 8656 has it"
+            }
+        let server = stream?.uri.description ?? failure.server.description
+        return RTCError(.networkError, "the TURN server \(server) \(words)\(stream?.problem.map { ": \($0)" } ?? "")")
+    }
+
     /// A consistent reading of all counters.
     func statistics() -> RTCStatsReport {
         var report = RTCStatsReport()
@@ -116,7 +132,8 @@ extension PeerDriver {
             report.outboundRTP.append(entry)
         }
         for pair in engine.ice.statistics.pairs {
-            let entry = RTCStatsReport.CandidatePair(pair)
+            var entry = RTCStatsReport.CandidatePair(pair)
+            entry.relayProtocol = engine.relays.transport(of: pair.path.port)?.rawValue
             report.candidatePairs.append(entry)
             if pair.isSelected { report.selectedCandidatePair = entry }
         }

@@ -12,7 +12,8 @@ extension PeerDriver {
         let now = Self.now()
         guard !gathering.hasStarted else {
             for port in ports { addHost(port, at: now) }
-            return gatherServerReflexive()
+            engine.relays.gatherAgain(at: now)
+            return askServers()
         }
         gathering.hasStarted = true
         let addresses: [IPAddress]
@@ -58,11 +59,12 @@ extension PeerDriver {
             log.warning("\(error.message)")
             view.deliver(.iceCandidateError(error))
         }
-        if gathering.pendingCount == 0, !isClosed { gatherServerReflexive() }
+        if gathering.pendingCount == 0, !isClosed { askServers() }
         drain()
     }
 
     private func addHost(_ port: UDPPort, at now: Instant) {
+        guard configuration.iceTransportPolicy == .all else { return }
         engine.ice.addLocalHost(
             port.localAddress,
             port: port.id,
@@ -86,40 +88,7 @@ extension PeerDriver {
         }
     }
 
-    private func gatherServerReflexive() {
-        let servers = configuration.iceServers.flatMap(\.urls).compactMap { STUNServerURL($0) }
-        guard !servers.isEmpty else { return finishGathering() }
-        gathering.pendingCount += servers.count
-        for server in servers {
-            Resolver.addresses(of: server.host) { addresses in
-                self.eventLoop.execute { self.assumeIsolated { $0.didResolve(addresses, of: server) } }
-            }
-        }
-    }
-
-    private func didResolve(_ addresses: [IPAddress], of server: STUNServerURL) {
-        guard !isClosed else { return }
-        gathering.pendingCount -= 1
-        if addresses.isEmpty {
-            view.deliver(.iceCandidateError(RTCError(.networkError, "the STUN server \(server.host) has no address")))
-        }
-        let now = Self.now()
-        for port in ports {
-            guard let ip = addresses.first(where: { $0.isIPv4 == port.localAddress.ip.isIPv4 }),
-                !port.localAddress.ip.isLoopback || ip.isLoopback
-            else { continue }
-            engine.ice.gatherServerReflexive(
-                from: TransportAddress(ip, port: server.port),
-                port: port.id,
-                base: port.localAddress,
-                at: now
-            )
-        }
-        if gathering.pendingCount == 0 { finishGathering() }
-        drain()
-    }
-
-    private func finishGathering() {
+    func finishGathering() {
         engine.ice.finishAddingLocalAddresses(at: Self.now())
         drain()
     }

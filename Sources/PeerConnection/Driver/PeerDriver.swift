@@ -26,6 +26,8 @@ actor PeerDriver {
     private(set) var ports: [UDPPort] = []
     /// The same ports by the number in their `PortID`.
     private var portTable: [UDPPort?] = []
+    /// Streams to TURN servers, those being opened as well.
+    var streams: [PortID: ServerStream] = [:]
     /// Data channels by the key of the API object and by the engine's handle.
     var channelsByKey: [Int: RTCDataChannel] = [:]
     var handlesByKey: [Int: DataChannelHandle] = [:]
@@ -144,16 +146,24 @@ actor PeerDriver {
             while let event = engine.nextEvent() { handle(event, at: now) }
             rounds += 1
         } while engine.hasEvents && rounds < 16
-        let isBlocked = sendDatagrams()
+        if !streams.isEmpty { obeyStreamCommands() }
+        let isBlocked = sendDatagrams(at: now)
         engine.prepareAhead(at: now)
         schedule(at: now, isBlocked: isBlocked)
     }
 
     /// - Returns: whether the kernel's buffer is full.
-    private func sendDatagrams() -> Bool {
+    private func sendDatagrams(at now: Instant) -> Bool {
         var isBlocked = false
-        unsafe engine.transmits.drainTrains { path, bytes, segmentByteCount in
-            guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else { return true }
+        unsafe engine.drainTrains(at: now) { path, bytes, segmentByteCount in
+            guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else {
+                if let stream = streams[path.port] {
+                    unsafe stream.send(bytes)
+                    transportCounts.bytesSent += bytes.count
+                    transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
+                }
+                return true
+            }
             switch unsafe port.send(
                 bytes,
                 segmentByteCount: segmentByteCount,
@@ -198,6 +208,13 @@ actor PeerDriver {
         drain()
     }
 
+    /// Takes bytes of a stream to a TURN server.
+    func receive(stream bytes: ByteBuffer, on port: PortID) {
+        transportCounts.bytesReceived += bytes.readableBytes
+        transportCounts.packetsReceived += 1
+        engine.receive(stream: bytes.readableBytesSpan, on: port, at: Self.now())
+    }
+
     func portFailed(_ port: PortID, error: any Error) {
         log.debug("UDP port \(port.rawValue): \(error)")
     }
@@ -209,8 +226,9 @@ actor PeerDriver {
         openPortCount += 1
     }
 
-    func portClosed(_ port: PortID) {
-        openPortCount -= 1
+    /// Says that a socket that must be closed before the connection is, is open, or is no more.
+    func countOpenPort(_ difference: Int) {
+        openPortCount += difference
         if openPortCount <= 0, isClosed { resumeClosedWaiters() }
     }
 
@@ -222,9 +240,10 @@ actor PeerDriver {
     func close() {
         guard !isClosed else { return }
         isClosed = true
-        engine.close(at: Self.now())
-        while let event = engine.nextEvent() { handle(event, at: Self.now()) }
-        _ = sendDatagrams()
+        let now = Self.now()
+        engine.close(at: now)
+        while let event = engine.nextEvent() { handle(event, at: now) }
+        _ = sendDatagrams(at: now)
         timer?.cancel()
         timer = nil
         for pipeline in sendPipelines.values { pipeline.stop() }
@@ -236,6 +255,8 @@ actor PeerDriver {
         channelsByHandle = [:]
         handlesByKey = [:]
         for port in ports { port.close() }
+        for stream in streams.values { stream.close() }
+        streams = [:]
         ports = []
         portTable = []
         transceivers = [:]

@@ -36,32 +36,3 @@ enum Resolver {
         return found
     }
 }
-
-/// A `stun:` URL taken apart. RFC 7064 §3.1
-struct STUNServerURL {
-    var host: String
-    var port: UInt16
-
-    /// Parses `stun:host[:port]`; nil for other schemes or a broken form.
-    init?(_ url: String) {
-        guard url.lowercased().hasPrefix("stun:") else { return nil }
-        var rest = url.dropFirst("stun:".count).prefix { $0 != "?" }
-        var portText: Substring?
-        if rest.hasPrefix("["), let end = rest.firstIndex(of: "]") {
-            let after = rest[rest.index(after: end)...]
-            if after.hasPrefix(":") { portText = after.dropFirst() } else if !after.isEmpty { return nil }
-            rest = rest[rest.index(after: rest.startIndex)..<end]
-        } else if let colon = rest.lastIndex(of: ":") {
-            portText = rest[rest.index(after: colon)...]
-            rest = rest[..<colon]
-        }
-        guard !rest.isEmpty, rest.utf8.count <= 253 else { return nil }
-        if let portText {
-            guard let port = UInt16(portText), port > 0 else { return nil }
-            self.port = port
-        } else {
-            port = 3478
-        }
-        host = String(rest)
-    }
-}

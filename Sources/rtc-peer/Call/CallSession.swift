@@ -10,7 +10,8 @@ actor CallSession {
         var duration: Duration?
         var recordDirectory: String?
         var downloadDirectory: String?
-        var iceServers: [String]
+        /// Of each connection; what the signalling server recommends comes on top.
+        var configuration: RTCConfiguration
         /// Whether the call goes on when the last other participant has hung up.
         var staysAlone: Bool
         /// Called once the room is joined for the first time.
@@ -51,7 +52,6 @@ actor CallSession {
         self.client = client
         self.media = media
         self.output = output
-        iceServers = options.iceServers.map { RTCIceServer(urls: [$0]) }
     }
 
     /// Runs the call.
@@ -123,9 +123,7 @@ actor CallSession {
             }
             if !isResumed {
                 for id in peers.keys { await close(id) }
-                iceServers += place.iceServers.map {
-                    RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential)
-                }
+                iceServers = place.iceServers.map { RTCIceServer($0) }
                 // The newcomer calls everybody who is there.
                 for peer in place.peers { await open(peer, isInitiator: true, feed: feed) }
             }
@@ -160,8 +158,8 @@ actor CallSession {
 
     private func open(_ peer: SignalingPeer, isInitiator: Bool, feed: @escaping @Sendable (CallEvent) -> Void) async {
         await close(peer.id)
-        var configuration = RTCConfiguration()
-        configuration.iceServers = iceServers
+        var configuration = options.configuration
+        configuration.iceServers += iceServers
         let client = client
         do {
             let callPeer = try CallPeer(

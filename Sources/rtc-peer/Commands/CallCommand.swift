@@ -179,7 +179,7 @@ struct CallCommand: AsyncParsableCommand {
                     duration: duration.map { .seconds($0) },
                     recordDirectory: record,
                     downloadDirectory: downloads,
-                    iceServers: server.iceServer,
+                    configuration: server.ice.configuration,
                     staysAlone: stay,
                     joined: embedded == nil ? announce : nil
                 ),

@@ -133,49 +133,54 @@ struct ForwardCommand: AsyncParsableCommand {
 
     /// The side that listens.
     private func reach(_ code: String, _ show: TransferOutput) async throws {
-        let (server, code) = try await MeetingPlace.find(
-            code,
-            server: meeting.serverURL,
-            patience: search.patience ?? SearchOptions.usual,
-            show: show
-        )
-        let running = try RunningMeeting.start(
-            .second,
-            code: code,
-            server: server,
-            options: meeting,
-            patience: search.patience ?? SearchOptions.usual,
-            patienceAgain: search.patience,
-            paired: { _ in show.paired() },
-            note: show.problem
-        )
+        // Before the code is used up.
+        let listeners = try await PortForwarding.listen(rules.compactMap { ForwardRule($0) })
+        let running: RunningMeeting
+        do {
+            let (server, code) = try await MeetingPlace.find(
+                code,
+                server: meeting.serverURL,
+                patience: search.patience ?? SearchOptions.usual,
+                show: show
+            )
+            running = try RunningMeeting.start(
+                .second,
+                code: code,
+                server: server,
+                options: meeting,
+                patience: search.patience ?? SearchOptions.usual,
+                patienceAgain: search.patience,
+                paired: { _ in show.paired() },
+                note: show.problem
+            )
+        } catch {
+            for listener in listeners { await listener.close() }
+            throw error
+        }
         let current = CurrentConnection()
-        let rules = rules.compactMap { ForwardRule($0) }
         let outcome = await Result {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await keepConnected(running.meeting, show) { current.set($0) } }
-                for rule in rules {
+                for listener in listeners {
+                    let rule = listener.rule
                     group.addTask {
-                        try await PortForwarding.listen(
-                            rule,
-                            listening: { show.say("\(rule.listenHost):\($0) leads to \(rule.target)") },
-                            accept: { tcp in
-                                guard let connection = current.value,
-                                    let channel = try? connection.createDataChannel(
-                                        rule.target.description,
-                                        options: .forwarding
-                                    )
-                                else {
-                                    show.problem("Somebody connected while the other machine was away.")
-                                    return await PortForwarding.close(tcp)
-                                }
-                                await PortForwarding.join(tcp, channel) { words in
-                                    show.problem(
-                                        words.hasPrefix("refused ") ? String(words.dropFirst(8)) : "refused: \(words)"
-                                    )
-                                }
+                        show.say("\(rule.listenHost):\(listener.port) leads to \(rule.target)")
+                        try await PortForwarding.run(listener) { tcp in
+                            guard let connection = current.value,
+                                let channel = try? connection.createDataChannel(
+                                    rule.target.description,
+                                    options: .forwarding
+                                )
+                            else {
+                                show.problem("Somebody connected while the other machine was away.")
+                                return await PortForwarding.close(tcp)
                             }
-                        )
+                            await PortForwarding.join(tcp, channel) { words in
+                                show.problem(
+                                    words.hasPrefix("refused ") ? String(words.dropFirst(8)) : "refused: \(words)"
+                                )
+                            }
+                        }
                     }
                 }
                 // The first that ends, ends all: Ctrl-C, or a port that cannot be used.

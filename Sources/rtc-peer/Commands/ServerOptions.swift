@@ -20,13 +20,7 @@ struct ServerOptions: ParsableArguments {
     )
     var tls = false
 
-    @Option(
-        help: ArgumentHelp(
-            "A STUN server that all peers use. May be repeated. Example: --ice-server stun:stun.example.org:3478",
-            valueName: "URL"
-        )
-    )
-    var iceServer: [String] = []
+    @OptionGroup var ice: ICEOptions
 
     @Option(
         help: ArgumentHelp(
@@ -36,18 +30,12 @@ struct ServerOptions: ParsableArguments {
     )
     var hostName: [String] = []
 
-    func validate() throws {
-        for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
-            throw ValidationError("--ice-server \(url): begin it with stun:, as stun:stun.example.org:3478")
-        }
-    }
-
     func makeConfiguration() -> SignalingServerConfiguration {
         var configuration = SignalingServerConfiguration()
         configuration.host = listen.host
         configuration.port = listen.port
         configuration.tls = tls ? .selfMade(directory: nil) : nil
-        configuration.iceServers = iceServer.map { SignalingICEServer(urls: [$0]) }
+        configuration.iceServers = ice.servers.map { SignalingICEServer($0) }
         configuration.hostNames = hostName
         return configuration
     }

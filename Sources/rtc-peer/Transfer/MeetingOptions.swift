@@ -20,19 +20,10 @@ struct MeetingOptions: ParsableArguments {
     )
     var serverFingerprint: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "A STUN server. May be repeated. Example: --ice-server stun:stun.example.org:3478",
-            valueName: "URL"
-        )
-    )
-    var iceServer: [String] = []
+    @OptionGroup var ice: ICEOptions
 
     func validate() throws {
         try Self.validate(serverURL: serverURL, fingerprint: serverFingerprint)
-        for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
-            throw ValidationError("--ice-server \(url): begin it with stun:, as stun:stun.example.org:3478")
-        }
     }
 
     /// Whether another's server and the certificate expected of it go together.
@@ -67,7 +58,7 @@ struct HostOptions: ParsableArguments {
 struct SearchOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Give up if the other machine has not come by then, or not come again after it was lost. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
+            "Give up if the other machine has not come by then, no connection has come up, or it has not come again after it was lost; one that ended without a word is missed after 30 seconds. Example: --wait 60 (default: 30 with a code, for ever where it was printed and to go on)",
             valueName: "SECONDS"
         )
     )
@@ -80,6 +71,8 @@ struct SearchOptions: ParsableArguments {
     static let usual = Duration.seconds(30)
 
     func validate() throws {
-        if let wait, !(wait > 0 && wait < 1e7) { throw ValidationError("--wait must be more than 0 seconds") }
+        if let wait, !(wait > 0 && wait < 1e7) {
+            throw ValidationError("--wait must be more than 0 seconds, and less than 10 million")
+        }
     }
 }

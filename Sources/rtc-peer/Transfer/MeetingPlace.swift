@@ -46,7 +46,7 @@ struct MeetingPlace: Sendable {
         var configuration = SignalingServerConfiguration()
         configuration.host = listen.host
         configuration.port = listen.port
-        configuration.iceServers = options.iceServer.map { SignalingICEServer(urls: [$0]) }
+        configuration.iceServers = options.ice.servers.map { SignalingICEServer($0) }
         let server = SignalingServer(configuration: configuration)
         let endpoint = try await server.start()
         var responder: LocalDiscovery.Responder?
@@ -178,7 +178,7 @@ struct RunningMeeting: Sendable {
                 // It was used: a program that is started again gives nobody another guess.
                 code: resumption == nil ? code.words : nil,
                 resumption: resumption,
-                iceServers: options.iceServer.map { RTCIceServer(urls: [$0]) },
+                configuration: options.ice.configuration,
                 patience: patience,
                 patienceAgain: patienceAgain,
                 serverIsAnothers: options.serverURL != nil,

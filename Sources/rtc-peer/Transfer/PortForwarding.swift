@@ -70,25 +70,49 @@ enum PortForwarding {
     private static let lowWater = 256 << 10
     private static let connectTimeout = TimeAmount.seconds(10)
 
-    /// Listens, and gives each connection to `accept`; ends when the task is cancelled.
+    /// A port that is listened on.
+    struct Listener: Sendable {
+        let rule: ForwardRule
+        fileprivate let server: NIOAsyncChannel<TCP, Never>
+
+        /// Which it is, if the system chose it.
+        var port: Int { server.channel.localAddress?.port ?? rule.listenPort }
+
+        /// Ends a listener that did not run.
+        func close() async { try? await server.executeThenClose { _ in } }
+    }
+
+    /// Listens on all of the ports or none.
+    ///
+    /// - Throws: `MeetingError.connection` with the address that cannot be used.
+    static func listen(_ rules: [ForwardRule]) async throws -> [Listener] {
+        var listeners: [Listener] = []
+        for rule in rules {
+            do {
+                let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    .bind(host: rule.listenHost, port: rule.listenPort) { channel in
+                        channel.eventLoop.makeCompletedFuture { try wrap(channel) }
+                    }
+                listeners.append(Listener(rule: rule, server: server))
+            } catch {
+                for listener in listeners { await listener.close() }
+                throw MeetingError.connection(
+                    "cannot listen on \(rule.listenHost), port \(rule.listenPort): \(words(for: error))"
+                )
+            }
+        }
+        return listeners
+    }
+
+    /// Gives each connection to `accept`; ends when the task is cancelled, and the listening with it.
     ///
     /// - Parameters:
-    ///   - rule: where to listen.
-    ///   - listening: told the port once it listens.
+    ///   - listener: used once.
     ///   - accept: has the connection until it returns.
-    /// - Throws: the system's error if the port cannot be used.
-    static func listen(
-        _ rule: ForwardRule,
-        listening: (Int) -> Void,
-        accept: @escaping @Sendable (TCP) async -> Void
-    ) async throws {
-        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .bind(host: rule.listenHost, port: rule.listenPort) { channel in
-                channel.eventLoop.makeCompletedFuture { try wrap(channel) }
-            }
-        listening(server.channel.localAddress?.port ?? rule.listenPort)
-        try await server.executeThenClose { connections in
+    /// - Throws: the system's error if nothing more comes of the port.
+    static func run(_ listener: Listener, accept: @escaping @Sendable (TCP) async -> Void) async throws {
+        try await listener.server.executeThenClose { connections in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections { group.addTask { await accept(connection) } }
             }

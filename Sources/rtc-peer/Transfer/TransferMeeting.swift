@@ -21,7 +21,12 @@ enum MeetingError: Error, CustomStringConvertible {
     case nobodyCame
     /// The other side was lost, and has not come again in time.
     case stayedAway
+    /// The two have paired, but no connection has come up in time.
+    case noConnection
     case over
+
+    static let noPath =
+        "the two know each other, but no connection comes up between them: if a firewall holds UDP back, a TURN server leads around it (--ice-server turn:…)"
 
     var description: String {
         switch self {
@@ -36,6 +41,7 @@ enum MeetingError: Error, CustomStringConvertible {
         case .ended: "the other side has ended"
         case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
         case .stayedAway: "the other side has not come again in time; --wait says how long to wait"
+        case .noConnection: "\(Self.noPath); --wait says how long to wait"
         case .over: "the meeting is over"
         }
     }
@@ -55,10 +61,11 @@ actor TransferMeeting {
         var code: String?
         /// What an earlier pairing left, if this goes on with that.
         var resumption: [UInt8]?
-        var iceServers: [RTCIceServer]
+        /// Of each connection; what the signalling server recommends comes on top.
+        var configuration = RTCConfiguration()
         /// How long to wait until the two have paired for the first time; nil: for ever.
         var patience: Duration?
-        /// How long to wait for a connection in place of a lost one; nil: for ever.
+        /// How long to wait for a connection once the two have paired, and in place of a lost one; nil: for ever.
         var patienceAgain: Duration?
         /// How long an exchange of keys may take before it counts as a guess.
         var exchangePatience = Duration.seconds(10)
@@ -90,7 +97,7 @@ actor TransferMeeting {
     private let client: SignalingClient
     private let certificate: RTCCertificate
     private let fingerprint: [UInt8]
-    private var iceServers: [RTCIceServer]
+    private var iceServers: [RTCIceServer] = []
     /// Whether the code may still be tried.
     private var codeIsFresh = true
     private var resumption: [UInt8]?
@@ -104,13 +111,15 @@ actor TransferMeeting {
     private var others: [SignalingPeerID] = []
     private var failedLinks = 0
     private var reconnection: Task<Void, Never>?
-    /// Ends the wait for a connection in place of a lost one.
+    /// Ends the wait for a connection.
     private var waitingAgain: Task<Void, Never>?
     private var isOver = false
     private var hasJoined = false
     private var hasToldOfStrangers = false
     private var hasToldOfRefusal = false
     private var hasPaired = false
+    /// Whether a connection was up at least once.
+    private var hasConnected = false
     /// The partner has said that it will not come again.
     private var partnerHasEnded = false
 
@@ -118,7 +127,6 @@ actor TransferMeeting {
     init(options: Options, client: SignalingClient) throws {
         self.options = options
         self.client = client
-        iceServers = options.iceServers
         resumption = options.resumption
         certificate = try RTCCertificate()
         guard let bytes = SessionFingerprint.bytes(certificate.fingerprint) else {
@@ -177,12 +185,13 @@ actor TransferMeeting {
         if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
     }
 
-    /// Begins to wait for a connection in place of a lost one, unless that has begun.
+    /// Begins to wait for a connection, unless that has begun.
     private func waitAgain() {
         guard waitingAgain == nil, let patience = options.patienceAgain else { return }
         waitingAgain = Task {
             try? await Task.sleep(for: patience)
-            if !Task.isCancelled { feed.finish(throwing: MeetingError.stayedAway) }
+            if Task.isCancelled { return }
+            feed.finish(throwing: hasConnected || partner == nil ? MeetingError.stayedAway : .noConnection)
         }
     }
 
@@ -194,11 +203,7 @@ actor TransferMeeting {
             guard !isResumed else { return }
             if !hasJoined { options.joined() }
             hasJoined = true
-            iceServers =
-                options.iceServers
-                + place.iceServers.map {
-                    RTCIceServer(urls: $0.urls, username: $0.username, credential: $0.credential)
-                }
+            iceServers = place.iceServers.map { RTCIceServer($0) }
             partner = nil
             exchange = nil
             others = place.peers.map(\.id)
@@ -346,6 +351,7 @@ actor TransferMeeting {
             // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
+            if !isUp { waitAgain() }
             if options.side == .second, !isUp { try await connect() }
         }
     }
@@ -392,6 +398,9 @@ actor TransferMeeting {
     private func expire(_ pairing: Pairing) {
         guard let exchange, exchange.pairing === pairing else { return }
         self.exchange = nil
+        // It may be the right one, on a slow path or machine: who goes on comes again.
+        let words = exchange.usesCode ? "the exchange of keys took too long, which voids the code" : Self.busy
+        client.send(.pake(Pairing.refusal(words)), to: exchange.peer)
         if exchange.usesCode { feed.finish(throwing: MeetingError.codeWasGuessed) }
     }
 
@@ -439,8 +448,8 @@ actor TransferMeeting {
     }
 
     private func makeLink(_ partner: (id: SignalingPeerID, fingerprint: [UInt8])) throws -> TransferLink {
-        var configuration = RTCConfiguration()
-        configuration.iceServers = iceServers
+        var configuration = options.configuration
+        configuration.iceServers += iceServers
         configuration.certificate = certificate
         linkFingerprint = partner.fingerprint
         let client = client
@@ -474,6 +483,7 @@ actor TransferMeeting {
     private func opened(_ link: TransferLink, _ channel: RTCDataChannel) {
         guard self.link === link else { return }
         failedLinks = 0
+        hasConnected = true
         waitingAgain?.cancel()
         waitingAgain = nil
         feed.yield(Connection(link: link, channel: channel))
@@ -486,8 +496,9 @@ actor TransferMeeting {
         if partnerHasEnded { return feed.finish(throwing: MeetingError.ended) }
         guard link == nil, !isOver else { return }
         waitAgain()
-        guard options.side == .second, partner != nil else { return }
         failedLinks += 1
+        if !hasConnected, failedLinks == 1 { options.note("Trying again: \(MeetingError.noPath).") }
+        guard options.side == .second, partner != nil else { return }
         // At once, then ever slower: 0, 0.5, 1, 2, 4, 8, 8 … seconds.
         let delay = failedLinks > 1 ? Duration.milliseconds(250 << min(failedLinks - 1, 5)) : .zero
         reconnection?.cancel()

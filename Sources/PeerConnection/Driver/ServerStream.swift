@@ -1,0 +1,201 @@
+internal import ICE
+internal import NIOCore
+internal import NIOPosix
+internal import NIOSSL
+internal import SansIO
+
+/// A TCP or TLS connection to a TURN server.
+///
+/// Confined to the event loop.
+final class ServerStream {
+    let uri: ICEServerURI
+    let credentials: TURNCredentials?
+    let address: TransportAddress
+    let preference: UInt16
+    /// Why it ended, in words, if that is known.
+    private(set) var problem: String?
+    private let local: IPAddress
+    /// For whom the certificate must be.
+    private let name: String
+    private let redirectionCount: Int
+    private var channel: (any Channel)?
+
+    /// Bytes that wait in the connection until what peers are sent is dropped: a quarter of a second at 8 Mbit/s.
+    private static let waiting = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
+    private static let connectTimeout = TimeAmount.seconds(10)
+
+    init(
+        _ entry: PeerDriver.ServerEntry,
+        address: TransportAddress,
+        from local: IPAddress,
+        preference: UInt16,
+        name: String? = nil,
+        redirectionCount: Int = 0
+    ) {
+        uri = entry.uri
+        credentials = entry.credentials
+        self.address = address
+        self.local = local
+        self.preference = preference
+        self.name = name ?? entry.uri.host
+        self.redirectionCount = redirectionCount
+    }
+
+    func isLike(_ entry: PeerDriver.ServerEntry, _ address: TransportAddress, _ local: IPAddress) -> Bool {
+        uri == entry.uri && credentials == entry.credentials && self.address == address && self.local == local
+    }
+
+    /// A stream to where this one's server has sent; nil once it was sent on often enough.
+    func redirected(to address: TransportAddress, domain: String?) -> ServerStream? {
+        guard redirectionCount < RelayTable.redirectionLimit else { return nil }
+        return ServerStream(
+            PeerDriver.ServerEntry(uri: uri, credentials: credentials),
+            address: address,
+            from: local,
+            preference: preference,
+            name: domain ?? name,
+            redirectionCount: redirectionCount + 1
+        )
+    }
+
+    // MARK: Opening
+
+    /// Connects from the local address.
+    ///
+    /// Reading the system's authorities takes milliseconds and happens on NIO's thread pool.
+    func open(
+        eventLoop: any EventLoop,
+        authorities: String?,
+        handler: @escaping @Sendable () -> any ChannelHandler,
+        onResult: @escaping @Sendable (Result<any Channel, RTCError>) -> Void
+    ) {
+        let connector = Connector(uri: uri, name: name, local: local, remote: address, handler: handler)
+        guard uri.isSecure else { return connector.connect(on: eventLoop, context: nil, onResult: onResult) }
+        NIOThreadPool.singleton.submit { _ in
+            do {
+                let context = try Self.context(authorities)
+                connector.connect(on: eventLoop, context: context, onResult: onResult)
+            } catch {
+                onResult(.failure(RTCError(.networkError, "TLS cannot be set up for \(connector.uri): \(error)")))
+            }
+        }
+    }
+
+    private static func context(_ authorities: String?) throws -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.shutdownTimeout = .milliseconds(300)
+        if let authorities {
+            configuration.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(authorities))]
+        }
+        return try NIOSSLContext(configuration: configuration)
+    }
+
+    /// What is needed to connect, on any thread.
+    private struct Connector: Sendable {
+        let uri: ICEServerURI
+        let name: String
+        let local: IPAddress
+        let remote: TransportAddress
+        let handler: @Sendable () -> any ChannelHandler
+
+        func connect(
+            on eventLoop: any EventLoop,
+            context: NIOSSLContext?,
+            onResult: @escaping @Sendable (Result<any Channel, RTCError>) -> Void
+        ) {
+            do {
+                try bootstrap(on: eventLoop, context: context)
+                    .connect(to: SocketAddress(ipAddress: remote.ip.description, port: Int(remote.port)))
+                    .whenComplete { result in
+                        onResult(
+                            result.mapError {
+                                RTCError(.networkError, "the TURN server \(uri) cannot be reached from \(local): \($0)")
+                            }
+                        )
+                    }
+            } catch {
+                onResult(.failure(RTCError(.networkError, "the TURN server \(uri) has no usable address: \(error)")))
+            }
+        }
+
+        private func bootstrap(on eventLoop: any EventLoop, context: NIOSSLContext?) throws -> ClientBootstrap {
+            // A name is sent and checked against the certificate; an address is only checked.
+            let serverName = IPAddress(name) == nil ? name : nil
+            return ClientBootstrap(group: eventLoop)
+                .bind(to: try SocketAddress(ipAddress: local.description, port: 0))
+                .connectTimeout(ServerStream.connectTimeout)
+                .channelOption(.writeBufferWaterMark, value: ServerStream.waiting)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let pipeline = channel.pipeline.syncOperations
+                        if let context {
+                            try pipeline.addHandler(NIOSSLClientHandler(context: context, serverHostname: serverName))
+                        }
+                        try pipeline.addHandler(handler())
+                    }
+                }
+        }
+    }
+
+    // MARK: Open
+
+    var isOpen: Bool { channel != nil }
+
+    /// - Returns: the connection's own address.
+    func didOpen(_ channel: any Channel) -> TransportAddress {
+        self.channel = channel
+        return TransportAddress(local, port: UInt16(clamping: channel.localAddress?.port ?? 0))
+    }
+
+    func didFail(_ error: any Error) {
+        // The first reason is the cause of the others.
+        if problem == nil { problem = "\(error)" }
+    }
+
+    /// Sends whole messages.
+    func send(_ bytes: UnsafeRawBufferPointer) {
+        guard let channel else { return }
+        var buffer = channel.allocator.buffer(capacity: bytes.count)
+        unsafe buffer.writeBytes(bytes)
+        channel.writeAndFlush(buffer, promise: nil)
+    }
+
+    func close() { channel?.close(mode: .all, promise: nil) }
+}
+
+/// The last handler of a stream: hands its bytes to the driver, on its event loop, without a hop.
+final class StreamHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let driver: PeerDriver
+    private let port: PortID
+
+    init(driver: PeerDriver, port: PortID) {
+        self.driver = driver
+        self.port = port
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = Self.unwrapInboundIn(data)
+        driver.assumeIsolated { [port] in $0.receive(stream: bytes, on: port) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        driver.assumeIsolated { $0.drain() }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        let isWritable = context.channel.isWritable
+        driver.assumeIsolated { [port] in $0.setStream(port, isWritable: isWritable) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        driver.assumeIsolated { [port] in $0.streamFailed(port, error: error) }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        driver.assumeIsolated { [port] in $0.streamEnded(port) }
+    }
+}

@@ -1,0 +1,148 @@
+import Coturn
+import PeerConnection
+import Testing
+import TimeSharing
+
+/// Calls through a real TURN server.
+@Suite(.realTime, .enabled(if: CoturnProcess.exists, "coturn is not installed")) struct RelayedPaths {
+    private static let user = "--user=alice:secret"
+
+    private func configuration(
+        _ coturn: CoturnProcess,
+        policy: RTCIceTransportPolicy = .relay,
+        password: String = "secret",
+        url: String? = nil
+    ) -> RTCConfiguration {
+        var configuration = ConnectedPair.configuration()
+        configuration.iceTransportPolicy = policy
+        configuration.iceServers = [
+            RTCIceServer(urls: [url ?? "turn:127.0.0.1:\(coturn.port)"], username: "alice", credential: password)
+        ]
+        return configuration
+    }
+
+    /// A megabyte there and back over one data channel.
+    private func exchange(_ pair: ConnectedPair) async throws {
+        let channel = try pair.first.createDataChannel("x")
+        let events = pair.second.events
+        try await pair.negotiate()
+        try await channel.waitUntilOpen()
+        let echo = Task {
+            for await event in events {
+                guard case .dataChannel(let channel) = event else { continue }
+                for await message in channel.messages {
+                    if case .binary(let bytes) = message { try await channel.sendWhenReady(bytes) }
+                }
+            }
+        }
+        defer { echo.cancel() }
+        let message = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        for _ in 0..<16 { try await channel.sendWhenReady(message) }
+        var count = 0
+        for await received in channel.messages {
+            #expect(received == .binary(message))
+            count += 1
+            if count == 16 { break }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func dataGoesThroughTheServer() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let pair = try ConnectedPair(configuration(coturn))
+        try await exchange(pair)
+        for connection in [pair.first, pair.second] {
+            let selected = try #require(await connection.getStats().selectedCandidatePair)
+            #expect(selected.localType == "relay" || selected.remoteType == "relay")
+            let sdp = try #require(connection.localDescription).sdp
+            #expect(!sdp.contains("typ host") && !sdp.contains("typ srflx"), "only the relayed address is told")
+            #expect(sdp.contains("raddr 0.0.0.0 rport 0"))
+        }
+    }
+
+    /// By TCP, and by TLS with a private authority: to a name, which is sent and checked, and to an address.
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: ["turn:127.0.0.1:P?transport=tcp", "turns:localhost:T", "turns:127.0.0.1:T"]
+    )
+    func dataGoesThroughAStreamToTheServer(url: String) async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let url = url.replacing(":P", with: ":\(coturn.port)").replacing(":T", with: ":\(coturn.tlsPort)")
+        var configuration = configuration(coturn, url: url)
+        configuration.iceServerAuthorities = coturn.authorities
+        let pair = try ConnectedPair(configuration)
+        try await exchange(pair)
+        for connection in [pair.first, pair.second] {
+            let selected = try #require(await connection.getStats().selectedCandidatePair)
+            #expect(selected.localType == "relay" || selected.remoteType == "relay")
+            if selected.localType == "relay" {
+                #expect(selected.relayProtocol == (url.hasPrefix("turns:") ? "tls" : "tcp"))
+            }
+            let sdp = try #require(connection.localDescription).sdp
+            #expect(!sdp.contains("typ srflx"), "a stream's address is no candidate")
+        }
+        pair.first.close()
+        pair.second.close()
+        await pair.first.closed()
+        await pair.second.closed()
+    }
+
+    /// UDP goes before TCP, TCP before TLS, since a lost segment holds up all behind it.
+    @Test(.timeLimit(.minutes(1))) func theTransportWithFewerLayersIsPreferred() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        var configuration = configuration(coturn)
+        configuration.iceServerAuthorities = coturn.authorities
+        configuration.iceServers[0].urls = [
+            "turns:localhost:\(coturn.tlsPort)", "turn:127.0.0.1:\(coturn.port)?transport=tcp",
+            "turn:127.0.0.1:\(coturn.port)",
+        ]
+        let connection = try RTCPeerConnection(configuration: configuration)
+        _ = try connection.createDataChannel("x")
+        try await connection.setLocalDescription()
+        await connection.waitUntilGathered()
+        let sdp = try #require(connection.localDescription).sdp
+        let lines = sdp.split(separator: "\r\n").filter { $0.hasPrefix("a=candidate:") }
+        #expect(lines.count == 3)
+        let parts = lines.map { $0.split(separator: " ") }
+        #expect(Set(parts.map { $0[0] }).count == 3, "each transport is a foundation of its own (RFC 8445 §5.1.1.3)")
+        #expect(Set(parts.compactMap { UInt32($0[3]).map { $0 >> 22 } }) == [1, 2, 3], "their local preferences")
+        connection.close()
+    }
+
+    /// Without its authority the server is not trusted, which is told, and the call goes on by other paths.
+    @Test(.timeLimit(.minutes(1)), arguments: ["turns:localhost:T", "turn:127.0.0.1:1?transport=tcp"])
+    func aStreamThatCannotBeOpenedIsToldAndTheCallGoesOn(url: String) async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let url = url.replacing(":T", with: ":\(coturn.tlsPort)")
+        let pair = try ConnectedPair(configuration(coturn, policy: .all, url: url))
+        let events = pair.first.events
+        try await exchange(pair)
+        for await event in events {
+            guard case .iceCandidateError(let error) = event else { continue }
+            #expect(error.name == .networkError && error.message.contains(url.prefix { $0 != "?" }))
+            #expect(error.message.contains(url.hasPrefix("turns") ? "CERTIFICATE_VERIFY_FAILED" : "refused"))
+            break
+        }
+        await pair.first.waitUntilGathered()
+    }
+
+    /// Where both can reach each other the server is not used.
+    @Test(.timeLimit(.minutes(1))) func aDirectPathIsPreferred() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let pair = try ConnectedPair(configuration(coturn, policy: .all))
+        try await exchange(pair)
+        let selected = try #require(await pair.first.getStats().selectedCandidatePair)
+        #expect(selected.localType == "host" && selected.remoteType == "host")
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aWrongPasswordIsToldAndTheCallGoesOn() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let pair = try ConnectedPair(configuration(coturn, policy: .all, password: "wrong"))
+        let events = pair.first.events
+        try await exchange(pair)
+        for await event in events {
+            guard case .iceCandidateError(let error) = event else { continue }
+            #expect(error.name == .networkError && error.message.contains("401"))
+            break
+        }
+    }
+}
