@@ -4,10 +4,10 @@ import PeerConnection
 
 /// A stream of bytes each way over data channels that may break and be replaced; nothing is lost or doubled.
 ///
-/// Bytes go as binary messages. Text: a hello, first on every channel, by which other commands know what the code is for;
-/// then `at N`, how many bytes this side has taken in: the other
-/// goes on from there; `ack N`, the same later on, so that the other can forget them; `end N`, no more follow after the
-/// first N. docs/CODES.md. Used by one task at a time in each direction.
+/// Bytes go as binary messages. Text: a hello, first on every channel, by which other commands know what the code is
+/// for; then `at N`, how many bytes this side has taken in: the other goes on from there; `ack N`, the same later on, so
+/// that the other can forget them; `end N`, no more follow after the first N. docs/CODES.md. Used by one task at a time in
+/// each direction.
 final class BytePipe: Sendable {
     enum Failure: Error, CustomStringConvertible {
         case malformed(String)
