@@ -194,8 +194,9 @@ final class ICETestNAT {
 final class ICETestPeer {
     let transmits = TransmitQueue(initialCapacity: 4096)
     let agent: ICEAgent
-    let sockets: [PortID: TransportAddress]
-    let nat: ICETestNAT?
+    private(set) var sockets: [PortID: TransportAddress]
+    /// May be changed: its mappings are forgotten, or the peer moves.
+    var nat: ICETestNAT?
     private(set) var events: [ICEEvent] = []
     private(set) var stateTimes: [(state: ICEState, elapsed: Duration)] = []
     private(set) var candidates: [ICECandidate] = []
@@ -224,6 +225,13 @@ final class ICETestPeer {
 
     var states: [ICEState] { stateTimes.map(\.state) }
     var ports: [PortID] { sockets.keys.sorted { $0.rawValue < $1.rawValue } }
+
+    /// A socket for an address that came later.
+    func addSocket(_ host: String) -> PortID {
+        let port = PortID(rawValue: (ports.last?.rawValue ?? -1) + 1)
+        sockets[port] = TransportAddress(host, port: UInt16(7000 + port.rawValue))
+        return port
+    }
 
     /// Adds all sockets, asks the servers, and says that this is all.
     func gather(from servers: [TransportAddress] = []) {

@@ -17,6 +17,8 @@ enum NetworkInterfaces {
     ///
     /// `includesLoopback`: nil includes loopback when there is nothing else.
     static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
+        // Running: with a carrier, a cable that is plugged in. netdevice(7)
+        let upAndRunning = UInt32(IFF_UP) | UInt32(IFF_RUNNING)
         var list: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&list) == 0 else { return [] }
         defer { unsafe freeifaddrs(list) }
@@ -25,7 +27,7 @@ enum NetworkInterfaces {
         var next = unsafe list
         while let entry = unsafe next {
             unsafe next = entry.pointee.ifa_next
-            guard unsafe entry.pointee.ifa_flags & UInt32(IFF_UP) != 0,
+            guard unsafe entry.pointee.ifa_flags & upAndRunning == upAndRunning,
                 let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(address)?.ip,
                 !ip.isUnspecified, !ip.isMulticast, !ip.isLinkLocal
             else { continue }
