@@ -11,6 +11,7 @@ final class ClientCore: WebSocketOwner {
     private let room: String
     private let name: String
     private let trust: ServerTrust?
+    private let waitsForPlace: Bool
     private let eventLoop: any EventLoop
     private let feed: AsyncStream<SignalingEvent>.Continuation
     private var socket: WebSocketHandler?
@@ -27,6 +28,8 @@ final class ClientCore: WebSocketOwner {
     private var leaving: EventLoopPromise<Void>?
     /// Why the connection that is being made fails.
     private var problem: SignalingError?
+    /// Whether the server answers, and has no place in the room.
+    private var isRoomFull = false
 
     /// Messages that wait for the server's acknowledgement; the oldest are dropped beyond it.
     private static let queueLimit = 1_000
@@ -43,6 +46,7 @@ final class ClientCore: WebSocketOwner {
         room: String,
         name: String,
         trust: ServerTrust?,
+        waitsForPlace: Bool,
         eventLoop: any EventLoop,
         feed: AsyncStream<SignalingEvent>.Continuation
     ) {
@@ -50,6 +54,7 @@ final class ClientCore: WebSocketOwner {
         self.room = room
         self.name = name
         self.trust = trust
+        self.waitsForPlace = waitsForPlace
         self.eventLoop = eventLoop
         self.feed = feed
     }
@@ -157,11 +162,13 @@ final class ClientCore: WebSocketOwner {
             leaving = nil
             return
         }
-        if attempts == 0 {
+        // Who was told that the room is full need not hear that its server closes the connection.
+        if attempts == 0, !isRoomFull {
             feed.yield(.disconnected(SignalingError(why.code, "no connection to \(server.authority): \(why)")))
         }
         let backOff = min(Self.longestDelay, Self.firstDelay * Double(1 << min(attempts, 10)))
         attempts += 1
+        isRoomFull = false
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         eventLoop.scheduleTask(in: .nanoseconds(Int64(backOff * Double.random(in: 0.7...1.3) * 1e9))) {
             bound.value.connect()
@@ -236,6 +243,12 @@ final class ClientCore: WebSocketOwner {
         case .error(let error):
             let isTemporary = [.timedOut, .tooSlow, .serverStopping, .tooManyConnections].contains(error.code)
             guard error.isFatal, !isTemporary else { return _ = feed.yield(.error(error)) }
+            if error.code == .roomFull, waitsForPlace {
+                isRoomFull = true
+                feed.yield(.error(error))
+                socket?.close(.normal, reason: "")
+                return
+            }
             finish(error)
             // The server closes too; one that does not keeps no client.
             socket?.close(.normal, reason: "")
