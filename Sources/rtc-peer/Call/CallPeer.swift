@@ -19,6 +19,8 @@ actor CallPeer {
     private var chat: RTCDataChannel?
     private var tasks: [Task<Void, Never>] = []
     private(set) var isClosed = false
+    /// Whether the server has lost the peer; the connection between the two goes on.
+    private(set) var isAbsent = false
 
     init(
         remote: SignalingPeer,
@@ -69,6 +71,40 @@ actor CallPeer {
         } catch {
             report(.problem(remote, "\(error)"))
         }
+    }
+
+    /// The server has lost the peer.
+    ///
+    /// - Returns: whether the connection goes on without it.
+    func becomeAbsent() -> Bool {
+        isAbsent = connection.connectionState == .connected || connection.connectionState == .disconnected
+        return isAbsent
+    }
+
+    /// The peer is in the room again, or this side is: says again what may have been lost meanwhile.
+    ///
+    /// - Returns: false if the connection is of no use any more.
+    func resume() -> Bool {
+        guard !isClosed, connection.connectionState != .failed, connection.connectionState != .closed else { return false }
+        isAbsent = false
+        if connection.signalingState == .haveLocalOffer, let offer = connection.localDescription {
+            signal(.offer(sdp: offer.sdp))
+        } else if connection.connectionState != .connected {
+            connection.restartIce()
+        }
+        return true
+    }
+
+    /// Whether an offer is for another connection than this one: the peer has begun anew.
+    func isForeign(offer sdp: String) -> Bool {
+        guard let known = connection.remoteDescription else { return false }
+        return Self.session(of: known.sdp) != Self.session(of: sdp)
+    }
+
+    /// User name and identifier of the line "o=", which stay the same. RFC 8866 §5.2
+    private static func session(of sdp: String) -> [Substring] {
+        let line = sdp.split(whereSeparator: \.isNewline).first { $0.hasPrefix("o=") }
+        return line.map { Array($0.dropFirst(2).split(separator: " ").prefix(2)) } ?? []
     }
 
     private func receive(_ description: RTCSessionDescription) async throws {
