@@ -45,7 +45,7 @@ public struct RTCConfiguration: Sendable {
     /// `negotiationNeeded`; nil leaves that to the application, as browsers do.
     ///
     /// What sends an offer at that event, as perfect negotiation does (webrtc-pc §10.7), heals by itself.
-    public var iceRestartDelay: Duration? = .seconds(2)
+    public var iceRestartDelay: Duration? = .seconds(1)
     /// The certificate of the DTLS handshake; nil makes one for the whole process.
     public var certificate: RTCCertificate?
     /// The largest data channel message that is accepted, 1 024 to 1 GiB bytes (RFC 8841).

@@ -21,6 +21,7 @@ actor CallPeer {
     private(set) var isClosed = false
     /// Whether the server has lost the peer; the connection between the two goes on.
     private(set) var isAbsent = false
+    private var hasBeenConnected = false
 
     init(
         remote: SignalingPeer,
@@ -77,7 +78,9 @@ actor CallPeer {
     ///
     /// - Returns: whether the connection goes on without it.
     func becomeAbsent() -> Bool {
-        isAbsent = connection.connectionState == .connected || connection.connectionState == .disconnected
+        let state = connection.connectionState
+        // One that restarts ICE is connecting, too.
+        isAbsent = hasBeenConnected && state != .failed && state != .closed
         return isAbsent
     }
 
@@ -85,7 +88,8 @@ actor CallPeer {
     ///
     /// - Returns: false if the connection is of no use any more.
     func resume() -> Bool {
-        guard !isClosed, connection.connectionState != .failed, connection.connectionState != .closed else { return false }
+        let state = connection.connectionState
+        guard !isClosed, state != .failed, state != .closed else { return false }
         isAbsent = false
         if connection.signalingState == .haveLocalOffer, let offer = connection.localDescription {
             signal(.offer(sdp: offer.sdp))
@@ -98,13 +102,7 @@ actor CallPeer {
     /// Whether an offer is for another connection than this one: the peer has begun anew.
     func isForeign(offer sdp: String) -> Bool {
         guard let known = connection.remoteDescription else { return false }
-        return Self.session(of: known.sdp) != Self.session(of: sdp)
-    }
-
-    /// User name and identifier of the line "o=", which stay the same. RFC 8866 §5.2
-    private static func session(of sdp: String) -> [Substring] {
-        let line = sdp.split(whereSeparator: \.isNewline).first { $0.hasPrefix("o=") }
-        return line.map { Array($0.dropFirst(2).split(separator: " ").prefix(2)) } ?? []
+        return SessionOrigin(known.sdp) != SessionOrigin(sdp)
     }
 
     private func receive(_ description: RTCSessionDescription) async throws {
@@ -158,8 +156,8 @@ actor CallPeer {
         case .negotiationNeeded: await negotiate()
         case .iceCandidate(let candidate): signalCandidate(candidate)
         case .connectionStateChange(let state):
+            if state == .connected { hasBeenConnected = true }
             report(.stateChanged(remote, state))
-            if state == .failed { connection.restartIce() }
         case .track(let event): report(.track(remote, event, feed: report))
         case .iceConnectionStateChange(let state):
             if state == .connected || state == .completed { report(.phase(remote, .iceConnected)) }

@@ -229,7 +229,9 @@ actor CallSession {
             if state != .closed && state != .new && state != .connecting { output.peer(peer, state: state.rawValue) }
             // What breaks the connection may have broken that to the server, too.
             if state == .disconnected || state == .failed { client.check() }
-            if state == .failed, await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }
+            if state == .failed, await peers[peer.id]?.isAbsent ?? false {
+                return await left(peer.id, saidGoodbye: false)
+            }
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
         case .remoteClosed(let peer):
             if await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }

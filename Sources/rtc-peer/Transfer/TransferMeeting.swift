@@ -500,7 +500,11 @@ actor TransferMeeting {
             return options.note("An offer with another certificate was refused: somebody is between the two.")
         }
         do {
-            try await replaceLink(for: partner).answer(offer)
+            if let link, await link.isRestart(offer) {
+                try await link.answerAgain(offer)
+            } else {
+                try await replaceLink(for: partner).answer(offer)
+            }
         } catch {
             options.note("cannot connect: \(error)")
         }

@@ -1,7 +1,7 @@
 // One other participant: a connection by perfect negotiation (webrtc-pc §10.7), its picture, chat and files.
 // Events: change, chat, channel; trouble when it does not answer; gone when it has ended and the server had lost it.
 export class Peer extends EventTarget {
-  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer; #isAbsent = false;
+  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer; #isAbsent = false; #wasConnected = false;
 
   constructor(signaling, {id, name, polite}, {initiates, stream, iceServers}) {
     super();
@@ -19,6 +19,7 @@ export class Peer extends EventTarget {
     };
     connection.onconnectionstatechange = () => {
       clearTimeout(this.#restartTimer);
+      if (connection.connectionState === 'connected') this.#wasConnected = true;
       if (['failed', 'disconnected'].includes(connection.connectionState)) this.#tell('trouble');
       if (this.#isAbsent && ['failed', 'closed'].includes(connection.connectionState)) return this.#tell('gone');
       if (connection.connectionState === 'failed') connection.restartIce();
@@ -45,7 +46,7 @@ export class Peer extends EventTarget {
   }
 
   /** The server has lost the peer. Whether the connection goes on without it. */
-  becomeAbsent() { return this.#isAbsent = ['connected', 'disconnected'].includes(this.state); }
+  becomeAbsent() { return this.#isAbsent = this.#wasConnected && !['failed', 'closed'].includes(this.state); }
 
   /** One of the two is in the room again: says again what may have been lost. False if this is of no use any more. */
   resume() {
