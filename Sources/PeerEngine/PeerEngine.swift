@@ -93,14 +93,13 @@ package final class PeerEngine {
         rtp.allowsReducedSizeRTCP = true
         rtp.clockOffsetNanoseconds = configuration.clockOffsetNanoseconds
         channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
-        negotiator = Negotiator(
-            configuration: .standard(
-                certificate: configuration.certificate,
-                cname: cname,
-                maxMessageSize: configuration.maxMessageSize
-            ),
-            random: random
+        var negotiation = NegotiatorConfiguration.standard(
+            certificate: configuration.certificate,
+            cname: cname,
+            maxMessageSize: configuration.maxMessageSize
         )
+        negotiation.isICELite = configuration.ice.isLite
+        negotiator = Negotiator(configuration: negotiation, random: random)
     }
 
     // MARK: Inputs

@@ -13,9 +13,13 @@ final class ConnectedPair: Sendable {
         return configuration
     }
 
-    init(_ configuration: RTCConfiguration = ConnectedPair.configuration()) throws {
+    /// The second is made like the first, unless it has a configuration of its own.
+    init(
+        _ configuration: RTCConfiguration = ConnectedPair.configuration(),
+        _ other: RTCConfiguration? = nil
+    ) throws {
         first = try RTCPeerConnection(configuration: configuration)
-        second = try RTCPeerConnection(configuration: configuration)
+        second = try RTCPeerConnection(configuration: other ?? configuration)
         tasks = [Self.forward(first, to: second), Self.forward(second, to: first)]
     }
 

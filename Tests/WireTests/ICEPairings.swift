@@ -101,7 +101,8 @@ import Testing
         guard let path = peer.agent.selectedPath, let source = peer.sockets[path.port],
             let back = other.agent.selectedPath, let target = other.sockets[back.port]
         else { return false }
-        let seen = peer.nat.map { $0.isInside(path.remote.ip) ? source : $0.translate(source, to: path.remote) } ?? source
+        var seen = source
+        if let nat = peer.nat, !nat.isInside(path.remote.ip) { seen = nat.translate(source, to: path.remote) }
         let reached = other.nat.flatMap { $0.publicIP == path.remote.ip ? $0.accept(from: seen, to: path.remote) : nil }
         return (reached ?? path.remote) == target && back.remote == seen
     }

@@ -212,6 +212,7 @@ final class ICETestPeer {
     private(set) var isGatheringComplete = false
     /// Gets trickled candidates.
     weak var other: ICETestPeer?
+    private let isLite: Bool
     private unowned let network: ICEVirtualNetwork
 
     init(
@@ -224,6 +225,7 @@ final class ICETestPeer {
     ) {
         self.nat = nat
         self.network = network
+        isLite = configuration.isLite
         var sockets: [PortID: TransportAddress] = [:]
         for (offset, host) in hosts.enumerated() {
             sockets[PortID(rawValue: offset)] = TransportAddress(host, port: UInt16(5000 + 100 * index + offset))
@@ -277,7 +279,7 @@ final class ICETestPeer {
     }
 
     func setRemoteCredentials(of peer: ICETestPeer) {
-        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: false, at: network.now)
+        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: peer.isLite, at: network.now)
     }
 
     /// The statistics of the selected pair.
@@ -296,11 +298,17 @@ struct ICETestCall {
         _ second: [String],
         nats: (ICETestNAT?, ICETestNAT?) = (nil, nil),
         roles: (ICERole, ICERole) = (.controlling, .controlled),
-        configuration: ICEConfiguration = .init()
+        configuration: ICEConfiguration = .init(),
+        answererConfiguration: ICEConfiguration? = nil
     ) {
         self.network = network
         offerer = network.addPeer(roles.0, first, nat: nats.0, configuration: configuration)
-        answerer = network.addPeer(roles.1, second, nat: nats.1, configuration: configuration)
+        answerer = network.addPeer(
+            roles.1,
+            second,
+            nat: nats.1,
+            configuration: answererConfiguration ?? configuration
+        )
         offerer.other = answerer
         answerer.other = offerer
     }

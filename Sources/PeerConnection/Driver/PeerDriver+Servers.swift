@@ -14,7 +14,7 @@ extension PeerDriver {
 
     /// Asks all STUN and TURN servers at once from all sockets; a dead one costs no other any time.
     func askServers() {
-        let entries = serverEntries()
+        let entries = configuration.isICELite ? [] : serverEntries()
         guard !entries.isEmpty else { return finishGathering() }
         gathering.pendingCount += entries.count
         for entry in entries {

@@ -100,6 +100,11 @@ actor PeerDriver {
         }
         do {
             var parts = PeerEngine.Configuration(certificate: certificate, maxMessageSize: configuration.maxMessageSize)
+            parts.ice.isLite = configuration.isICELite
+            parts.ice.setTimeouts(
+                disconnected: configuration.iceDisconnectedTimeout,
+                failed: configuration.iceFailedTimeout
+            )
             parts.clockOffsetNanoseconds = Self.clockOffset()
             engine = try PeerEngine(configuration: parts, random: RandomSource())
         } catch {
