@@ -118,6 +118,16 @@ class Pipe(Scenario):
         second.wait_for_exit(0)
         self.compare(("empty", "address-2.out"), ("large", "address-1.out"))
 
+    @check("standard input that cannot be read ends both sides, with words")
+    def unreadable(self):
+        first = self.pipe("unreadable-1.log", stdin="small", stdout="unreadable-1.out")
+        # A directory opens, and cannot be read.
+        second = self.use(Program("pipe", first.code(), log_path=self.path("unreadable-2.log"), stdin=None,
+                                  preexec_fn=lambda: os.dup2(os.open("/", os.O_RDONLY), 0)))
+        second.wait_for_exit(1)
+        second.wait_for("standard input: Is a directory", 1)
+        first.wait_for_exit(1)
+
     @check("through rtc-peer serve")
     def through_serve(self):
         server = self.use(Peer("serve", "--listen", "127.0.0.1:0", log_path=self.path("serve.log")))

@@ -37,7 +37,8 @@ extension ICEAgent {
         let pair = makePair(local, remote)
         // What comes long after the nomination comes of a change: it is tried in good time.
         if configuration.isLite || current.isConcluded && !current.isLongConcluded(at: now) { pair.state = .frozen }
-        if !current.insert(pair) { counters.dropped.limitedPairs += 1 }
+        guard current.insert(pair) else { return counters.dropped.limitedPairs += 1 }
+        if local.candidate.kind == .relay { emit(.relayPaired(local.port, remote.address.ip)) }
     }
 
     func makePair(_ local: ICELocalCandidate, _ remote: ICECandidate) -> ICECandidatePair {

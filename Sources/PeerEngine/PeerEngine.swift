@@ -261,6 +261,10 @@ package final class PeerEngine {
 
     private func pumpICE(at now: Instant) {
         while let event = ice.nextEvent() {
+            if case .relayPaired(let port, let ip) = event {
+                relays.permit(ip, on: port, at: now)
+                continue
+            }
             if case .selectedPathChanged(let path, let local, _) = event, path != channelPath?.path {
                 let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
                 channelPath = (path, kind)

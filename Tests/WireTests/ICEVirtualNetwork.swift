@@ -269,7 +269,7 @@ final class ICETestPeer {
         case .gatheringComplete:
             isGatheringComplete = true
             signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
-        case .selectedPathChanged, .consentLost: break
+        case .selectedPathChanged, .consentLost, .relayPaired: break
         }
     }
 
