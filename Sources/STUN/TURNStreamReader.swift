@@ -1,5 +1,4 @@
-import STUN
-import SansIO
+package import SansIO
 
 /// Cuts a stream of bytes into STUN messages and ChannelData messages.
 ///
