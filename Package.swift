@@ -82,11 +82,20 @@ let package = Package(
         // Two who know a short code agree on a key.
         module("PAKE", ["COpenSSL"]),
 
+        // UDP sockets with segmentation offload on NIO's event loops, and the machine's addresses.
+        module(
+            "UDPSockets",
+            [
+                "SansIO", "CLinux",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
         // The library and the tool.
         module(
             "PeerConnection",
             [
-                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),

@@ -1,4 +1,4 @@
-package import SansIO
+import SansIO
 
 /// Cuts a stream of bytes into STUN messages and ChannelData messages.
 ///

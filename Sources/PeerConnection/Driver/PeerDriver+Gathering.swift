@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
+internal import UDPSockets
 
 extension PeerDriver {
     /// Binds a socket for each local address and starts to gather from them.
@@ -45,7 +46,7 @@ extension PeerDriver {
         }
     }
 
-    private func didBind(_ result: Result<UDPPort, RTCError>) {
+    private func didBind(_ result: Result<UDPPort, UDPSocketError>) {
         gathering.pendingCount -= 1
         switch result {
         case .success(let port):
@@ -56,8 +57,8 @@ extension PeerDriver {
                 addHost(port, at: Self.now())
             }
         case .failure(let error):
-            log.warning("\(error.message)")
-            view.deliver(.iceCandidateError(error))
+            log.warning("\(error)")
+            view.deliver(.iceCandidateError(RTCError(.networkError, "\(error)")))
         }
         if gathering.pendingCount == 0, !isClosed { askServers() }
         drain()

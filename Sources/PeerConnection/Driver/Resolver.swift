@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import NIOPosix
 internal import SansIO
+internal import UDPSockets
 
 /// Looks names up on NIO's thread pool, so that a slow name server delays nothing else.
 enum Resolver {
