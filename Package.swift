@@ -61,6 +61,7 @@ let package = Package(
         module("SansIO", [], settings: lifetimes),
         module("STUN", ["SansIO", "COpenSSL"], settings: lifetimes),
         module("ICE", ["SansIO", "STUN"]),
+        module("TURNServer", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
         module(
@@ -88,6 +89,16 @@ let package = Package(
             [
                 "SansIO", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
+        // The TURN server on NIO.
+        module(
+            "TURNService",
+            [
+                "SansIO", "TURNServer", "UDPSockets", "Locking",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
             ]
         ),
 
@@ -120,7 +131,8 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI", "TURNServer",
+                "TURNService", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -164,6 +176,14 @@ let package = Package(
             swiftSettings: testSettings
         ),
         .testTarget(
+            name: "TURNServerTests",
+            dependencies: [
+                "rtc-peer", "TURNServer", "TURNService", "ICE", "STUN", "SansIO", "PeerConnection", "Signaling", "Coturn",
+                "TimeSharing", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: testSettings
+        ),
+        .testTarget(
             name: "SignalingTests",
             dependencies: [
                 "JSON", "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
@@ -184,7 +204,8 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
+                "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
+                "Coturn", "TimeSharing", .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
