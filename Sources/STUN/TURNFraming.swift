@@ -8,6 +8,9 @@ package enum TURNFraming {
     package static let channelHeaderByteCount = 4
     /// The numbers that channels may have.
     package static let channelNumbers: ClosedRange<UInt16> = 0x4000...0x4FFF
+    /// The numbers that clients before RFC 8656 choose among (RFC 5766 §11); a server tells them from all else on its
+    /// ports, too.
+    package static let formerChannelNumbers: ClosedRange<UInt16> = 0x4000...0x7FFF
     /// Most bytes of padding behind data.
     package static let maximumPadding = 3
 

@@ -14,9 +14,11 @@ extension TURNServer {
         }
         guard transport >> 24 == Self.protocolUDP else { return refuse(request, .unsupportedTransport, user) }
         let family = message.attribute(.requestedAddressFamily)
+        let evenPort = message.attribute(.evenPort)
+        let wantsNextPort = evenPort.map { $0.byteCount > 0 && bytes.uint8(at: $0.offset) >> 7 == 1 } ?? false
         let additional = message.attribute(.additionalAddressFamily)
         if message.contains(.reservationToken) {
-            guard !message.contains(.evenPort), family == nil, additional == nil,
+            guard evenPort == nil, family == nil, additional == nil,
                 message.uint64(.reservationToken, in: bytes) != nil
             else { return refuse(request, .badRequest, user) }
             // None is ever given out, so none is valid.
@@ -24,8 +26,7 @@ extension TURNServer {
         }
         guard family == nil || additional == nil else { return refuse(request, .badRequest, user) }
         if additional != nil {
-            guard message.uint32(.additionalAddressFamily, in: bytes).map({ $0 >> 24 }) == Self.familyIPv6,
-                !(message.attribute(.evenPort).map { $0.byteCount > 0 && bytes.uint8(at: $0.offset) >> 7 == 1 } ?? false)
+            guard message.uint32(.additionalAddressFamily, in: bytes).map({ $0 >> 24 }) == Self.familyIPv6, !wantsNextPort
             else { return refuse(request, .badRequest, user) }
         }
         var wantsIPv6 = false
@@ -38,8 +39,9 @@ extension TURNServer {
             }
             wantsIPv6 = value >> 24 == Self.familyIPv6
         }
-        // RFC 8656 §7.2: "If the server cannot satisfy the request [for an even port]: 508".
-        guard !message.contains(.evenPort) else { return refuse(request, .insufficientCapacity, user) }
+        guard evenPort.map({ $0.byteCount == 1 }) ?? true else { return refuse(request, .badRequest, user) }
+        // The next port is not reserved for a second allocation: what cannot be satisfied is refused so (RFC 8656 §7.2).
+        guard !wantsNextPort else { return refuse(request, .insufficientCapacity, user) }
         guard let address = configuration.relays.first(where: { $0.local.isIPv4 == !wantsIPv6 }) else {
             return refuse(request, .addressFamilyNotSupported, user)
         }
@@ -71,7 +73,7 @@ extension TURNServer {
         allocationsPerHost[request.client.remote.ip.host, default: 0] += 1
         request.stream?.idleUntil = nil
         expire(by: allocation.expiry)
-        command(.openRelay(allocation.relay, at: address.local))
+        command(.openRelay(allocation.relay, at: address.local, isEven: evenPort != nil))
     }
 
     /// Answers an Allocate on a five-tuple that has an allocation.
@@ -203,7 +205,8 @@ extension TURNServer {
             let peer = request.message.xorAddress(.xorPeerAddress, in: bytes), peer.port != 0
         else { return refuse(request, .badRequest, user) }
         let number = UInt16(truncatingIfNeeded: value >> 16)
-        guard TURNFraming.channelNumbers.contains(number) else { return refuse(request, .badRequest, user) }
+        // Deviates from RFC 8656 §12, which ends at 0x4FFF: clients of RFC 5766, coturn's among them, choose up to 0x7FFF.
+        guard TURNFraming.formerChannelNumbers.contains(number) else { return refuse(request, .badRequest, user) }
         if let code = refusal(of: peer.ip, allocation) { return refuse(request, code, user) }
         allocation.channels.removeAll { $0.expiry <= now }
         let known = allocation.channels.firstIndex { $0.number == number || $0.peer == peer }

@@ -8,7 +8,7 @@ extension TURNServer {
             statistics.dropped.malformed += 1
             return
         }
-        if TURNFraming.channelNumbers.contains(bytes.uint16(at: 0)) {
+        if TURNFraming.formerChannelNumbers.contains(bytes.uint16(at: 0)) {
             return receiveChannelData(bytes, client, at: now)
         }
         let message: STUNMessage

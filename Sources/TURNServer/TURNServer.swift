@@ -122,7 +122,7 @@ package final class TURNServer {
         guard let stream = streams[port], !stream.isClosing else { return }
         // Taken out meanwhile, so that nothing writes to it while it reads.
         var reader = stream.reader
-        stream.reader = TURNStreamReader()
+        stream.reader = TURNStreamReader(channelNumbers: TURNFraming.formerChannelNumbers)
         let isIntact = reader.read(bytes) { frame in
             guard !stream.isClosing else { return }
             receiveFromClient(frame, stream.client, stream: stream, at: now)
@@ -242,7 +242,7 @@ package final class TURNServer {
 /// One TCP or TLS connection of a client.
 final class TURNServerStream {
     let client: TransmitPath
-    var reader = TURNStreamReader()
+    var reader = TURNStreamReader(channelNumbers: TURNFraming.formerChannelNumbers)
     var isBlocked = false
     var isClosing = false
     var answersWhileBlocked = 0
@@ -257,8 +257,8 @@ final class TURNServerStream {
 
 /// What the owner of sockets is to do.
 package enum TURNServerCommand: Hashable, Sendable {
-    /// Bind a UDP socket, and say so by `didOpenRelay` or `relayFailed`.
-    case openRelay(PortID, at: IPAddress)
+    /// Bind a UDP socket, to an even port if that is wanted, and say so by `didOpenRelay` or `relayFailed`.
+    case openRelay(PortID, at: IPAddress, isEven: Bool)
     case closeRelay(PortID)
     /// Close a stream, and say so by `closeStream` as of any other that ends.
     case closeStream(PortID)

@@ -126,6 +126,7 @@ final class TURNServiceCore {
         _ ip: IPAddress,
         _ range: ClosedRange<UInt16>?,
         relay: PortID? = nil,
+        isEven: Bool = false,
         onResult: @escaping @Sendable (Result<UDPPort, UDPSocketError>) -> Void
     ) {
         let id = relay ?? takeID()
@@ -134,6 +135,7 @@ final class TURNServiceCore {
         UDPPort.bind(
             ip,
             portRange: range,
+            isEven: isEven,
             id: id,
             eventLoop: eventLoop,
             handler: { RelayHandler(core: bound.value, port: id) },
@@ -276,9 +278,9 @@ final class TURNServiceCore {
 
     private func obey(_ command: TURNServerCommand) {
         switch command {
-        case .openRelay(let relay, let ip):
+        case .openRelay(let relay, let ip, let isEven):
             let bound = NIOLoopBound(self, eventLoop: eventLoop)
-            bind(ip, configuration.relayPorts, relay: relay) { result in
+            bind(ip, configuration.relayPorts, relay: relay, isEven: isEven) { result in
                 let core = bound.value
                 switch result {
                 case .success(let port): core.server.didOpenRelay(relay, at: port.localAddress, now: Self.now())

@@ -38,10 +38,11 @@ package final class UDPPort {
 
     /// Binds a socket and starts reading it.
     ///
-    /// `onBound` gets the system's words when the address or port cannot be bound.
+    /// `isEven` asks for an even port, of `portRange` or of the dynamic ones (RFC 6335 §6). `onBound` gets the system's words when the address or port cannot be bound.
     package static func bind(
         _ ip: IPAddress,
         portRange: ClosedRange<UInt16>?,
+        isEven: Bool = false,
         id: PortID,
         eventLoop: any EventLoop,
         handler: @escaping @Sendable () -> any ChannelHandler,
@@ -49,7 +50,7 @@ package final class UDPPort {
     ) {
         let descriptor: CInt
         let local: TransportAddress
-        switch makeSocket(ip, portRange: portRange) {
+        switch makeSocket(ip, ports: ports(portRange, isEven: isEven)) {
         case .success(let made): (descriptor, local) = made
         case .failure(let error): return onBound(.failure(error))
         }
@@ -146,9 +147,15 @@ package final class UDPPort {
         }
     }
 
+    /// The ports to try, in this order; 0 leaves it to the system.
+    private static func ports(_ range: ClosedRange<UInt16>?, isEven: Bool) -> [UInt16] {
+        guard isEven else { return range.map { Array($0).shuffled() } ?? [0] }
+        return (range ?? 49_152...65_535).filter { $0 % 2 == 0 }.shuffled()
+    }
+
     private static func makeSocket(
         _ ip: IPAddress,
-        portRange: ClosedRange<UInt16>?
+        ports: [UInt16]
     ) -> Result<(CInt, TransportAddress), UDPSocketError> {
         let family = ip.isIPv4 ? AF_INET : AF_INET6
         let descriptor = socket(
@@ -160,7 +167,6 @@ package final class UDPPort {
         if !ip.isIPv4 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
         set(descriptor, SOL_SOCKET, SO_RCVBUF, bufferByteCount)
         set(descriptor, SOL_SOCKET, SO_SNDBUF, bufferByteCount)
-        let ports = portRange.map { Array($0).shuffled() } ?? [0]
         for port in ports {
             let bound = unsafe TransportAddress(ip, port: port).withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) }
             if bound == 0 {

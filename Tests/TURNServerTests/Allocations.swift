@@ -88,7 +88,7 @@ import Testing
         #expect(try code { $0.add(.requestedTransport, [17]) } == 400)
         #expect(try code { $0.add(.requestedTransport, UInt32(6) << 24) } == 442, "TCP")
         #expect(try code { TestClient.udp(&$0); $0.addFlag(.dontFragment) } == 420)
-        #expect(try code { TestClient.udp(&$0); $0.add(.evenPort, [0]) } == 508)
+        #expect(try code { TestClient.udp(&$0); $0.addFlag(.evenPort) } == 400)
         #expect(try code { TestClient.udp(&$0); $0.add(.evenPort, [0x80]) } == 508)
         #expect(try code { TestClient.udp(&$0); $0.add(.reservationToken, UInt64(1)) } == 508)
         #expect(try code { TestClient.udp(&$0); $0.add(.reservationToken, UInt32(1)) } == 400)
@@ -134,6 +134,18 @@ import Testing
         #expect(reply.isSuccess)
         #expect(reply.address(.xorRelayedAddress)?.ip == ServerTester.told)
         #expect(try #require(reply.bytes(.addressErrorCode)).prefix(4) == [2, 0, 4, 40])
+    }
+
+    @Test func `An even port is had, the next one with it not`() throws {
+        let tester = ServerTester()
+        try TestClient(tester, port: 1).allocate()
+        let client = try TestClient(tester)
+        try client.meet()
+        let reply = try client.ask(.allocate) {
+            TestClient.udp(&$0)
+            $0.add(.evenPort, [0])
+        }
+        #expect(reply?.address(.xorRelayedAddress)?.port == 50_002)
     }
 
     @Test func `IPv6 is relayed where the server has it`() throws {

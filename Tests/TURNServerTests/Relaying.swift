@@ -182,7 +182,7 @@ import Testing
         let tester = ServerTester()
         let client = try TestClient(tester)
         try client.allocate()
-        for number in [0, 0x3FFF, 0x5000, 0x7FFF, 0xFFFF] as [UInt16] {
+        for number in [0, 0x3FFF, 0x8000, 0xFFFF] as [UInt16] {
             #expect(try client.bind(number, to: try peer())?.code == 400, "\(number)")
         }
         #expect(try client.bind(0x4000, to: try peer("192.0.2.1", 0))?.code == 400)
@@ -191,8 +191,10 @@ import Testing
         #expect(try client.bind(0x4000, to: try peer())?.isSuccess == true)
         #expect(try client.bind(0x4000, to: try peer())?.isSuccess == true)
         #expect(try client.bind(0x4000, to: try peer("192.0.2.1", 4001))?.code == 400, "the number is taken")
-        #expect(try client.bind(0x4FFF, to: try peer())?.code == 400, "the peer has another")
-        #expect(try client.bind(0x4FFF, to: try peer("192.0.2.1", 4001))?.isSuccess == true)
+        #expect(try client.bind(0x7FFF, to: try peer())?.code == 400, "the peer has another")
+        #expect(try client.bind(0x7FFF, to: try peer("192.0.2.1", 4001))?.isSuccess == true)
+        client.sendChannelData(0x7FFF, [1])
+        #expect(tester.take().map { [$0.bytes] } == [[[1]]], "a number of RFC 5766")
         let other = try TestClient(tester, port: 5001)
         try other.allocate()
         #expect(try other.bind(0x4000, to: try peer("192.0.2.9"))?.isSuccess == true, "each client has its own")

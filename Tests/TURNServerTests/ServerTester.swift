@@ -101,7 +101,8 @@ final class ServerTester {
         collect()
         while let command = server.nextCommand() {
             switch command {
-            case .openRelay(let relay, let ip):
+            case .openRelay(let relay, let ip, let isEven):
+                if isEven { nextRelayPort += nextRelayPort % 2 }
                 let address = TransportAddress(ip, port: nextRelayPort)
                 nextRelayPort += 1
                 openedCount += 1

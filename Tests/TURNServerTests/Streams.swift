@@ -13,6 +13,9 @@ import Testing
         try client.allocate()
         let relay = try #require(client.relay)
         #expect(try client.bind(0x4000, to: peer)?.isSuccess == true)
+        #expect(try client.bind(0x7FFF, to: TransportAddress(peer.ip, port: 1))?.isSuccess == true)
+        client.sendChannelData(0x7FFF, [3])
+        #expect(tester.take().first?.bytes == [3])
         for count in 1...5 {
             let data = [UInt8](repeating: 5, count: count)
             client.sendChannelData(0x4000, data)
@@ -43,7 +46,7 @@ import Testing
         let tester = ServerTester()
         let client = try TestClient(tester, stream: 7)
         try client.allocate()
-        client.send(Array("SSH-2.0-OpenSSH\r\n".utf8))
+        client.send([0x16, 3, 1, 2, 0, 1, 0, 1])
         #expect(tester.closedStreams == [PortID(rawValue: 7)])
         #expect(tester.relays.isEmpty)
         client.send([0, 0, 0, 0])
