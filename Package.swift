@@ -154,7 +154,7 @@ let package = Package(
         ),
         .target(
             name: "Coturn",
-            dependencies: ["ICE", "STUN", "SansIO"],
+            dependencies: ["ICE", "STUN", "SansIO", .product(name: "NIOSSL", package: "swift-nio-ssl")],
             path: "Tests/Support/Coturn",
             swiftSettings: testSettings
         ),
@@ -178,8 +178,8 @@ let package = Package(
         .testTarget(
             name: "TURNServerTests",
             dependencies: [
-                "rtc-peer", "TURNServer", "TURNService", "ICE", "STUN", "SansIO", "PeerConnection", "Signaling", "Coturn",
-                "TimeSharing", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                "TURNServer", "TURNService", "ICE", "STUN", "SansIO", "Coturn", "AllocationCounter",
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
         ),
@@ -195,8 +195,8 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI",
-                "TimeSharing",
+                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
+                "TURNServer", "TURNService", "TimeSharing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings
@@ -205,7 +205,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                "Coturn", "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

@@ -37,6 +37,13 @@ package struct TURNEndpoint: Hashable, Sendable {
     /// What clients are told as relayed IPs.
     package var relayIPs: [IPAddress]
 
+    package init(udpPort: UInt16, tcpPort: UInt16, tlsPort: UInt16?, relayIPs: [IPAddress]) {
+        self.udpPort = udpPort
+        self.tcpPort = tcpPort
+        self.tlsPort = tlsPort
+        self.relayIPs = relayIPs
+    }
+
     /// The addresses of the server for somebody who reaches the machine by a name.
     ///
     /// - Parameters:

@@ -1,5 +1,4 @@
 import Coturn
-import NIOSSL
 import PeerConnection
 import SansIO
 import TURNServer
@@ -15,13 +14,7 @@ import TimeSharing
         _ change: (inout TURNServiceConfiguration) -> Void = { _ in }
     ) async throws -> (TURNService, TURNEndpoint) {
         var configuration = TURNServiceConfiguration(host: "127.0.0.1", port: 0, secret: secret)
-        var tls = TLSConfiguration.makeServerConfiguration(
-            certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(TestCertificate.server.utf8))
-                .map { .certificate($0) },
-            privateKey: .privateKey(try NIOSSLPrivateKey(bytes: Array(TestCertificate.key.utf8), format: .pem))
-        )
-        tls.applicationProtocols = ["stun.turn"]
-        configuration.tls = (0, try NIOSSLContext(configuration: tls))
+        configuration.tls = (0, try TestCertificate.context())
         change(&configuration)
         let service = TURNService(configuration: configuration)
         return (service, try await service.start())
