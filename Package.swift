@@ -106,7 +106,8 @@ let package = Package(
         module(
             "PeerConnection",
             [
-                "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP",
+                "Media",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
@@ -131,7 +132,8 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI", "TURNServer",
+                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
+                "TURNServer",
                 "TURNService", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

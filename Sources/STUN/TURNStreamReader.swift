@@ -16,8 +16,8 @@ package struct TURNStreamReader: Sendable {
 
     /// - Parameter channelNumbers: of what counts as ChannelData.
     package init(channelNumbers: ClosedRange<UInt16> = TURNFraming.channelNumbers) {
-        channelBytes =
-            UInt8(truncatingIfNeeded: channelNumbers.lowerBound >> 8)...UInt8(truncatingIfNeeded: channelNumbers.upperBound >> 8)
+        let first = UInt8(truncatingIfNeeded: channelNumbers.lowerBound >> 8)
+        channelBytes = first...max(first, UInt8(truncatingIfNeeded: channelNumbers.upperBound >> 8))
     }
 
     /// Bytes kept until more come.

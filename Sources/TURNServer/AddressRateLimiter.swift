@@ -50,7 +50,10 @@ struct AddressRateLimiter {
 
     private func filled(_ allowance: Allowance, at now: Instant) -> Allowance {
         let seconds = Double(max(0, (now - allowance.filledAt).wholeNanoseconds)) / 1e9
-        return Allowance(count: min(burst, allowance.count + seconds * perSecond), filledAt: max(now, allowance.filledAt))
+        return Allowance(
+            count: min(burst, allowance.count + seconds * perSecond),
+            filledAt: max(now, allowance.filledAt)
+        )
     }
 }
 

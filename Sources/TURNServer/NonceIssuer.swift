@@ -47,7 +47,7 @@ struct NonceIssuer {
         let code = key.authenticationCode(of: writer.bytes)
         var text: [UInt8] = []
         text.reserveCapacity(Self.byteCount)
-        for shift in stride(from: UInt32(28), through: 0, by: -4) { text.append(Self.digit(UInt8(second >> shift & 15))) }
+        for place in 0..<8 { text.append(Self.digit(UInt8(truncatingIfNeeded: second >> UInt32(28 - 4 * place) & 15))) }
         for byte in code.prefix(Self.codeByteCount) {
             text.append(Self.digit(byte >> 4))
             text.append(Self.digit(byte & 15))

@@ -5,6 +5,8 @@ import SansIO
 extension TURNServer {
     // MARK: Allocate
 
+    /// Makes an allocation, whose answer waits for its socket.
+    ///
     /// RFC 8656 §7.2
     func allocate(_ request: TURNServerRequest, _ bytes: RawSpan, _ user: TURNUser, at now: Instant) {
         let message = request.message
@@ -26,8 +28,8 @@ extension TURNServer {
         }
         guard family == nil || additional == nil else { return refuse(request, .badRequest, user) }
         if additional != nil {
-            guard message.uint32(.additionalAddressFamily, in: bytes).map({ $0 >> 24 }) == Self.familyIPv6, !wantsNextPort
-            else { return refuse(request, .badRequest, user) }
+            let family = message.uint32(.additionalAddressFamily, in: bytes).map { $0 >> 24 }
+            guard family == Self.familyIPv6, !wantsNextPort else { return refuse(request, .badRequest, user) }
         }
         var wantsIPv6 = false
         if family != nil {
@@ -89,7 +91,11 @@ extension TURNServer {
 
     /// The socket is there.
     func completeAllocation(_ relay: PortID, _ local: TransportAddress, at now: Instant) {
-        guard let allocation = relays[relay], case .opening = allocation.state else { return }
+        guard let allocation = relays[relay] else {
+            // It ended meanwhile.
+            return command(.closeRelay(relay))
+        }
+        guard case .opening = allocation.state else { return }
         let told = TransportAddress(allocation.relayAddress.told, port: local.port)
         var writer = STUNMessageWriter(.success, .allocate, allocation.request.transactionID)
         writer.add(.xorRelayedAddress, xor: told)
@@ -155,6 +161,8 @@ extension TURNServer {
 
     // MARK: Refresh
 
+    /// Prolongs an allocation, or deletes it.
+    ///
     /// RFC 8656 §8.2
     func refresh(_ request: TURNServerRequest, _ bytes: RawSpan, _ user: TURNUser, at now: Instant) {
         guard let allocation = openAllocation(request, user, at: now) else { return }
@@ -198,6 +206,8 @@ extension TURNServer {
         answer(request, user) { _ in }
     }
 
+    /// Binds a channel, and lets its peer through.
+    ///
     /// RFC 8656 §12.2
     func bindChannel(_ request: TURNServerRequest, _ bytes: RawSpan, _ user: TURNUser, at now: Instant) {
         guard let allocation = openAllocation(request, user, at: now) else { return }

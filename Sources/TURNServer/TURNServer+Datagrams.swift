@@ -8,6 +8,8 @@ import SansIO
 extension TURNServer {
     // MARK: From clients
 
+    /// Relays what came along a channel.
+    ///
     /// RFC 8656 §12.6
     func receiveChannelData(_ bytes: RawSpan, _ client: TransmitPath, at now: Instant) {
         let number = bytes.uint16(at: 0)
@@ -30,6 +32,8 @@ extension TURNServer {
         statistics.dropped.unbound += 1
     }
 
+    /// Relays what came in an indication.
+    ///
     /// RFC 8656 §11.2
     func receiveSend(_ message: STUNMessage, _ bytes: RawSpan, _ client: TransmitPath, at now: Instant) {
         // DONT-FRAGMENT is not understood, so such an indication is discarded (RFC 8489 §6.3.2).
@@ -89,6 +93,8 @@ extension TURNServer {
 
     // MARK: From peers
 
+    /// Hands on what came to a relayed address.
+    ///
     /// RFC 8656 §11.3
     func receiveFromPeer(_ datagram: RawSpan, _ peer: TransportAddress, on relay: PortID, at now: Instant) {
         guard let allocation = relays[relay], allocation.isOpen(at: now) else {

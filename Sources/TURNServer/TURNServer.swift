@@ -229,7 +229,9 @@ package final class TURNServer {
     /// Ends what is over.
     private func settle(at now: Instant) {
         guard let due = nextExpiry, due <= now else { return }
-        for allocation in Array(allocations.values) where allocation.expiry <= now { end(allocation, .expired, at: now) }
+        for allocation in Array(allocations.values) where allocation.expiry <= now {
+            end(allocation, .expired, at: now)
+        }
         for stream in streams.values where !stream.isClosing {
             if let idleUntil = stream.idleUntil, idleUntil <= now { close(stream) }
         }

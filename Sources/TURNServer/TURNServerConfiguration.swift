@@ -5,7 +5,9 @@ package struct TURNServerConfiguration: Sendable {
     /// What users are asked to authenticate for; only a name.
     package var realm: String
     package var secret: TURNSharedSecret
-    /// At which addresses of the machine to relay: one of a family at most. Without any the server does STUN alone.
+    /// At which addresses of the machine to relay: one of a family at most.
+    ///
+    /// Without any the server does STUN alone.
     package var relays: [TURNRelayAddress]
     /// Which peers may be relayed to; the machine's own addresses belong into it.
     package var policy: PeerAddressPolicy
@@ -76,9 +78,9 @@ package struct TURNServerLimits: Sendable {
 
     /// Longest lifetime given, and the one that is given unless asked for more (RFC 8656 §7.2).
     static let lifetimes: ClosedRange<UInt32> = 600...3600
-    /// RFC 8656 §3.3
+    /// What a permission lives for (RFC 8656 §3.3).
     static let permissionLifetime: Duration = .seconds(300)
-    /// RFC 8656 §3.5
+    /// What a channel lives for (RFC 8656 §3.5).
     static let channelLifetime: Duration = .seconds(600)
     /// Longest user name (RFC 8489 §14.3: "less than 509 bytes").
     static let usernameByteCount = 508

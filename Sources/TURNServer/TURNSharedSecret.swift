@@ -29,6 +29,7 @@ package struct TURNSharedSecret: Sendable {
     /// - Parameters:
     ///   - name: for whom; quotas count by it.
     ///   - expiry: seconds of Unix time.
+    /// - Returns: user name and password.
     package func credentials(for name: String, expiry: Int64) -> Credentials {
         let username = "\(expiry):\(name)"
         return Credentials(username: username, password: password(of: username))
@@ -48,7 +49,7 @@ package struct TURNSharedSecret: Sendable {
     }
 }
 
-/// RFC 4648 §4
+/// Bytes as text of 64 characters, padded (RFC 4648 §4).
 private enum Base64 {
     static func text(_ bytes: [UInt8]) -> String {
         var characters: [UInt8] = []

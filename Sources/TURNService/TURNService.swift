@@ -40,7 +40,9 @@ package final class TURNService: Sendable {
     /// - Throws: `TURNServiceError`: a port is taken, the address not one of this machine, or it was started before.
     package func start() async throws -> TURNEndpoint {
         try state.withLock { state in
-            guard case .idle = state else { throw TURNServiceError("This server was started before; make another one.") }
+            guard case .idle = state else {
+                throw TURNServiceError("This server was started before; make another one.")
+            }
             state = .starting
         }
         let configuration = configuration
@@ -109,7 +111,9 @@ struct ListeningPlan: Sendable {
             }
             families = ip.isIPv4 ? [true] : [true, false]
         } else {
-            throw TURNServiceError("“\(configuration.host)” is no address; a TURN server listens on one, or on 0.0.0.0.")
+            throw TURNServiceError(
+                "“\(configuration.host)” is no address; a TURN server listens on one, or on 0.0.0.0."
+            )
         }
         udp = known.filter { families.contains($0.isIPv4) }
         relays = families.compactMap { isIPv4 in

@@ -51,7 +51,9 @@ package struct TURNEndpoint: Hashable, Sendable {
     ///   - tlsHost: the one that the certificate is for.
     /// - Returns: URLs of STUN (RFC 7064), and of TURN (RFC 7065) with the fewest layers first.
     package func urls(host: String, tlsHost: String) -> (stun: [String], turn: [String]) {
-        func authority(_ host: String, _ port: UInt16) -> String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+        func authority(_ host: String, _ port: UInt16) -> String {
+            host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+        }
         var turn = [
             "turn:\(authority(host, udpPort))?transport=udp", "turn:\(authority(host, tcpPort))?transport=tcp",
         ]

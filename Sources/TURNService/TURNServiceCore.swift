@@ -167,7 +167,10 @@ final class TURNServiceCore {
                 channel.eventLoop.makeCompletedFuture { try bound.value.accept(channel, tls: tlsBound) }
             }
             .bind(host: host, port: port)
-            .flatMapErrorThrowing { throw TURNServiceError("Cannot listen on \(host), TCP port \(port): \($0)") }
+            .flatMapErrorThrowing { error in
+                let why = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+                throw TURNServiceError("cannot listen on \(host), TCP port \(port): \(why)")
+            }
             .map { channel in
                 bound.value.listeners.append(channel)
                 return UInt16(clamping: channel.localAddress?.port ?? 0)
@@ -308,7 +311,7 @@ final class TURNServiceCore {
 
     /// A user's name is theirs: letters, digits and some marks of it, and not too many.
     private static func printable(_ name: String) -> String {
-        String(String.UnicodeScalarView(name.unicodeScalars.prefix(64).filter { $0.isASCII && (33...126).contains($0.value) }))
+        String(String.UnicodeScalarView(name.unicodeScalars.prefix(64).filter { (33...126).contains($0.value) }))
     }
 
     private func schedule() {

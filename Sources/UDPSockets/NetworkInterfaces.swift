@@ -26,7 +26,7 @@ package enum NetworkInterfaces {
         while let entry = unsafe next {
             unsafe next = entry.pointee.ifa_next
             guard unsafe entry.pointee.ifa_flags & UInt32(IFF_UP) != 0,
-                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(address)?.ip,
+                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(sockaddrAt: address)?.ip,
                 !ip.isUnspecified, !ip.isMulticast, !ip.isLinkLocal
             else { continue }
             let local = unsafe LocalAddress(ip: ip, interfaceName: String(cString: entry.pointee.ifa_name))
@@ -56,7 +56,7 @@ package enum NetworkInterfaces {
         let ip = unsafe withUnsafeMutablePointer(to: &storage) { pointer -> IPAddress? in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 guard unsafe getsockname(descriptor, address, &length) == 0 else { return nil }
-                return unsafe TransportAddress(address)?.ip
+                return unsafe TransportAddress(sockaddrAt: address)?.ip
             }
         }
         return ip.flatMap { $0.isUnspecified ? nil : $0 }

@@ -1,4 +1,5 @@
-package import Glibc
+internal import CLinux
+internal import Glibc
 package import NIOCore
 package import SansIO
 
@@ -31,9 +32,11 @@ extension TransportAddress {
     }
 
     /// Reads a `sockaddr` whose length its family tells.
-    package init?(_ address: UnsafeMutablePointer<sockaddr>) {
-        let count = unsafe Int32(address.pointee.sa_family) == AF_INET6 ? 28 : 16
-        unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: count))
+    ///
+    /// The pointer has no type: which module owns `sockaddr` depends on what was imported first.
+    package init?(sockaddrAt address: UnsafeRawPointer) {
+        let family = unsafe Int32(address.loadUnaligned(as: UInt16.self))
+        unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: family == AF_INET6 ? 28 : 16))
     }
 
     /// The engine's form of a NIO address; nil for Unix sockets.
@@ -47,7 +50,7 @@ extension TransportAddress {
     }
 
     /// Calls `body` with the kernel's form of this address.
-    package func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
         unsafe withUnsafeTemporaryAllocation(byteCount: 28, alignment: 8) { bytes in
             unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0)
             unsafe bytes.storeBytes(of: UInt16(ip.isIPv4 ? AF_INET : AF_INET6), toByteOffset: 0, as: UInt16.self)

@@ -13,7 +13,9 @@ import TimeSharing
 /// `rtc-peer serve --turn`.
 @Suite(.realTime) struct TURNServing {
     /// What somebody who joins a room is told.
-    private func place(_ running: RunningServer, host: String = "127.0.0.1", room: String = "tea") async throws -> SignalingPlace {
+    private func place(_ running: RunningServer, host: String = "127.0.0.1", room: String = "tea") async throws
+        -> SignalingPlace
+    {
         let client = try SignalingClient(
             url: "http://\(host):\(running.endpoint.port)/",
             room: room,
@@ -43,7 +45,10 @@ import TimeSharing
         }
         #expect(configurations[0].iceServers.map(\.urls.count) == [1, 2])
         #expect(configurations[0].iceServers[0].urls[0].hasPrefix("stun:127.0.0.1:"))
-        #expect(configurations[0].iceServers[1].username != configurations[1].iceServers[1].username, "each has its own")
+        #expect(
+            configurations[0].iceServers[1].username != configurations[1].iceServers[1].username,
+            "each has its own"
+        )
         let first = try RTCPeerConnection(configuration: configurations[0])
         let second = try RTCPeerConnection(configuration: configurations[1])
         let channel = try first.createDataChannel("x")
@@ -123,7 +128,9 @@ import TimeSharing
         #expect(urls("192.0.2.5", nil, host: "call.example.org").first == "stun:call.example.org:1")
         // The address that is given goes before, but not before the name of the certificate.
         #expect(urls("0.0.0.0", "198.51.100.1", host: "call.example.org").first == "stun:198.51.100.1:1")
-        #expect(urls("0.0.0.0", "198.51.100.1", host: "call.example.org").last == "turns:call.example.org:3?transport=tcp")
+        #expect(
+            urls("0.0.0.0", "198.51.100.1", host: "call.example.org").last == "turns:call.example.org:3?transport=tcp"
+        )
         #expect(urls("0.0.0.0", "198.51.100.1", host: "10.0.0.1").last == "turns:198.51.100.1:3?transport=tcp")
     }
 
@@ -142,7 +149,9 @@ import TimeSharing
         await #expect { try await serve("--turn", "--turn-listen", "127.0.0.1:\(port)") } throws: { error in
             "\(error)".contains("127.0.0.1") && "\(error)".contains("in use")
         }
-        await #expect { try await serve("--turn", "--turn-listen", "nowhere:0") } throws: { "\($0)".contains("“nowhere”") }
+        await #expect { try await serve("--turn", "--turn-listen", "nowhere:0") } throws: {
+            "\($0)".contains("“nowhere”")
+        }
         await running.stop()
     }
 
@@ -163,7 +172,8 @@ import TimeSharing
     @Test func whatCanBeIsTaken() throws {
         let command = try ServeCommand.parse([
             "--turn", "--tls", "--turn-tls", "443", "--turn-address", "203.0.113.7", "--turn-ports", "50000-50010",
-            "--turn-allow", "10.0.0.0/8", "--turn-allow", "fd00::/8", "--turn-quota", "5", "--turn-realm", "example.org",
+            "--turn-allow", "10.0.0.0/8", "--turn-allow", "fd00::/8", "--turn-quota", "5", "--turn-realm",
+            "example.org",
         ])
         #expect(command.turn.turnPorts?.range == 50_000...50_010)
         #expect(command.turn.turnAllow.count == 2)

@@ -27,7 +27,10 @@ import TimeSharing
         configuration.iceTransportPolicy = .relay
         configuration.iceServers = [
             RTCIceServer(
-                urls: urls.filter { transport == "tls" ? $0.hasPrefix("turns:") : $0.hasPrefix("turn:") && $0.hasSuffix("transport=\(transport)") },
+                urls: urls.filter {
+                    transport == "tls"
+                        ? $0.hasPrefix("turns:") : $0.hasPrefix("turn:") && $0.hasSuffix("transport=\(transport)")
+                },
                 username: credentials.username,
                 credential: credentials.password
             )
@@ -36,7 +39,9 @@ import TimeSharing
         return configuration
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: ["udp", "tcp", "tls"]) func dataGoesThroughTheServer(transport: String) async throws {
+    @Test(.timeLimit(.minutes(1)), arguments: ["udp", "tcp", "tls"]) func dataGoesThroughTheServer(transport: String)
+        async throws
+    {
         let (service, endpoint) = try await service()
         var configuration = try configuration(endpoint, transport: transport)
         let authority = try TemporaryFile(TestCertificate.authority)

@@ -222,7 +222,8 @@ struct ServerPage {
         } _: { _, endpoint in
             let hosts = [
                 ("Call.Example.org:8080", "call.example.org"), ("127.0.0.1:\(endpoint.port)", "127.0.0.1"),
-                ("[2001:DB8::1]:9", "2001:db8::1"), ("localhost", "localhost"), ("evil\"host", ""), ("a b", ""), ("a?b", ""),
+                ("[2001:DB8::1]:9", "2001:db8::1"), ("localhost", "localhost"), ("evil\"host", ""), ("a b", ""),
+                ("a?b", ""),
                 ("a/../b", ""), (String(repeating: "a", count: 300), ""),
             ]
             for (host, expected) in hosts {

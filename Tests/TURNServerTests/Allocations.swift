@@ -87,12 +87,36 @@ import Testing
         #expect(try code { _ in } == 400, "no transport")
         #expect(try code { $0.add(.requestedTransport, [17]) } == 400)
         #expect(try code { $0.add(.requestedTransport, UInt32(6) << 24) } == 442, "TCP")
-        #expect(try code { TestClient.udp(&$0); $0.addFlag(.dontFragment) } == 420)
-        #expect(try code { TestClient.udp(&$0); $0.addFlag(.evenPort) } == 400)
-        #expect(try code { TestClient.udp(&$0); $0.add(.evenPort, [0x80]) } == 508)
-        #expect(try code { TestClient.udp(&$0); $0.add(.reservationToken, UInt64(1)) } == 508)
-        #expect(try code { TestClient.udp(&$0); $0.add(.reservationToken, UInt32(1)) } == 400)
-        #expect(try code { TestClient.udp(&$0); $0.add(.reservationToken, UInt64(1)); $0.add(.evenPort, [0]) } == 400)
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.addFlag(.dontFragment)
+            } == 420
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.addFlag(.evenPort)
+            } == 400
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.evenPort, [0x80])
+            } == 508
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.reservationToken, UInt64(1))
+            } == 508
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.reservationToken, UInt32(1))
+            } == 400
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.reservationToken, UInt64(1)); $0.add(.evenPort, [0])
+            } == 400
+        )
         #expect(
             try code {
                 TestClient.udp(&$0)
@@ -100,8 +124,16 @@ import Testing
                 $0.add(.requestedAddressFamily, UInt32(1) << 24)
             } == 400
         )
-        #expect(try code { TestClient.udp(&$0); $0.add(.requestedAddressFamily, UInt32(3) << 24) } == 440)
-        #expect(try code { TestClient.udp(&$0); $0.add(.requestedAddressFamily, [1]) } == 400)
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.requestedAddressFamily, UInt32(3) << 24)
+            } == 440
+        )
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.requestedAddressFamily, [1])
+            } == 400
+        )
         #expect(
             try code {
                 TestClient.udp(&$0)
@@ -109,7 +141,11 @@ import Testing
                 $0.add(.additionalAddressFamily, UInt32(2) << 24)
             } == 400
         )
-        #expect(try code { TestClient.udp(&$0); $0.add(.additionalAddressFamily, UInt32(1) << 24) } == 400)
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.additionalAddressFamily, UInt32(1) << 24)
+            } == 400
+        )
         #expect(
             try code {
                 TestClient.udp(&$0)
@@ -117,7 +153,11 @@ import Testing
                 $0.add(.evenPort, [0x80])
             } == 400
         )
-        #expect(try code { TestClient.udp(&$0); $0.add(.requestedAddressFamily, UInt32(1) << 24) } == nil)
+        #expect(
+            try code {
+                TestClient.udp(&$0); $0.add(.requestedAddressFamily, UInt32(1) << 24)
+            } == nil
+        )
         #expect(try code { TestClient.udp(&$0) } == nil)
     }
 
@@ -161,7 +201,10 @@ import Testing
         #expect(reply?.code == 440)
     }
 
-    @Test(arguments: [(nil, 600), (0, 600), (1, 600), (600, 600), (1800, 1800), (3600, 3600), (3601, 3600), (.max, 3600)] as [(UInt32?, UInt32)])
+    @Test(
+        arguments: [(nil, 600), (0, 600), (1, 600), (600, 600), (1800, 1800), (3600, 3600), (3601, 3600), (.max, 3600)]
+            as [(UInt32?, UInt32)]
+    )
     func `Lifetimes have bounds`(asked: UInt32?, given: UInt32) throws {
         let tester = ServerTester()
         let client = try TestClient(tester)
@@ -172,7 +215,10 @@ import Testing
         }
         #expect(reply?.uint32(.lifetime) == given)
         guard asked != 0 else { return }
-        #expect(try client.ask(.refresh) { writer in if let asked { writer.add(.lifetime, asked) } }?.uint32(.lifetime) == given)
+        #expect(
+            try client.ask(.refresh) { writer in if let asked { writer.add(.lifetime, asked) } }?.uint32(.lifetime)
+                == given
+        )
         tester.pass(.seconds(Int64(given)) - .nanoseconds(1))
         #expect(tester.server.allocationCount == 1 && tester.relays.count == 1)
         tester.pass(.nanoseconds(1))

@@ -22,7 +22,8 @@ import Testing
         #expect(reply.bytes.count <= 110, "a challenge may go to somebody who asked for none")
     }
 
-    @Test(arguments: [STUNAttributeType.username, .realm, .nonce]) func `A signature without its circumstances is a bad request`(
+    @Test(arguments: [STUNAttributeType.username, .realm, .nonce])
+    func `A signature without its circumstances is a bad request`(
         missing: STUNAttributeType
     ) throws {
         let client = try TestClient(ServerTester())
@@ -52,11 +53,13 @@ import Testing
         #expect(try code { $0.username = ":alice" } == 401)
         #expect(try code { $0.username = "-5:alice" } == 401)
         #expect(try code { $0.username = "99999999999999999999:alice" } == 401)
-        #expect(try code { client in
-            let long = tester.secret.credentials(for: String(repeating: "a", count: 600), expiry: 2_000_000_000)
-            client.username = long.username
-            client.password = long.password
-        } == 401)
+        #expect(
+            try code { client in
+                let long = tester.secret.credentials(for: String(repeating: "a", count: 600), expiry: 2_000_000_000)
+                client.username = long.username
+                client.password = long.password
+            } == 401
+        )
         #expect(tester.server.allocationCount == 0)
     }
 

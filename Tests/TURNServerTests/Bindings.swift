@@ -10,7 +10,9 @@ import Testing
         return writer.finish(fingerprint: fingerprint)
     }
 
-    @Test(arguments: ["198.51.100.7", "2001:db8::7"]) func `A client learns its address, and nothing else`(text: String) throws {
+    @Test(arguments: ["198.51.100.7", "2001:db8::7"]) func `A client learns its address, and nothing else`(text: String)
+        throws
+    {
         let tester = ServerTester()
         let client = try TestClient(tester, text, port: 40_000)
         let reply = try #require(try client.ask(request()))
@@ -57,7 +59,9 @@ import Testing
                 #expect(try client.ask(writer.finish()) == nil)
             }
         }
-        #expect(try client.ask(STUNMessageWriter(.request, STUNMethod(rawValue: 0x00A), client.makeID()).finish()) == nil)
+        #expect(
+            try client.ask(STUNMessageWriter(.request, STUNMethod(rawValue: 0x00A), client.makeID()).finish()) == nil
+        )
         #expect(tester.server.statistics.dropped.unexpected == 7 * 3 - 1 + 2)
     }
 

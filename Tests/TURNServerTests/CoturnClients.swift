@@ -23,7 +23,10 @@ private final class Program: Sendable {
         var argv = arguments.map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
         var child: pid_t = 0
-        try #require(posix_spawnp(&child, arguments[0], &actions, nil, &argv, environ) == 0, "\(arguments[0]) does not start")
+        try #require(
+            posix_spawnp(&child, arguments[0], &actions, nil, &argv, environ) == 0,
+            "\(arguments[0]) does not start"
+        )
         process = child
     }
 

@@ -53,7 +53,8 @@ import Testing
         #expect(tester.server.statistics.dropped.malformed > 100)
     }
 
-    @Test(arguments: [1, 2, 3, 4] as [UInt64]) func `Random changes of messages never trap, nor do what only a user may`(
+    @Test(arguments: [1, 2, 3, 4] as [UInt64])
+    func `Random changes of messages never trap, nor do what only a user may`(
         seed: UInt64
     ) throws {
         let (tester, client) = try busyClient()
@@ -88,7 +89,9 @@ import Testing
         #expect(try client.ask(.refresh)?.isSuccess == true, "who was there still is")
     }
 
-    @Test(arguments: [5, 6] as [UInt64]) func `Random streams never trap, and those that are broken end`(seed: UInt64) throws {
+    @Test(arguments: [5, 6] as [UInt64]) func `Random streams never trap, and those that are broken end`(seed: UInt64)
+        throws
+    {
         let random = RandomSource(seed: seed)
         let tester = ServerTester { $0.unauthenticatedBurst = 1_000_000 }
         let known = try TestClient(tester)

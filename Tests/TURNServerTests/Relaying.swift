@@ -1,3 +1,4 @@
+import AllocationCounter
 import STUN
 import SansIO
 import TURNServer
@@ -206,7 +207,10 @@ import Testing
         try client.allocate()
         #expect(try client.ask(.refresh) { $0.add(.lifetime, UInt32(3600)) }?.isSuccess == true)
         for number in 0..<3 as Range<UInt16> {
-            #expect(try client.bind(0x4000 + number, to: try peer("192.0.2.1", 1 + number))?.code == (number < 2 ? nil : 508))
+            #expect(
+                try client.bind(0x4000 + number, to: try peer("192.0.2.1", 1 + number))?.code
+                    == (number < 2 ? nil : 508)
+            )
         }
         tester.pass(.seconds(600))
         #expect(try client.bind(0x4002, to: try peer("192.0.2.1", 3))?.isSuccess == true)
@@ -272,5 +276,33 @@ import Testing
             client.sendChannelData(0x4000, [UInt8](repeating: 1, count: 100))
         }
         #expect(tester.take().count == 100)
+    }
+
+    // MARK: Cost
+
+    /// In debug builds, too: one copy into the queue, and nothing else.
+    @Test(.enabled(if: allocation_counter_counts())) func `Data along channels allocates nothing`() throws {
+        let tester = ServerTester()
+        let client = try TestClient(tester)
+        try client.allocate()
+        let relay = try #require(client.relay)
+        let peer = try peer()
+        #expect(try client.bind(0x4000, to: peer)?.isSuccess == true)
+        let (server, transmits, now) = (tester.server, tester.transmits, tester.now)
+        let data = [UInt8](repeating: 1, count: 1200)
+        let message = TestClient.channelData(0x4000, data, isPadded: false)
+        var counts: [Int64] = []
+        for _ in 0..<3 {
+            let before = allocation_counter_this_thread()
+            for _ in 0..<40 {
+                server.receive(message.span.bytes, from: client.address, on: ServerTester.listener, at: now)
+                server.receive(data.span.bytes, from: peer, on: relay, at: now)
+            }
+            counts.append(allocation_counter_this_thread() - before)
+            #expect(transmits.count == 80)
+            transmits.removeAll()
+        }
+        // The queue grows at first.
+        #expect(counts.dropFirst() == [0, 0])
     }
 }

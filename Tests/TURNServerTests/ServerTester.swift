@@ -264,7 +264,9 @@ final class TestClient {
         send(writer.finish(fingerprint: false))
     }
 
-    func sendChannelData(_ number: UInt16, _ data: [UInt8]) { send(Self.channelData(number, data, isPadded: stream != nil)) }
+    func sendChannelData(_ number: UInt16, _ data: [UInt8]) {
+        send(Self.channelData(number, data, isPadded: stream != nil))
+    }
 
     static func channelData(_ number: UInt16, _ data: [UInt8], isPadded: Bool) -> [UInt8] {
         var bytes = [UInt8(number >> 8), UInt8(number & 255), UInt8(data.count >> 8), UInt8(data.count & 255)] + data

@@ -39,7 +39,23 @@ import Testing
         tester.closeStream(PortID(rawValue: 7))
         #expect(tester.relays.isEmpty && tester.server.streamCount == 0)
         #expect(tester.server.nextDeadline == nil || tester.server.allocationCount == 0)
-        #expect(tester.takeEvents().last == .ended(user: "alice", client: client.address, .streamEnded, relayedBytes: 0))
+        #expect(
+            tester.takeEvents().last == .ended(user: "alice", client: client.address, .streamEnded, relayedBytes: 0)
+        )
+    }
+
+    @Test func `A socket that is opened for a stream that has ended is closed again`() throws {
+        let tester = ServerTester()
+        tester.opening = .never
+        let client = try TestClient(tester, stream: 7)
+        try client.meet()
+        #expect(try client.ask(.allocate, TestClient.udp) == nil)
+        tester.closeStream(PortID(rawValue: 7))
+        #expect(tester.server.allocationCount == 0)
+        let relay = TURNServer.firstRelay
+        tester.server.didOpenRelay(relay, at: TransportAddress(ServerTester.local, port: 50_000), now: tester.now)
+        #expect(tester.server.nextCommand() == .closeRelay(relay))
+        #expect(tester.take().isEmpty)
     }
 
     @Test func `What is no STUN ends the stream`() throws {

@@ -280,7 +280,8 @@ package final class TURNClient {
     private func takeChannelNumber() -> UInt16? {
         for _ in TURNFraming.channelNumbers {
             let number = nextChannelNumber
-            nextChannelNumber = number == TURNFraming.channelNumbers.upperBound ? TURNFraming.channelNumbers.lowerBound : number + 1
+            let numbers = TURNFraming.channelNumbers
+            nextChannelNumber = number == numbers.upperBound ? numbers.lowerBound : number + 1
             if !channels.contains(where: { $0.number == number }) { return number }
         }
         return nil

@@ -37,6 +37,8 @@ package struct ServerCertificate: Sendable {
     /// What a server's connections need.
     ///
     /// - Parameter protocols: what is offered by ALPN (RFC 7301).
+    /// - Returns: the context of a server.
+    /// - Throws: `SignalingError` if certificate and key do not fit together.
     package func makeContext(protocols: [String]) throws(SignalingError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) },

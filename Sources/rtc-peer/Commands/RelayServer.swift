@@ -21,6 +21,7 @@ struct RelayServer: Sendable {
     /// - Parameters:
     ///   - peer: its name in the room; quotas count by it.
     ///   - host: by which it reached the page or the signalling; may be empty.
+    /// - Returns: a STUN server, and a TURN server by each way that it speaks.
     func iceServers(for peer: String, host: String) -> [SignalingICEServer] {
         let urls = urls(reachedBy: host)
         let credentials = secret.credentials(for: peer, expiry: Int64(time(nil)) + Self.lifetimeSeconds)

@@ -55,7 +55,10 @@ struct TURNOptions: ParsableArguments {
     var turnPorts: PortRange?
 
     @Option(
-        help: ArgumentHelp("The realm that users authenticate for. Example: --turn-realm example.org", valueName: "NAME")
+        help: ArgumentHelp(
+            "The realm that users authenticate for. Example: --turn-realm example.org",
+            valueName: "NAME"
+        )
     )
     var turnRealm = "rtc-peer"
 
@@ -92,7 +95,9 @@ struct TURNOptions: ParsableArguments {
         guard (1...100_000).contains(turnQuota) else { throw ValidationError("--turn-quota takes 1 to 100000") }
         guard !turnRealm.isEmpty, turnRealm.utf8.count <= 127, turnRealm.utf8.allSatisfy({ (32...126).contains($0) })
         else { throw ValidationError("--turn-realm takes 1 to 127 characters of ASCII") }
-        if turnSecret?.isEmpty == true { throw ValidationError("--turn-secret is empty; leave it out to have one drawn") }
+        if turnSecret?.isEmpty == true {
+            throw ValidationError("--turn-secret is empty; leave it out to have one drawn")
+        }
     }
 
     /// Starts the server, if there is to be one.
@@ -142,7 +147,8 @@ struct TURNOptions: ParsableArguments {
 
     private static func firstLine(of path: String) throws -> String {
         guard let file = unsafe fopen(path, "re") else {
-            throw TURNOptionsError(description: "the secret of TURN cannot be read from \(path): \(unsafe String(cString: strerror(errno)))")
+            let why = unsafe String(cString: strerror(errno))
+            throw TURNOptionsError(description: "the secret of TURN cannot be read from \(path): \(why)")
         }
         defer { unsafe fclose(file) }
         var buffer = [UInt8](repeating: 0, count: 4096)
@@ -154,7 +160,7 @@ struct TURNOptions: ParsableArguments {
         return String(decoding: line, as: UTF8.self)
     }
 
-    /// RFC 8656 §6
+    /// STUN's and TURN's, by UDP and TCP (RFC 8656 §6).
     private static let standardPort = 3478
 }
 
