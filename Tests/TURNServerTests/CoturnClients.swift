@@ -56,21 +56,21 @@ struct CoturnClients {
     private func service() async throws -> (TURNService, TURNEndpoint) {
         var configuration = TURNServiceConfiguration(host: "127.0.0.1", port: 0, secret: TURNSharedSecret("north"))
         configuration.allowed = [try #require(IPNetwork("127.0.0.0/8"))]
-        configuration.tls = (0, try TestCertificate.context())
         let service = TURNService(configuration: configuration)
         return (service, try await service.start())
     }
 
-    /// Channels and Send indications, by UDP, TCP and TLS; all that an echo sends back comes.
-    @Test(.timeLimit(.minutes(1)), arguments: [[], ["-s"], ["-t"], ["-t", "-s"], ["-t", "-S"], ["-G"]])
+    /// Channels and Send indications, by UDP and TCP; all that an echo sends back comes.
+    ///
+    /// Not by TLS, where this client takes a record for one message, and what goes at once shares records here.
+    @Test(.timeLimit(.minutes(1)), arguments: [[], ["-s"], ["-t"], ["-t", "-s"], ["-G"]])
     func `turnutils_uclient gets back all that it sends`(options: [String]) async throws {
         let (service, endpoint) = try await service()
         let port = try LoopbackSocket(.datagram).port
         let echo = try Program(["turnutils_peer", "-L", "127.0.0.1", "-p", "\(port)"])
-        let serverPort = options.contains("-S") ? try #require(endpoint.tlsPort) : endpoint.udpPort
         let client = try Program(
             ["turnutils_uclient", "-c", "-X", "-n", "20", "-m", "2", "-l", "333", "-W", "north", "-u", "bob"]
-                + ["-e", "127.0.0.1", "-r", "\(port)", "-p", "\(serverPort)"] + options + ["127.0.0.1"]
+                + ["-e", "127.0.0.1", "-r", "\(port)", "-p", "\(endpoint.udpPort)"] + options + ["127.0.0.1"]
         )
         let output = try await client.finish()
         #expect(output.contains("tot_send_msgs=40, tot_recv_msgs=40"), "\(output)")
