@@ -723,16 +723,17 @@ class BrokenTransfers(Transfer):
             subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
             time.sleep(seconds)
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        # Without a pairing there is nothing to go on with: both begin anew. Who was done before is not killed.
-        if kind in ("sender", "both") and sender.process.poll() != 0:
+        if not was_paired:
+            # An exchange of keys that was cut off was a guess, and the code is void: both begin anew.
+            for program in (sender, receiver):
+                if program.process.poll() is None:
+                    program.signal(signal.SIGKILL)
+        # Who was done before was not killed.
+        if not was_paired or kind in ("sender", "both") and sender.process.poll() != 0:
             arguments = ["--resume", code] if was_paired else [self.file]
             sender = self.send(f"{number}-send-2.log", *arguments)
             code = sender.code()
-        if not was_paired and receiver.process.poll() is None:
-            receiver.signal(signal.SIGKILL)
         if receiver.process.poll() is not None and not os.path.exists(into + "/file"):
-            if not was_paired and kind != "both" and kind != "sender":
-                code = wait_until(lambda: CODE.findall(sender.words()), 5, "a code")[-1]
             receiver = self.receive(f"{number}-receive-2.log", code, "--into", into)
         what = f"round {number} ({kind} at {kept} bytes)"
         try:

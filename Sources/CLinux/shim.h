@@ -2,6 +2,8 @@
 #define CLINUX_SHIM_H
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -25,6 +27,22 @@ static inline int clinux_rename_noreplace(int directory, const char *name, int n
     return (int)syscall(SYS_renameat2, directory, name, new_directory, new_name, 1U /* RENAME_NOREPLACE */);
 }
 static inline int clinux_syncfs(int descriptor) { return (int)syscall(SYS_syncfs, descriptor); }
+
+/* The multicast groups' flags are macros: a socket that hears of links, addresses and routes. Or -errno. */
+static inline int clinux_open_netlink(void) {
+    struct sockaddr_nl address;
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (descriptor < 0) return -errno;
+    memset(&address, 0, sizeof address);
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+    if (bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) {
+        int number = errno;
+        close(descriptor);
+        return -number;
+    }
+    return descriptor;
+}
 
 /* CMSG_* are macros: sends `length` bytes as datagrams of `segment` bytes (UDP GSO; 0: one datagram).
    Returns the bytes sent, or -errno. */

@@ -103,6 +103,7 @@ public final class FileReceiver: Sendable {
                 // The sender may have gone without a good-bye once it knew that all is done.
                 if await !disk.hasSentFinished { throw .channelEnded }
             } judging: { error in
+                if await disk.refusesOffer(error) { return error.asRefusal() }
                 guard await disk.holdsStream else { return error }
                 if case .stream = self.destination { self.isStreamBegun.withLock { $0 = true } }
                 return error.ofStream()

@@ -175,7 +175,7 @@ enum TransferTasks {
 
     /// Tells the peer why, if the channel takes it within a second; in a task of its own, since this may be cancelled.
     private static func tell(_ failure: TransferError, over channel: some TransferChannel) async {
-        let text = ControlMessage.error(failure).text
+        let text = (failure.isRefusal ? ControlMessage.refuse(failure) : .error(failure)).text
         let telling = Task { try? await channel.send(.text(text)) }
         let limit = Task {
             guard (try? await Task.sleep(for: .seconds(1))) != nil else { return }

@@ -60,6 +60,8 @@ public struct TransferError: Error, Hashable, Sendable, CustomStringConvertible 
     public var message: String
     /// Whether the peer reported it.
     public var isFromPeer = false
+    /// Whether the receiver refuses the offer, of which it has nothing: this transfer is over on both sides.
+    public var isRefusal = false
 
     /// An error with its parts.
     ///
@@ -80,6 +82,13 @@ public struct TransferError: Error, Hashable, Sendable, CustomStringConvertible 
         .channelClosed,
         "the channel closed before the transfer ended; it can be resumed over another"
     )
+
+    /// The same, as the end of an offer that the receiver does not take.
+    func asRefusal() -> TransferError {
+        var error = self
+        error.isRefusal = true
+        return error
+    }
 
     /// The same, once a part of a stream has gone through: it cannot be gone on with.
     func ofStream() -> TransferError {

@@ -12,7 +12,8 @@ public enum TransferEvent: Sendable, Hashable {
     case resumed(name: String, bytes: Int)
     /// The receiver has another beginning of the file: it is sent from its start.
     case restarted(name: String)
-    /// Bytes of a file so far, and of the whole so far; at the sender sent, at the receiver written.
+    /// Bytes of a file so far, and of the whole so far; at the sender sent, at the receiver written. Those of a file that
+    /// fails leave the whole: before its ``failed(name:_:)`` comes this with none of its bytes.
     case progress(name: String, bytes: Int, total: Int)
     /// So many bytes of a file are safely on the receiver's disk.
     case stored(name: String, bytes: Int)

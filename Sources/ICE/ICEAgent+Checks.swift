@@ -6,7 +6,7 @@ extension ICEAgent {
     // MARK: Checklist
 
     /// Adds a candidate of the peer, or makes a peer-reflexive one of the same address the signalled one.
-    func insertRemote(_ candidate: ICECandidate) {
+    func insertRemote(_ candidate: ICECandidate, at now: Instant) {
         if let index = current.remoteCandidates.firstIndex(where: {
             $0.address.isSameEndpoint(as: candidate.address)
         }) {
@@ -24,18 +24,19 @@ extension ICEAgent {
             return
         }
         current.remoteCandidates.append(candidate)
-        for local in current.localCandidates { pairUp(local, candidate) }
+        for local in current.localCandidates { pairUp(local, candidate, at: now) }
     }
 
     /// Makes a pair of two candidates if it can work and is not there.
     ///
     /// RFC 8445 §6.1.2.2, §6.1.2.4: server-reflexive candidates are replaced by their base, so only bases pair.
-    func pairUp(_ local: ICELocalCandidate, _ remote: ICECandidate) {
+    func pairUp(_ local: ICELocalCandidate, _ remote: ICECandidate, at now: Instant) {
         guard local.isBase, Self.canReach(from: local.base.ip, to: remote.address.ip),
             current.pair(on: local.port, to: remote.address) == nil
         else { return }
         let pair = makePair(local, remote)
-        if current.isConcluded { pair.state = .frozen }
+        // What comes long after the nomination comes of a change: it is tried in good time.
+        if current.isConcluded, !current.isLongConcluded(at: now) { pair.state = .frozen }
         if !current.insert(pair) { counters.dropped.limitedPairs += 1 }
     }
 
@@ -129,7 +130,8 @@ extension ICEAgent {
             id: id,
             message: bindingRequest(id, base: pair.base, remote: remote, nominates: isNomination),
             initialInterval: max(interval, (pair.roundTripTime ?? .zero) * 2),
-            maximumInterval: configuration.maximumRetransmission,
+            maximumInterval: current.concludedAt == nil
+                ? configuration.maximumRetransmission : configuration.healingRetransmission,
             timeout: isNomination ? Self.nominationTimeout : configuration.patience,
             at: now
         )

@@ -7,10 +7,12 @@ import SansIO
 extension ICEAgent {
     /// A response came: sending is allowed for another 30 seconds.
     func refreshConsent(_ pair: ICECandidatePair, at now: Instant) {
+        let interval = pair.carriesTraffic ? configuration.busyConsentInterval : configuration.consentInterval
         pair.consent = ICEConsent(
             expiry: now + configuration.consentTimeout,
-            nextCheck: nextConsentCheck(after: now)
+            nextCheck: nextConsentCheck(after: now, interval: interval)
         )
+        didAnswer(pair, at: now)
     }
 
     /// Sends the consent checks that are due, and ends consent that has run out.
@@ -31,10 +33,14 @@ extension ICEAgent {
             return true
         }
         guard now >= consent.nextCheck else { return false }
-        if consent.isAwaiting { consent.missedCount += 1 }
+        let isMissing = consent.isAwaiting
+        if isMissing { consent.missedCount += 1 }
         consent.isAwaiting = true
-        consent.nextCheck = now + configuration.consentProbeInterval
+        consent.nextCheck = now + max(configuration.consentProbeInterval, (pair.roundTripTime ?? .zero) * 2)
         pair.consent = consent
+        pair.carriesTraffic = false
+        if isMissing { didMissAnswer(pair, in: generation) }
+        if generation === current { lookForDirectPath(beside: pair, at: now) }
         let id = STUNTransactionID(random: random)
         generation.remember(
             ICEOutstandingCheck(
@@ -55,7 +61,6 @@ extension ICEAgent {
     }
 
     private func loseConsent(_ pair: ICECandidatePair, in generation: ICEGeneration) {
-        let wasNominated = pair.isNominated
         pair.state = .failed
         pair.nomination = .none
         generation.selected = nil
@@ -63,8 +68,8 @@ extension ICEAgent {
         if generation !== current {
             previous = nil
             if state == .connected || state == .completed { setState(.checking) }
-        } else if wasNominated {
-            // The other pairs' checks ended with the nomination: only a restart helps.
+        } else if generation.concludedAt != nil {
+            // All other pairs were tried meanwhile: only a restart helps.
             end(in: .failed)
         }
     }
@@ -72,14 +77,14 @@ extension ICEAgent {
     /// An instant of the grid from 0.8 to 1.2 intervals from now.
     ///
     /// Below 0.8 there is no instant, and above 1.2 only where the grid has none within.
-    private func nextConsentCheck(after now: Instant) -> Instant {
+    func nextConsentCheck(after now: Instant, interval: Duration) -> Instant {
         // 53 random bits over 0.8 ... 1.2.
         let factor = 0.8 + 0.4 * Double(random.next() >> 11) / Double(1 << 53)
-        let drawn = now + configuration.consentInterval * factor
+        let drawn = now + interval * factor
         let step = configuration.consentGrid.wholeNanoseconds
         guard step > 0 else { return drawn }
         let onGrid = Instant(nanoseconds: drawn.nanoseconds / step * step)
-        let earliest = now + configuration.consentInterval * 0.8
+        let earliest = now + interval * 0.8
         return onGrid < earliest ? onGrid + .nanoseconds(step) : onGrid
     }
 }

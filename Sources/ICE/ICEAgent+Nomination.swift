@@ -11,9 +11,14 @@ extension ICEAgent {
     ///
     /// RFC 8445 §8.1.1
     func considerNomination(at now: Instant) {
-        guard currentRole == .controlling, current.remote != nil, !current.isConcluded, !isNominating,
-            let best = bestValidPair(at: now)
+        guard currentRole == .controlling, current.remote != nil, !isNominating, let best = bestValidPair(at: now)
         else { return }
+        guard !current.isConcluded else {
+            if isWorthMoving(to: best) { enqueue(best) }
+            return
+        }
+        // What does not answer is in use only for want of another.
+        guard !best.isSilent else { return }
         let isBestKnown = !current.pairs.contains { $0.isPending && $0.priority > best.priority }
         let joinsHosts = best.local.kind == .host && best.remote.kind == .host
         let isNear = !best.isRelayed && best.roundTripTime.map { $0 <= configuration.nearRoundTripTime } ?? false
@@ -30,11 +35,17 @@ extension ICEAgent {
 
     private var isNominating: Bool {
         current.pairs.contains { pair in
-            if case .succeeded(let transaction) = pair.state { transaction != nil || pair.isTriggered } else { false }
+            guard !pair.isSilent else { return false }
+            guard case .succeeded(let transaction) = pair.state else { return false }
+            return transaction != nil || pair.isTriggered
         }
     }
 
-    func bestValidPair(at now: Instant) -> ICECandidatePair? { current.pairs.first { $0.isValid(at: now) } }
+    /// The best that answers; if none does, the one in use while its consent lasts.
+    func bestValidPair(at now: Instant) -> ICECandidatePair? {
+        current.pairs.first { $0.isValid(at: now) && !$0.isSilent }
+            ?? current.selected.flatMap { $0.hasSucceeded ? $0 : nil }
+    }
 
     /// Makes a valid pair the nominated one.
     ///
@@ -45,9 +56,15 @@ extension ICEAgent {
             // A peer may nominate several. The best one is taken, unless the peer has clearly moved on.
             let isDeserted = (selected.nominationReceivedAt ?? now) + Self.desertion < now
             let isFailing = (selected.consent?.missedCount ?? 0) > 0
-            guard pair.priority > selected.priority || isDeserted || isFailing else { return }
+            if isDeserted || isFailing || pair.isPeersNewChoice {
+                selected.nomination = .none
+            } else if pair.priority <= selected.priority {
+                return
+            }
         }
+        pair.isPeersNewChoice = false
         current.selected = pair
+        current.concludedAt = current.concludedAt ?? now
         current.conclude()
     }
 
@@ -80,12 +97,15 @@ extension ICEAgent {
             if (selected.consent?.missedCount ?? 0) >= configuration.missedConsentLimit {
                 setState(.disconnected)
             } else {
-                setState(selected.isNominated && current.hasAllCandidates ? .completed : .connected)
+                setState(current.concludedAt != nil && current.hasAllCandidates ? .completed : .connected)
             }
         } else if previous?.selected != nil {
             // A restart: the state stays as `restart` left it.
         } else if hasFailed(at: now) {
             end(in: .failed)
+        } else if current.concludedAt != nil {
+            // The path in use was taken away, and the others are tried.
+            if current.pairs.contains(where: \.isPending) { setState(.disconnected) } else { end(in: .failed) }
         } else if state != .new || (current.remote != nil && knowsOfRemote) {
             setState(.checking)
         }

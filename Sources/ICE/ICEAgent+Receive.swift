@@ -154,12 +154,15 @@ extension ICEAgent {
     /// RFC 8445 §7.3.1.3 ... §7.3.1.5
     func use(_ check: ICEEarlyCheck, at now: Instant) {
         guard let base = current.base(on: check.port) else { return }
-        guard let pair = current.pair(on: check.port, to: check.from) ?? makeReflexivePair(base, check) else {
+        guard let pair = current.pair(on: check.port, to: check.from) ?? makeReflexivePair(base, check, at: now) else {
             counters.dropped.limitedRequests += 1
             return
         }
         countRequest(on: pair, at: now)
         if check.usesCandidate, currentRole == .controlled {
+            if current.isLongConcluded(at: now), pair.nominationReceivedAt.map({ $0 + Self.memory < now }) ?? true {
+                pair.isPeersNewChoice = true
+            }
             pair.nominationReceivedAt = now
             if pair.isValid(at: now) {
                 nominate(pair, at: now)
@@ -167,11 +170,17 @@ extension ICEAgent {
                 pair.nomination = .onSuccess
             }
         }
+        // The silent path may be back.
+        if pair.isSilent, pair === current.selected { pair.consent?.nextCheck = now }
         trigger(pair, at: now)
     }
 
     /// A pair to an address that was not signalled, or that was but not for this socket.
-    private func makeReflexivePair(_ base: ICELocalCandidate, _ check: ICEEarlyCheck) -> ICECandidatePair? {
+    private func makeReflexivePair(
+        _ base: ICELocalCandidate,
+        _ check: ICEEarlyCheck,
+        at now: Instant
+    ) -> ICECandidatePair? {
         let known = current.remoteCandidates.first { $0.address.isSameEndpoint(as: check.from) }
         if known == nil, current.remoteCandidates.count >= ICELimits.remoteCandidates { return nil }
         let candidate =
@@ -186,6 +195,10 @@ extension ICEAgent {
         let pair = makePair(base, candidate)
         guard current.insert(pair) else { return nil }
         if known == nil { current.remoteCandidates.append(candidate) }
+        // The peer, or its NAT, may have left the address in use: that shows soon.
+        if let selected = current.selected, let next = selected.consent?.nextCheck, current.concludedAt != nil {
+            selected.consent?.nextCheck = min(next, now)
+        }
         return pair
     }
 
@@ -337,6 +350,9 @@ extension ICEAgent {
             usernameFragment: current.local.usernameFragment
         )
     }
+
+    /// A nomination after a pause as long was not made at the beginning, when a peer may nominate several pairs.
+    private static var memory: Duration { .seconds(10) }
 
     private static func isUnderstood(_ type: STUNAttributeType) -> Bool {
         switch type {

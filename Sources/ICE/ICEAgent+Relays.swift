@@ -66,20 +66,14 @@ extension ICEAgent {
         let local = ICELocalCandidate(candidate: candidate, port: port, base: relayed)
         current.localCandidates.append(local)
         emit(.localCandidate(candidate))
-        for remote in current.remoteCandidates { pairUp(local, remote) }
+        for remote in current.remoteCandidates { pairUp(local, remote, at: now) }
         settle(at: now)
     }
 
     /// Says that a relayed address relays no more: its pairs are given up at once, instead of when consent has run out.
     package func removeRelayed(_ port: PortID, at now: Instant) {
         guard isAlive else { return }
-        for generation in [previous, current] {
-            generation?.localCandidates.removeAll { $0.port == port }
-            for pair in generation?.pairs ?? [] where pair.path.port == port {
-                pair.state = .failed
-                pair.consent?.expiry = now
-            }
-        }
+        remove(port)
         settle(at: now)
     }
 }

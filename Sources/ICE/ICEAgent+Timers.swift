@@ -31,6 +31,8 @@ extension ICEAgent {
         if isAlive {
             considerNomination(at: now)
             sendTriggeredChecks(at: now)
+            // A missed answer may have made others wait.
+            sendOrdinaryCheck(at: now)
             updateState(at: now)
         }
         setTimers(at: now)

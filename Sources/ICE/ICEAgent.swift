@@ -133,7 +133,7 @@ package final class ICEAgent {
         let local = ICELocalCandidate(candidate: candidate, port: port, base: address)
         current.localCandidates.append(local)
         emit(.localCandidate(candidate))
-        for remote in current.remoteCandidates { pairUp(local, remote) }
+        for remote in current.remoteCandidates { pairUp(local, remote, at: now) }
         settle(at: now)
     }
 
@@ -167,7 +167,7 @@ package final class ICEAgent {
         )
         counters.dropped.staleCandidates += stale - fitting.count
         current.remoteCandidates = []
-        for candidate in fitting { insertRemote(candidate) }
+        for candidate in fitting { insertRemote(candidate, at: now) }
         settle(at: now)
     }
 
@@ -188,7 +188,7 @@ package final class ICEAgent {
             counters.dropped.staleCandidates += 1
             return
         }
-        insertRemote(candidate)
+        insertRemote(candidate, at: now)
         settle(at: now)
     }
 

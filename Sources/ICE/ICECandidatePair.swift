@@ -37,6 +37,10 @@ final class ICECandidatePair {
     var isTriggered = false
     /// When USE-CANDIDATE came last.
     var nominationReceivedAt: Instant?
+    /// Whether the peer's nomination came after another pair had long been in use: it has moved.
+    var isPeersNewChoice = false
+    /// Whether datagrams passed since the last consent check.
+    var carriesTraffic = false
     /// Since the first success.
     var consent: ICEConsent?
     /// Smoothed over responses.
@@ -76,6 +80,9 @@ final class ICECandidatePair {
         guard case .succeeded = state, let consent else { return false }
         return now < consent.expiry
     }
+
+    /// Checks of consent go unanswered.
+    var isSilent: Bool { (consent?.missedCount ?? 0) > 0 }
 
     func setPriority(role: ICERole) {
         priority =

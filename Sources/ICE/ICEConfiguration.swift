@@ -52,10 +52,25 @@ package struct ICEConfiguration: Sendable {
     /// connection costs; which multiple it is stays random. Zero or less: any instant.
     package var consentGrid: Duration = .milliseconds(250)
 
-    /// Time after a consent check without answer until another is sent.
+    /// The same while other datagrams pass along the path: what is lost is missed then.
+    ///
+    /// Deviates from RFC 7675 §5.1 (4...6 s), as browsers do: a dead path is to be noticed within two seconds.
+    package var busyConsentInterval: Duration = .seconds(1)
+
+    /// Time after a consent check without answer until another is sent; twice the round-trip time if that is longer.
     ///
     /// Deviates from RFC 7675 §5.1 (4...6 s) while answers are missing, so that `disconnected` shows soon.
-    package var consentProbeInterval: Duration = .seconds(1)
+    package var consentProbeInterval: Duration = .milliseconds(500)
+
+    /// Consecutive unanswered consent checks after which the nominated pair gives way to another that answers.
+    package var givingWayMisses = 2
+
+    /// Time after which a connection through a relay looks for a direct path, first; later up to eight times as long.
+    package var directPathInterval: Duration = .seconds(10)
+
+    /// Longest time between two transmissions of a check once a pair was nominated: a path that comes back is to be
+    /// noticed soon.
+    package var healingRetransmission: Duration = .seconds(1)
 
     /// Consecutive unanswered consent checks that make the agent `disconnected`.
     package var missedConsentLimit = 4

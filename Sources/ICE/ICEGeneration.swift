@@ -27,6 +27,13 @@ final class ICEGeneration {
     private(set) var checksStartedAt: Instant?
     /// When the first pair became valid; the nomination's grace begins.
     var firstValidAt: Instant?
+    /// When a pair was nominated first.
+    var concludedAt: Instant?
+    /// The nominated pair that fell silent, until it answers or another takes its place.
+    var formerlyNominated: ICECandidatePair?
+    /// When direct pairs are checked again while the selected one is relayed, and the pause after that.
+    var nextDirectCheck: Instant?
+    var directCheckPause: Duration?
 
     init(local: ICECredentials) {
         self.local = local
@@ -44,6 +51,9 @@ final class ICEGeneration {
     }
 
     var isConcluded: Bool { pairs.contains { $0.isNominated } }
+
+    /// A pair was nominated so long ago that the peer's choice then was final: another one means that it moved.
+    func isLongConcluded(at now: Instant) -> Bool { concludedAt.map { $0 + .seconds(3) < now } ?? false }
 
     /// Everything that can be known of candidates is known.
     var hasAllCandidates: Bool { hasRemoteEndOfCandidates && gathering == .complete }
@@ -93,6 +103,10 @@ final class ICEGeneration {
         outstanding = [:]
         selected = nil
         firstValidAt = nil
+        concludedAt = nil
+        formerlyNominated = nil
+        nextDirectCheck = nil
+        directCheckPause = nil
         hasRemoteEndOfCandidates = false
     }
 

@@ -55,6 +55,9 @@ package final class PeerEngine {
     /// The handshake's keys until SRTP begins.
     private var srtpKeys: SRTPKeyingMaterial?
     private var knownRoundTrip: Duration?
+    /// Datagrams with the application's data, and how many of them ICE knows of.
+    private var trafficCount = 0
+    private var knownTrafficCount = 0
     /// The path of the data channels' packets.
     private var channelPath: (path: TransmitPath, kind: SCTPPath)?
     /// The path of the last datagram that was let through.
@@ -108,9 +111,11 @@ package final class PeerEngine {
         switch DatagramKind(datagram) {
         case .rtp:
             guard isFromPeer(remote, on: port) else { return }
+            trafficCount &+= 1
             rtp.receive(datagram, at: now)
         case .dtls:
             guard isFromPeer(remote, on: port) else { return }
+            trafficCount &+= 1
             dtls.receive(datagram, at: now) { packet in receiveSCTP(packet, at: now) }
         case .stun:
             guard DatagramKind.isBinding(datagram) || !receiveOfServer(datagram, from: remote, on: port, at: now) else {
@@ -186,6 +191,10 @@ package final class PeerEngine {
         sendSCTPPackets()
         pumpChannels()
         pumpRTP()
+        if trafficCount != knownTrafficCount {
+            knownTrafficCount = trafficCount
+            ice.noteTraffic(at: now)
+        }
         updateConnectionState()
     }
 
@@ -361,6 +370,7 @@ package final class PeerEngine {
         guard hasStartedSCTP else { return }
         unsafe channels.drainPackets { [dtls, transmits] packet, fragmentation in
             transmits.fragmentation = fragmentation
+            trafficCount &+= 1
             do { try unsafe dtls.send(packet) } catch { dropped.unsentSCTP += 1 }
         }
         transmits.fragmentation = .asUsual

@@ -94,8 +94,9 @@ struct LossRecovery {
     private static let burst = 16_384.0
     /// How long it may last until `next` is called again.
     private static let tick = Duration.milliseconds(10)
-    /// RTO.Min and RTO.Max. RFC 9260 §16
-    private static let timeouts = Duration.seconds(1)...Duration.seconds(10)
+    /// RTO.Min, and RTO.Max on all but the longest paths: RFC 9260 §16 has 60 s, after which a path that comes back
+    /// would stay unused for as long again.
+    private static let timeouts = Duration.seconds(1)...Duration.seconds(2)
     private static let leastReordering = Duration.milliseconds(1)
     private static let mostReorderingSteps = 6
     /// Round-trip times until less is tried.
@@ -383,7 +384,8 @@ struct LossRecovery {
         let byteCount = findLosses(at: now)
         guard inFlight > 0 else { return byteCount }
         let roundTrip = smoothedRoundTrip ?? .milliseconds(500)
-        let timeout = min(max(roundTrip * 3, Self.timeouts.lowerBound) * timeoutFactor, Self.timeouts.upperBound)
+        let longest = max(Self.timeouts.upperBound, roundTrip * 3)
+        let timeout = min(max(roundTrip * 3, Self.timeouts.lowerBound) * timeoutFactor, longest)
         if now - progressAt >= timeout {
             expireAll(at: now)
             timeoutFactor = min(timeoutFactor * 2, 16)

@@ -79,7 +79,7 @@ extension SCTPAssociation {
         unsafe set(socket, SOL_SOCKET, SO_SNDBUF, &byteCount)
     }
 
-    /// Sets RTO.Min: that of RFC 9260 §16 on a long path.
+    /// Sets RTO.Min, that of RFC 9260 §16 on a long path, and RTO.Max.
     ///
     /// usrsctp does not start its timer anew with each SACK, so a shorter one expires although nothing was lost. Longer,
     /// while what is lost is none of its affair.
@@ -88,7 +88,8 @@ extension SCTPAssociation {
             isWindowOpen ? 2_000 : mailbox.flightLimit.byteCount == nil ? SCTPStack.leastTimeout : 1_000
         guard leastTimeout != wanted, let socket = unsafe socket else { return }
         leastTimeout = wanted
-        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: wanted, srto_max: 0, srto_min: wanted)
+        let longest = max(SCTPStack.longestTimeout, wanted + wanted / 2)
+        var info = sctp_rtoinfo(srto_assoc_id: 0, srto_initial: wanted, srto_max: longest, srto_min: wanted)
         unsafe set(socket, Int32(IPPROTO_SCTP), SCTP_RTOINFO, &info)
     }
 

@@ -35,6 +35,8 @@ final class SCTPStack: Sendable {
     static let sackFrequency: UInt32 = 2
     /// Packets that may be under way before the first SACK. RFC 6928
     private static let initialWindow: UInt32 = 10
+    /// Milliseconds, RTO.Max of a short path.
+    static let longestTimeout: UInt32 = 1_000
     /// Milliseconds, RTO.Min of a short path.
     static let leastTimeout: UInt32 = 200
     /// usrsctp's own clock tick.
@@ -73,12 +75,14 @@ final class SCTPStack: Sendable {
         usrsctp_sysctl_set_sctp_initial_cwnd(Self.initialWindow)
         usrsctp_sysctl_set_sctp_rto_initial_default(500)
         usrsctp_sysctl_set_sctp_rto_min_default(Self.leastTimeout)
-        usrsctp_sysctl_set_sctp_rto_max_default(10_000)
+        // Not the 60 s of RFC 9260 §16: a path that comes back is to be used at once, and until then a packet a second
+        // costs nothing.
+        usrsctp_sysctl_set_sctp_rto_max_default(Self.longestTimeout)
         usrsctp_sysctl_set_sctp_init_rto_max_default(5_000)
         usrsctp_sysctl_set_sctp_init_rtx_max_default(12)
-        // Liveness is ICE's affair: an association outlives a path that is gone for a minute.
-        usrsctp_sysctl_set_sctp_assoc_rtx_max_default(30)
-        usrsctp_sysctl_set_sctp_path_rtx_max_default(30)
+        // Liveness is ICE's affair: an association outlives a path that is gone for two minutes.
+        usrsctp_sysctl_set_sctp_assoc_rtx_max_default(120)
+        usrsctp_sysctl_set_sctp_path_rtx_max_default(120)
         // Of 512 chunks, its default, a long path would hold no more than 700 kB. Each of a byte takes 500.
         usrsctp_sysctl_set_sctp_max_chunks_on_queue(16_384)
         usrsctp_sysctl_set_sctp_sendspace(UInt32(Self.sendBufferByteCount))

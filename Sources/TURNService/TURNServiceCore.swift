@@ -204,8 +204,7 @@ final class TURNServiceCore {
         var wall = timespec()
         unsafe clock_gettime(CLOCK_REALTIME, &wall)
         server.setWallClock(unixSeconds: Int64(wall.tv_sec), at: Self.now())
-        // Far more addresses than any machine has.
-        server.setOwnAddresses(Set(NetworkInterfaces.addresses(includesLoopback: true, limit: 4096).map(\.ip)))
+        server.setOwnAddresses(NetworkInterfaces.ownAddresses())
     }
 
     // MARK: Inputs

@@ -88,6 +88,16 @@ extension QRCode {
         }
     }
 
+    /// An address as a symbol on a terminal.
+    ///
+    /// - Returns: no lines where there is no terminal, or one that would wrap them.
+    package static func lines(_ address: String, for terminal: Terminal) -> [String] {
+        guard terminal.isInteractive, let code = QRCode(address), code.renderedColumns <= terminal.columns() else {
+            return []
+        }
+        return code.rendered(coloured: terminal.wantsColour)
+    }
+
     // Fixed colours 16 and 231 of the 256: themes redefine the first sixteen.
     private static let blackOnWhite = "\u{1B}[38;5;16;48;5;231m"
     private static let whiteOnDefault = "\u{1B}[38;5;231m"

@@ -7,7 +7,11 @@ package struct Terminal: Sendable {
     /// Columns at this moment; they change when the window is resized.
     package let columns: @Sendable () -> Int
     /// Writes all of the text at once.
+    ///
+    /// A closed pipe or a full disk ends it silently: there is nobody left to tell.
     package let write: @Sendable (String) -> Void
+    /// Does the same, and gives the system's number of the error, or 0.
+    package let tryToWrite: @Sendable (String) -> CInt
 
     package init(
         isInteractive: Bool,
@@ -17,6 +21,10 @@ package struct Terminal: Sendable {
         self.isInteractive = isInteractive
         self.columns = columns
         self.write = write
+        tryToWrite = {
+            write($0)
+            return 0
+        }
     }
 
     package static let standardOutput = Terminal(descriptor: STDOUT_FILENO)
@@ -26,11 +34,10 @@ package struct Terminal: Sendable {
     ///
     /// `TERM=dumb` counts as a file: no escape sequences.
     package init(descriptor: CInt) {
-        self.init(
-            isInteractive: isatty(descriptor) == 1 && Self.environment("TERM") != "dumb",
-            columns: { Self.columns(of: descriptor) },
-            write: { Self.write($0, to: descriptor) }
-        )
+        isInteractive = isatty(descriptor) == 1 && Self.environment("TERM") != "dumb"
+        columns = { Self.columns(of: descriptor) }
+        write = { _ = Self.write($0, to: descriptor) }
+        tryToWrite = { Self.write($0, to: descriptor) }
     }
 
     /// Whether colours are wanted: on a terminal, unless `NO_COLOR` is set to anything (no-color.org).
@@ -48,10 +55,10 @@ package struct Terminal: Sendable {
 
     /// Writes until all is out.
     ///
-    /// A closed pipe or a full disk ends it silently: there is nobody left to tell.
-    private static func write(_ text: String, to descriptor: CInt) {
+    /// - Returns: the system's number of what ended it before that, or 0.
+    private static func write(_ text: String, to descriptor: CInt) -> CInt {
         var text = text
-        text.withUTF8 { buffer in
+        return text.withUTF8 { buffer in
             var sent = 0
             while sent < buffer.count {
                 // Safe: the rest of a buffer that lives as long as this closure.
@@ -63,9 +70,10 @@ package struct Terminal: Sendable {
                     _ = unsafe poll(&poller, 1, 1000)
                     continue
                 }
-                guard count > 0 else { return }
+                guard count > 0 else { return count < 0 ? errno : EIO }
                 sent += count
             }
+            return 0
         }
     }
 

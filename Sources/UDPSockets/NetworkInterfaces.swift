@@ -16,7 +16,9 @@ package enum NetworkInterfaces {
     /// IPv6 link-local ones are left out, since their scope means nothing to a peer (RFC 8835 §3.1).
     ///
     /// `includesLoopback`: nil includes loopback when there is nothing else.
-    package static func addresses(includesLoopback: Bool?, limit: Int = addressLimit) -> [LocalAddress] {
+    package static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
+        // Running: with a carrier, a cable that is plugged in. netdevice(7)
+        let upAndRunning = UInt32(IFF_UP) | UInt32(IFF_RUNNING)
         var list: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&list) == 0 else { return [] }
         defer { unsafe freeifaddrs(list) }
@@ -25,7 +27,7 @@ package enum NetworkInterfaces {
         var next = unsafe list
         while let entry = unsafe next {
             unsafe next = entry.pointee.ifa_next
-            guard unsafe entry.pointee.ifa_flags & UInt32(IFF_UP) != 0,
+            guard unsafe entry.pointee.ifa_flags & upAndRunning == upAndRunning,
                 let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(sockaddrAt: address)?.ip,
                 !ip.isUnspecified, !ip.isMulticast, !ip.isLinkLocal
             else { continue }
@@ -33,7 +35,23 @@ package enum NetworkInterfaces {
             if ip.isLoopback { loopback.append(local) } else if !found.contains(local) { found.append(local) }
         }
         if includesLoopback ?? found.isEmpty { found += loopback }
-        return Array(found.prefix(limit))
+        return Array(found.prefix(addressLimit))
+    }
+
+    /// Every address of the machine: what goes to one of them stays here, whatever its interface's state.
+    package static func ownAddresses() -> Set<IPAddress> {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard unsafe getifaddrs(&list) == 0 else { return [] }
+        defer { unsafe freeifaddrs(list) }
+        var found: Set<IPAddress> = []
+        var next = unsafe list
+        while let entry = unsafe next {
+            unsafe next = entry.pointee.ifa_next
+            guard let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(sockaddrAt: address)?.ip
+            else { continue }
+            found.insert(IPAddress.withoutScope(ip))
+        }
+        return found
     }
 
     /// The address that datagrams to the internet leave with; nil without a route there.
@@ -60,5 +78,11 @@ package enum NetworkInterfaces {
             }
         }
         return ip.flatMap { $0.isUnspecified ? nil : $0 }
+    }
+}
+
+extension IPAddress {
+    fileprivate static func withoutScope(_ ip: IPAddress) -> IPAddress {
+        ip.isIPv4 ? ip : IPAddress(v6High: ip.high, v6Low: ip.low)
     }
 }

@@ -82,6 +82,17 @@ import Testing
     }
 }
 
+/// Where an address is drawn.
+@Suite struct AddressDrawing {
+    @Test func aSymbolThatWouldBeWrappedIsLeftOut() throws {
+        let address = "http://192.168.1.20:36475/4821#amber-otter-lemon"
+        let columns = try #require(QRCode(address)).renderedColumns
+        #expect(!QRCode.lines(address, for: Screen(columns: columns).terminal).isEmpty)
+        #expect(QRCode.lines(address, for: Screen(columns: columns - 1).terminal).isEmpty)
+        #expect(QRCode.lines(address, for: Screen(columns: columns, isInteractive: false).terminal).isEmpty)
+    }
+}
+
 /// A terminal in memory.
 private final class Screen: Sendable {
     private let state: Mutex<(columns: Int, written: String)>

@@ -1,4 +1,6 @@
 import ArgumentParser
+import FileTransfer
+import PAKE
 import Testing
 
 @testable import rtc_peer
@@ -30,6 +32,37 @@ import Testing
     func standardOutputIsNoFile(arguments: [String]) throws {
         _ = try ReceiveCommand.parse(arguments)
         #expect(throws: (any Error).self) { try ReceiveCommand.parse(["--output", "-"] + arguments) }
+    }
+
+    /// An option that nobody knows is why the file is missing.
+    @Test(
+        arguments: [
+            ["send", "-x"], ["send", "--over"], ["forward", "-x"], ["forward", "4821-amber-otter-lemon", "-x"],
+        ]
+    )
+    func anUnknownOptionIsToldAsSuch(arguments: [String]) throws {
+        let error = #expect(throws: (any Error).self) { try RTCPeerCommand.parsed(arguments) }
+        let words = RTCPeerCommand.message(for: try #require(error))
+        #expect(words.contains("Unknown option '\(arguments.last ?? "")'"), "\(words)")
+    }
+
+    @Test func whatIsMissingIsToldOtherwise() throws {
+        let error = #expect(throws: (any Error).self) { try RTCPeerCommand.parsed(["send"]) }
+        #expect(RTCPeerCommand.message(for: try #require(error)).contains("name a file to send"))
+        #expect(try RTCPeerCommand.parsed(["send", "a"]) is SendCommand)
+    }
+
+    /// What was chosen when a transfer began holds when it goes on, unless something else is said.
+    @Test func whatWasChosenForTakenNamesIsRemembered() throws {
+        var memory = TransferMemory(
+            kind: .receive,
+            code: try #require(TransferCode("4821-amber-otter-lemon")),
+            resumption: []
+        )
+        let (plain, renaming) = (try ReceiveCommand.parse([]), try ReceiveCommand.parse(["--rename"]))
+        #expect(plain.existing(after: nil) == .refuse && renaming.existing(after: nil) == .rename)
+        memory.existing = .overwrite
+        #expect(plain.existing(after: memory) == .overwrite && renaming.existing(after: memory) == .rename)
     }
 
     @Test func whatIsNamedIsTaken() throws {

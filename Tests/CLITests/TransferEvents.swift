@@ -1,4 +1,5 @@
 import Foundation
+import TerminalUI
 import Testing
 
 @testable import FileTransfer
@@ -65,7 +66,7 @@ import Testing
         #expect(
             lines.last == #"{"event":"summary","files":1,"bytes":50,"resumedBytes":403,"failures":1}"#
         )
-        #expect(lines.dropLast().last?.contains(#""name":"c","bytes":450,"total":453,"of":1073"#) == true)
+        #expect(lines.dropLast().last?.contains(#""name":"c","bytes":450,"total":453,"of":1003"#) == true)
         #expect(lines.contains(#"{"event":"file","name":"a","state":"done","bytes":3}"#))
     }
 
@@ -100,6 +101,88 @@ import Testing
             "\(shown)"
         )
         #expect(!shown[0].contains(" 0 B/s"), "\(shown)")
+    }
+
+    /// What was there, and the time it took to look at it, say nothing of how long the rest takes.
+    @Test func theTimeLeftIsThatOfThisRun() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let progress = TransferProgress(TransferOutput(isJSON: false), verb: "receiving")
+            let start = ContinuousClock.now
+            progress.take(TransferEvents.offer(["a": 100_500]), at: start)
+            progress.take(.accepted(asStream: false), at: start)
+            // Two seconds of looking at what is there; then 1000 bytes a second.
+            progress.take(.resumed(name: "a", bytes: 40_000), at: start + .seconds(2))
+            progress.take(.progress(name: "a", bytes: 40_500, total: 40_500), at: start + .milliseconds(2500))
+            // A log has a line of figures each ten seconds.
+            progress.take(.progress(name: "a", bytes: 51_000, total: 51_000), at: start + .seconds(13))
+        }
+        let shown = lines(try #require(result).standardErrorContent).filter { $0.hasPrefix("receiving · ") }
+        #expect(shown.count == 2, "\(shown)")
+        #expect(shown.first?.contains("B/s") == false && shown.first?.contains("left") == false, "\(shown)")
+        #expect(shown.last?.contains(" · 1.00 kB/s · 0:49 left") == true, "\(shown)")
+    }
+
+    /// What failed is no longer awaited, and its bytes do not count: in the end all is there.
+    @Test func whatFailedLeavesTheTotal() async throws {
+        let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            let progress = TransferProgress(TransferOutput(isJSON: true), verb: "sending")
+            let start = ContinuousClock.now
+            progress.take(TransferEvents.offer(["a": 300, "b": 500, "c": 200]), at: start)
+            progress.take(.accepted(asStream: false), at: start)
+            progress.take(.progress(name: "a", bytes: 300, total: 300), at: start + .seconds(1))
+            progress.take(.progress(name: "b", bytes: 400, total: 700), at: start + .seconds(2))
+            progress.take(.progress(name: "b", bytes: 0, total: 300), at: start + .seconds(2))
+            progress.take(.failed(name: "b", TransferError(.changed, "b changed")), at: start + .seconds(2))
+            // Once more: it was taken out already.
+            progress.take(.failed(name: "b", TransferError(.changed, "b changed")), at: start + .seconds(2))
+            progress.take(.progress(name: "c", bytes: 200, total: 500), at: start + .seconds(3))
+            progress.summarise(nil, at: start + .seconds(3))
+        }
+        let lines = lines(try #require(result).standardOutputContent)
+        let last = try #require(lines.last { $0.contains(#""progress""#) })
+        #expect(last.contains(#""name":"c","bytes":200,"total":500,"of":500,"rate":"#), "\(last)")
+        #expect(!lines.contains { $0.contains(#""rate":-"#) })
+        // All that went over, with what was in vain.
+        #expect(lines.last?.contains(#""bytes":900,"#) == true, "\(lines.last ?? "")")
+    }
+
+    /// Nobody would ever learn the code.
+    @Test func whoCannotWriteItsFirstLineEnds() async throws {
+        await #expect(processExitsWith: .success) {
+            let full = open("/dev/full", O_WRONLY)
+            #expect(dup2(full, STDOUT_FILENO) == STDOUT_FILENO)
+            let show = TransferOutput(isJSON: true)
+            show.emit("ready", ["code": "4821-amber-otter-lemon"])
+            let error = #expect(throws: OutputError.self) { try show.checkFirstLine() }
+            #expect(error.map { "\($0)".contains("No space left on device") } == true)
+        }
+    }
+
+    /// Whoever reads some lines and leaves, as `head` does, wants no more of them.
+    @Test func whoLosesItsReaderLaterGoesOn() async throws {
+        await #expect(processExitsWith: .success) {
+            signal(SIGPIPE, SIG_IGN)
+            var ends: [CInt] = [0, 0]
+            #expect(pipe(&ends) == 0 && dup2(ends[1], STDOUT_FILENO) == STDOUT_FILENO)
+            let show = TransferOutput(isJSON: true)
+            show.emit("ready", [:])
+            close(ends[0])
+            show.emit("paired", [:])
+            #expect(throws: Never.self) { try show.checkFirstLine() }
+        }
+    }
+
+    /// Neither waits for the other after a refusal, whose reason and outcome are told.
+    @Test func aRefusalIsTheEnd() {
+        var error = TransferError(.noSpace, "there is room for 5 bytes")
+        #expect(TransferRun.canComeAgain(after: error))
+        error.isRefusal = true
+        #expect(!TransferRun.canComeAgain(after: error))
+        #expect(FileMeeting.ofRefusal(error).message.hasPrefix("there is room for 5 bytes. Nothing was received"))
+        error.isFromPeer = true
+        let told = FileMeeting.ofRefusal(error)
+        #expect(told.code == .noSpace && told.message.contains("takes nothing of it: there is room for 5 bytes."))
+        #expect(told.message.contains("code is used up"))
     }
 
     @Test func whatStaysOfAFileIsTold() async throws {

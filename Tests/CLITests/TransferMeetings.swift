@@ -19,7 +19,8 @@ import TimeSharing
         patienceAgain: Duration? = nil,
         resumption: [UInt8]? = nil,
         exchangePatience: Duration = .seconds(10),
-        note: @escaping @Sendable (String) -> Void = { _ in }
+        note: @escaping @Sendable (String) -> Void = { _ in },
+        waits: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> TransferMeeting {
         try TransferMeeting(
             options: .init(
@@ -30,14 +31,16 @@ import TimeSharing
                 patienceAgain: patienceAgain,
                 exchangePatience: exchangePatience,
                 paired: { _ in },
-                note: note
+                note: note,
+                waits: waits
             ),
-            client: try SignalingClient(url: url, room: "4821", name: "\(side)")
+            client: try SignalingClient(url: url, room: "4821", name: "\(side)", waitsForPlace: true)
         )
     }
 
-    private func withServer(_ work: (_ url: String) async throws -> Void) async throws {
+    private func withServer(places: Int = 8, _ work: (_ url: String) async throws -> Void) async throws {
         var configuration = SignalingServerConfiguration()
+        configuration.limits.maxPeersPerRoom = places
         configuration.host = "127.0.0.1"
         configuration.port = 0
         let server = SignalingServer(configuration: configuration)
@@ -336,6 +339,91 @@ import TimeSharing
                 await second.leave()
                 await running.value
                 await stranger.client.leave()
+            }
+        }
+    }
+
+    /// A second was killed between its last word and the first's hearing it, and comes again.
+    @Test(.timeLimit(.minutes(10))) func whoGoesOnBeforeTheFirstKnowsIsToldToTryAgain() async throws {
+        try await withServer { url in
+            try await withFirst(url) { _, _ in
+                let (killed, id) = try await newStranger(url)
+                try killed.begin(.code("amber-otter-lemon"), with: id)
+                _ = try await killed.answer()
+                let (again, _) = try await newStranger(url)
+                try again.begin(.resumption([UInt8](repeating: 8, count: 32)), with: id)
+                #expect(try await again.answer().contains("try again"))
+                await again.client.leave()
+                await killed.client.leave()
+            }
+        }
+    }
+
+    /// Strangers hold every place but the first's: who was told the code comes in as soon as one of them goes.
+    @Test(.timeLimit(.minutes(10))) func whoFindsTheRoomFullTriesAgain() async throws {
+        try await withServer(places: 2) { url in
+            try await withFirst(url) { _, _ in
+                let (stranger, _) = try await newStranger(url)
+                let (notes, waits) = (NoteLog(), NoteLog())
+                let second = try meeting(.second, url, note: { notes.add($0) }, waits: { waits.add($0) })
+                let running = Task { await second.run() }
+                #expect(await waits.first().contains("room of this code is full"))
+                await stranger.client.leave()
+                var connections = second.connections.makeAsyncIterator()
+                let connection = try await connections.next()
+                #expect(connection != nil)
+                // Told once, however often it tried, and not as a server that does not answer.
+                #expect(waits.all.count == 1 && notes.all.isEmpty, "\(waits.all) \(notes.all)")
+                await second.leave()
+                await running.value
+            }
+        }
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aRoomThatStaysFullIsWaitedForSoLong() async throws {
+        try await withServer(places: 2) { url in
+            try await withFirst(url) { _, _ in
+                let (stranger, _) = try await newStranger(url)
+                let waits = NoteLog()
+                // Longer than the first attempts take, or nobody has heard yet that it is full.
+                for seconds in [1, 8, 64] {
+                    let second = try meeting(.second, url, patience: .seconds(seconds), waits: { waits.add($0) })
+                    let running = Task { await second.run() }
+                    var connections = second.connections.makeAsyncIterator()
+                    var isTold = false
+                    do {
+                        _ = try await connections.next()
+                        Issue.record("there was no place")
+                    } catch MeetingError.roomFull {
+                        isTold = true
+                    } catch MeetingError.nobodyCame {}
+                    await second.leave()
+                    await running.value
+                    if isTold { break }
+                }
+                #expect(waits.all.count == 1)
+                #expect("\(MeetingError.roomFull)".contains("--wait"))
+                await stranger.client.leave()
+            }
+        }
+    }
+
+    /// Who has just made a code up makes another one up; nobody was told the first.
+    @Test(.timeLimit(.minutes(10))) func aFirstWithoutAPlaceEndsAtOnce() async throws {
+        try await withServer(places: 1) { url in
+            try await withFirst(url) { _, _ in
+                // It is there once somebody else finds no place.
+                let other = try meeting(.second, url)
+                let waiting = Task { await other.run() }
+                let first = try meeting(.first, url)
+                let running = Task { await first.run() }
+                var connections = first.connections.makeAsyncIterator()
+                do {
+                    _ = try await connections.next()
+                    Issue.record("there was no place")
+                } catch MeetingError.roomFull {}
+                for meeting in [first, other] { await meeting.leave() }
+                for task in [running, waiting] { await task.value }
             }
         }
     }

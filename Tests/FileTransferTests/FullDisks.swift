@@ -38,6 +38,32 @@ final class SmallFileSystem: Sendable {
         )
         guard case .failure(let error) = run.sender else { Issue.record("not refused"); return }
         #expect(error.code == .noSpace && error.isFromPeer && error.message.contains("room for"))
+        #expect(error.isRefusal && run.receiver.error?.isRefusal == true)
+    }
+
+    /// What is there already can be gone on with once there is room: that is no refusal.
+    @Test(.timeLimit(.minutes(10)), .enabled(if: SmallFileSystem.isPossible, "mounting needs root"))
+    func whatHasNoRoomToGoOnIsNotRefused() async throws {
+        let here = try ScratchDirectory()
+        let small = try #require(SmallFileSystem(bytes: 8 << 20))
+        var random = SplitMix(seed: 21)
+        let path = try here.write("a", random.bytes(6 << 20))
+        let channels = MemoryChannel.pair()
+        // hello, offer, manifest, and 9 messages for each of 3 blocks.
+        channels.0.cut(after: 3 + 3 * 9)
+        _ = await TransferRun.run(FileSender(paths: [path]), FileReceiver(target: small.path), channels)
+        let descriptor = open(small.path + "/other", O_WRONLY | O_CREAT, 0o600)
+        let piece = [UInt8](repeating: 0, count: 4 << 20)
+        #expect(write(descriptor, piece, piece.count) == piece.count)
+        close(descriptor)
+        let run = await TransferRun.run(
+            FileSender(paths: [path]),
+            FileReceiver(target: small.path),
+            MemoryChannel.pair()
+        )
+        for error in [run.sender.error, run.receiver.error] {
+            #expect(error?.code == .noSpace && error?.isRefusal == false, "\(String(describing: error))")
+        }
     }
 
     @Test(.timeLimit(.minutes(10)), .enabled(if: SmallFileSystem.isPossible, "mounting needs root"))
@@ -126,6 +152,6 @@ final class SmallFileSystem: Sendable {
         guard case .failure(let error) = run.receiver else { Issue.record("did not fail"); return }
         #expect(error.code == .notFound && error.message.contains("nowhere"))
         guard case .failure(let told) = run.sender else { Issue.record("did not fail"); return }
-        #expect(told.code == .notFound && told.isFromPeer)
+        #expect(told.code == .notFound && told.isFromPeer && told.isRefusal && error.isRefusal)
     }
 }

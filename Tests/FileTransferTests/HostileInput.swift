@@ -89,7 +89,7 @@ import Testing
             .transfer(digest(1)), .done(file: 3, size: 0, seconds: 0), .foreign(file: 9), .ready,
             .progress(file: 4_000_000_000, bytes: 1 << 40, chain: digest(2)),
             .done(file: 5, size: 1 << 52, seconds: -7),
-            .finished,
+            .finished, .renamed(file: 7, number: 12),
         ]
     }
 
@@ -265,9 +265,49 @@ import Testing
             let summary = try await FileReceiver(target: scratch.path).run(over: there)
             #expect(summary.failures.map(\.error.code) == [.hashMismatch] && summary.failures.first?.name == "a")
             #expect(!scratch.exists("a") && scratch.read("b") == [1])
-            // With the first block right there is something to go on with.
-            #expect(scratch.exists("a.part") == (index > 6))
+            // Nothing of it stays, whatever was right before: neither its part nor what a journal would promise.
+            #expect(!scratch.exists("a.part") && !summary.keepsParts)
         }
+    }
+
+    /// The end of a file that is gone on with has another hash than the sender names: the next run starts it anew.
+    @Test(.timeLimit(.minutes(10))) func whatHadTheWrongHashIsStartedAnew() async throws {
+        let script = try script()
+        var messages = script
+        messages[8] = .text(
+            ControlMessage.end(file: 0, bytes: DataFrame.blockSize + 2, root: .chainStart, whole: nil).text
+        )
+        let scratch = try ScratchDirectory()
+        // Recorded as safe after its first block, as after an interruption.
+        let (here, there) = MemoryChannel.pair(maxMessageSize: 1 << 21, room: 1 << 24)
+        for message in script[..<7] { try await here.send(message) }
+        here.closeSending()
+        _ = try? await FileReceiver(target: scratch.path).run(over: there)
+        #expect(scratch.exists("a.part"))
+        let begin = TransferMessage.text(ControlMessage.begin(file: 0, offset: DataFrame.blockSize).text)
+        let summary = try await answer(Array(messages[..<4]) + [begin] + messages[7...], in: scratch)
+        #expect(summary.summary.failures.map(\.error.code) == [.hashMismatch] && !summary.summary.keepsParts)
+        #expect(summary.answers.contains { $0.contains(#""bytes":1048576"#) && $0.contains(#""have""#) })
+        #expect(!scratch.exists("a.part"))
+        // No part is reported, and all of it is taken.
+        let again = try await answer(Array(script[..<9]) + script[11...], in: scratch)
+        #expect(again.answers.contains { $0.contains(#""have""#) && $0.contains(#""partial":[]"#) })
+        #expect(again.summary.failures == [] && again.summary.files == 2)
+        #expect(scratch.read("a")?.count == DataFrame.blockSize + 2)
+    }
+
+    /// What a receiver says, and comes to.
+    private func answer(
+        _ messages: [TransferMessage],
+        in scratch: ScratchDirectory
+    ) async throws -> (summary: TransferSummary, answers: [String]) {
+        let (here, there) = MemoryChannel.pair(maxMessageSize: 1 << 21, room: 1 << 24)
+        for message in messages { try await here.send(message) }
+        let summary = try await FileReceiver(target: scratch.path).run(over: there)
+        there.close()
+        var answers: [String] = []
+        for await case .text(let text) in here.incoming { answers.append(text) }
+        return (summary, answers)
     }
 
     @Test func namesAreShownInOneDirection() {

@@ -264,6 +264,96 @@ final class EventLog: Sendable {
         #expect(there.read("d/a/mine") == [2] && there.read("d/link/mine") == [2])
     }
 
+    private func run(
+        _ here: ScratchDirectory,
+        _ there: ScratchDirectory,
+        _ existing: FileReceiver.Existing,
+        cutAfter messages: Int? = nil
+    ) async -> TransferRun {
+        var options = FileReceiver.Options()
+        options.existing = existing
+        let channels = MemoryChannel.pair()
+        if let messages { channels.0.cut(after: messages) }
+        return await TransferRun.run(
+            FileSender(paths: [here.file("d")]),
+            FileReceiver(target: there.path, options: options),
+            channels
+        )
+    }
+
+    /// On both sides the bytes of a file that failed are taken back, so that the whole comes out even.
+    @Test(.timeLimit(.minutes(10))) func whatFailsLeavesTheTotals() async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        try here.write("d/a", [UInt8](repeating: 1, count: 3 << 20))
+        try here.write("d/b", [UInt8](repeating: 2, count: 2 << 20))
+        let (sent, received) = (EventLog(), EventLog())
+        var (sending, receiving) = (FileSender.Options(), FileReceiver.Options())
+        sending.onEvent = { sent.add($0) }
+        receiving.onEvent = { event in
+            received.add(event)
+            // Somebody else takes the name meanwhile.
+            if case .accepted = event { _ = try? there.write("d/a", [9]) }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [here.file("d")], options: sending),
+            FileReceiver(target: there.path, options: receiving),
+            MemoryChannel.pair()
+        )
+        #expect(try run.sender.get().failures.map(\.error.code) == [.exists])
+        for log in [sent, received] {
+            let totals = log.events.compactMap { event -> Int? in
+                if case .progress(_, _, let total) = event { total } else { nil }
+            }
+            #expect(totals.contains { $0 >= 3 << 20 } && totals.last == 2 << 20, "\(totals)")
+        }
+    }
+
+    /// A folder in a file's place gets a number, with all that is in it, as a file in a folder's does; and goes on there.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func foldersAndFilesInEachOthersPlaceAreRenamed(isCut: Bool) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 14)
+        let bytes = random.bytes(3 << 20)
+        try here.write("d/f/in/deep", bytes)
+        try here.write("d/f/shallow", [2])
+        try here.write("d/g", [3])
+        // What is offered by the next name keeps it.
+        try here.write("d/f (1)/x", [4])
+        try there.write("d/f", [9])
+        try there.write("d/g/mine", [8])
+        if isCut {
+            // hello, offer, manifest, and 9 messages for the first block.
+            let cut = await run(here, there, .rename, cutAfter: 3 + 9)
+            #expect(cut.sender.error?.code == .channelClosed)
+            #expect(there.exists("d/f (2)/in/deep.part"))
+        }
+        let run = await run(here, there, .rename)
+        let sent = try run.sender.get()
+        #expect(sent.failures == [] && sent.resumedBytes == (isCut ? 1 << 20 : 0))
+        #expect(there.read("d/f") == [9] && there.read("d/g/mine") == [8] && there.read("d/g (1)") == [3])
+        #expect(there.read("d/f (2)/in/deep") == bytes && there.read("d/f (2)/shallow") == [2])
+        #expect(there.read("d/f (1)/x") == [4])
+        #expect(
+            there.names() == [
+                "d", "d/f", "d/f (1)", "d/f (1)/x", "d/f (2)", "d/f (2)/in", "d/f (2)/in/deep", "d/f (2)/shallow",
+                "d/g",
+                "d/g (1)", "d/g/mine",
+            ]
+        )
+    }
+
+    @Test(.timeLimit(.minutes(10)), arguments: [FileReceiver.Existing.refuse, .overwrite])
+    func aFileIsNotReplacedByAFolder(existing: FileReceiver.Existing) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        try here.write("d/f/x", [1])
+        try there.write("d/f", [9])
+        let failures = try await run(here, there, existing).sender.get().failures
+        #expect(
+            failures.first?.error.code == .exists && failures.first?.error.message.contains("choose rename") == true
+        )
+        #expect(there.read("d/f") == [9])
+    }
+
     /// What was written there cannot be taken back: the sender knows that it cannot go on, however it breaks off.
     @Test(.timeLimit(.minutes(10))) func theSenderKnowsThatTheReceiverTakesAStream() async throws {
         let (here, log) = (try ScratchDirectory(), EventLog())
@@ -346,6 +436,7 @@ final class EventLog: Sendable {
         #expect(throws: TransferError.self) { try run.receiver.get() }
         guard case .failure(let error) = run.sender else { Issue.record("not refused"); return }
         #expect(error.code == .refused && error.isFromPeer && error.message == "no [\"a\"] today")
+        #expect(error.isRefusal)
         #expect(there.names().isEmpty)
     }
 

@@ -65,8 +65,7 @@ class CallLab:
             stop(self.server.process)
         self.server = None
 
-    def call(self, host, room, *arguments):
+    def call(self, host, room, *arguments, media=("--no-video", "--no-audio")):
         """`rtc-peer call` without devices. A context manager, too."""
-        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, "--no-video", "--no-audio",
-                    "--no-speaker", "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
+        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, *media, "--no-speaker", "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
                     log_path=os.path.join(self.logs, f"{room}-{host}.log"), within=self.within(host))

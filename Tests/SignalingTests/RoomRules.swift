@@ -161,7 +161,7 @@ struct RoomRules {
         #expect(!new.isResumed)
         #expect(
             rooms.heard(1) == [
-                .peerLeft(old.place.id, .lost, sequence: 2),
+                .peerLeft(old.place.id, .replaced, sequence: 2),
                 .peerJoined(SignalingPeer(id: new.place.id, name: "Guest", isPolite: false), sequence: 3),
             ]
         )

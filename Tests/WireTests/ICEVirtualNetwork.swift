@@ -23,8 +23,11 @@ final class ICEVirtualNetwork {
     let random: RandomSource
     /// One way.
     var delay = Duration.milliseconds(10)
-    /// Share of datagrams that vanish.
+    /// At most so much more, drawn for each datagram: what is sent later may arrive earlier.
+    var jitter = Duration.zero
+    /// Share of datagrams that vanish, and that arrive twice.
     var loss = 0.0
+    var duplication = 0.0
     /// Returns false for datagrams that vanish, besides the random ones.
     var passes: (_ source: TransportAddress, _ destination: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in
         true
@@ -125,12 +128,18 @@ final class ICEVirtualNetwork {
 
     func send(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
         transmittedCount += 1
-        guard passes(source, destination, bytes), Double(random.next() >> 11) / Double(1 << 53) >= loss else { return }
-        order += 1
-        datagrams.append(
-            Datagram(arrival: now + delay, order: order, source: source, destination: destination, bytes: bytes)
-        )
+        guard passes(source, destination, bytes), draw() >= loss else { return }
+        for _ in 0..<(duplication > 0 && draw() < duplication ? 2 : 1) {
+            order += 1
+            let arrival = now + delay + (jitter > .zero ? jitter * draw() : .zero)
+            datagrams.append(
+                Datagram(arrival: arrival, order: order, source: source, destination: destination, bytes: bytes)
+            )
+        }
     }
+
+    /// From 0 up to 1.
+    func draw() -> Double { Double(random.next() >> 11) / Double(1 << 53) }
 
     private func deliver(_ datagram: Datagram) {
         var destination = datagram.destination
@@ -194,8 +203,9 @@ final class ICETestNAT {
 final class ICETestPeer {
     let transmits = TransmitQueue(initialCapacity: 4096)
     let agent: ICEAgent
-    let sockets: [PortID: TransportAddress]
-    let nat: ICETestNAT?
+    private(set) var sockets: [PortID: TransportAddress]
+    /// May be changed: its mappings are forgotten, or the peer moves.
+    var nat: ICETestNAT?
     private(set) var events: [ICEEvent] = []
     private(set) var stateTimes: [(state: ICEState, elapsed: Duration)] = []
     private(set) var candidates: [ICECandidate] = []
@@ -224,6 +234,13 @@ final class ICETestPeer {
 
     var states: [ICEState] { stateTimes.map(\.state) }
     var ports: [PortID] { sockets.keys.sorted { $0.rawValue < $1.rawValue } }
+
+    /// A socket for an address that came later.
+    func addSocket(_ host: String) -> PortID {
+        let port = PortID(rawValue: (ports.last?.rawValue ?? -1) + 1)
+        sockets[port] = TransportAddress(host, port: UInt16(7000 + port.rawValue))
+        return port
+    }
 
     /// Adds all sockets, asks the servers, and says that this is all.
     func gather(from servers: [TransportAddress] = []) {

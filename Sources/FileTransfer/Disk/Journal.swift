@@ -23,6 +23,8 @@ struct Journal {
         case ready
         /// The transfer ended, and no temporary name is this transfer's any more; only the sender may not know it.
         case finished
+        /// The name of a directory was taken: it has this number behind its name.
+        case renamed(file: Int, number: Int)
     }
 
     static let recordSize = 64
@@ -57,6 +59,7 @@ struct Journal {
         case .foreign(let file): bytes = head(kind: 3, file: file, number: 0)
         case .ready: bytes = head(kind: 4, file: 0, number: 0)
         case .finished: bytes = head(kind: 5, file: 0, number: 0)
+        case .renamed(let file, let number): bytes = head(kind: 6, file: file, number: number)
         }
         bytes.append(contentsOf: [UInt8](repeating: 0, count: recordSize - 8 - bytes.count))
         var hash = try SHA256()
@@ -91,6 +94,7 @@ struct Journal {
         case 3: return .foreign(file: file)
         case 4: return .ready
         case 5: return .finished
+        case 6: return .renamed(file: file, number: number)
         default: return nil
         }
     }
@@ -117,6 +121,8 @@ struct Journal {
     /// Microseconds.
     private static let lockPause: UInt32 = 20_000
     private(set) var states: [Int: FileState] = [:]
+    /// The numbers behind the names of directories.
+    private(set) var numbers: [Int: Int] = [:]
     /// Whether no temporary file can be this transfer's: there was no usable journal, or it was finished.
     private(set) var isNew: Bool
 
@@ -165,6 +171,7 @@ struct Journal {
         case .progress(let file, let bytes, let chain): states[file] = .progress(bytes: bytes, chain: chain)
         case .done(let file, let size, let seconds): states[file] = .done(size: size, seconds: seconds)
         case .foreign(let file): states[file] = .foreign
+        case .renamed(let file, let number): numbers[file] = number
         }
     }
 

@@ -40,6 +40,8 @@ extension ReceiverDisk {
             } catch {
                 leavesPartialFiles = true
                 failedEntries.insert(item.index)
+                // One that only lacked its name was not counted yet.
+                if item.file != nil { takeBack(item.index, item.size) }
                 fail(item.index, error, isTold: true)
             }
         }
@@ -73,7 +75,7 @@ extension ReceiverDisk {
             }
         case .rename:
             if FileCalls.renameWithoutReplacing(item.temporaryName, in: directory, to: name) == 0 { return }
-            for number in 1...999 where errno == EEXIST {
+            for number in Self.numbers where errno == EEXIST {
                 let other = Self.numbered(name, number)
                 if FileCalls.renameWithoutReplacing(item.temporaryName, in: directory, to: other) == 0 { return }
             }
@@ -91,7 +93,7 @@ extension ReceiverDisk {
     func finish() throws(TransferError) {
         try placeFinished()
         for index in madeDirectories.reversed() {
-            guard let directory = target?.open(entries[index].path) else { continue }
+            guard let directory = target?.open(placed(entries[index].path)) else { continue }
             fchmod(directory.descriptor, mode_t(entries[index].mode & 0o777) & ~withheldPermissions)
             Self.setTime(entries[index].modified, of: directory)
             fsync(directory.descriptor)

@@ -11,7 +11,7 @@ extension ReceiverDisk {
         }
         // Without either the temporary name is somebody else's.
         guard let journal, isUnderWay || !journal.isNew, entries[index].isFile,
-            let parent = target?.open(entries[index].path.dropLast())
+            let parent = target?.open(placed(entries[index].path.dropLast()))
         else { return }
         let name = temporaryName(index)
         guard FileCalls.status(of: name, in: parent.descriptor) != nil else { return }
@@ -23,6 +23,17 @@ extension ReceiverDisk {
             _ = unsafe unlinkat(parent.descriptor, name, 0)
             if isUnderWay { hasFailedUnderWay = true }
         }
+    }
+
+    /// Drops all of a file that did not have the hash that the sender named, and what the journal says of it: whatever
+    /// was wrong, the next run starts it anew.
+    func discard(_ index: Int) throws(TransferError) {
+        guard let current = writing, current.index == index, let parent = current.parent else { return }
+        writing = nil
+        hasFailedUnderWay = true
+        _ = unsafe unlinkat(parent.descriptor, current.temporaryName, 0)
+        guard case .progress(let bytes, _) = journal?.states[index], bytes > 0 else { return }
+        try journal?.append([.progress(file: index, bytes: 0, chain: .chainStart)])
     }
 
     /// Leaves a state that can be resumed when the transfer ends before its end.

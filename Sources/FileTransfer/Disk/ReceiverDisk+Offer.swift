@@ -82,6 +82,7 @@ extension ReceiverDisk {
             self.target = target
             self.journal = journal
         }
+        takeUpNames(of: journal)
         if journal.isNew {
             // Before anything is made: which directories will be this transfer's, which temporary names are not.
             var records: [Journal.Record] = []
@@ -89,12 +90,13 @@ extension ReceiverDisk {
                 guard case .done(let size, let seconds) = state else { continue }
                 records.append(.done(file: index, size: size, seconds: seconds))
             }
+            for (index, number) in journal.numbers { records.append(.renamed(file: index, number: number)) }
             var missing: Set<[String]> = []
             for (index, entry) in entries.enumerated() {
                 let parent = Array(entry.path.dropLast())
                 if missing.contains(parent) {
                     if entry.kind == .directory { missing.insert(entry.path) }
-                } else if let directory = target.open(parent) {
+                } else if let directory = target.open(placed(parent)) {
                     switch entry.kind {
                     case .directory:
                         if FileCalls.status(of: name(index), in: directory.descriptor) == nil {
@@ -116,13 +118,13 @@ extension ReceiverDisk {
         }
         for (index, entry) in entries.enumerated() {
             if Task.isCancelled { throw .cancelledByTask }
-            guard let parent = target.open(entry.path.dropLast()) else {
+            guard let parent = target.open(placed(entry.path.dropLast())) else {
                 refuse(index, FileCalls.failure("open the directory of", entry.name), &wanted)
                 continue
             }
             do throws(TransferError) {
                 switch entry.kind {
-                case .directory: try makeDirectory(index, in: parent, isOurs: journal.states[index] != nil)
+                case .directory: try makeDirectory(index, in: parent, &journal)
                 case .symlink(let link): try makeLink(index, to: link, in: parent)
                 case .file:
                     let found = try look(for: index, in: parent, state: journal.states[index])
@@ -135,8 +137,6 @@ extension ReceiverDisk {
             }
         }
     }
-
-    func name(_ index: Int) -> String { entries[index].path.last ?? "" }
 
     /// The name of a file until it is complete: `NAME.part`, or a shorter one where that is too long or taken.
     func temporaryName(_ index: Int) -> String {
@@ -156,17 +156,22 @@ extension ReceiverDisk {
         }
     }
 
-    func makeDirectory(_ index: Int, in parent: OpenFile, isOurs: Bool) throws(TransferError) {
+    func makeDirectory(_ index: Int, in parent: OpenFile, _ journal: inout Journal) throws(TransferError) {
         // Writable for us until the end, when it gets its own mode.
         if unsafe mkdirat(parent.descriptor, name(index), 0o700) != 0 {
             guard errno == EEXIST else { throw FileCalls.failure("make the directory", entries[index].name) }
-            guard let status = FileCalls.status(of: name(index), in: parent.descriptor),
-                status.st_mode & S_IFMT == S_IFDIR
-            else {
-                throw TransferError(.exists, "\(printable(entries[index].name)) exists already and is no directory")
+            let present = FileCalls.status(of: name(index), in: parent.descriptor)
+            if present.map({ $0.st_mode & S_IFMT != S_IFDIR }) ?? true {
+                guard options.existing == .rename else {
+                    throw TransferError(
+                        .exists,
+                        "\(printable(entries[index].name)) exists already and is no folder: choose rename, or move it away"
+                    )
+                }
+                try makeNumberedDirectory(index, in: parent, &journal)
             }
         }
-        if isOurs { madeDirectories.append(index) }
+        if journal.states[index] != nil || isElsewhere(index) { madeDirectories.append(index) }
     }
 
     func makeLink(_ index: Int, to link: String, in parent: OpenFile) throws(TransferError) {
@@ -183,7 +188,7 @@ extension ReceiverDisk {
             guard unsafe unlinkat(parent.descriptor, name, 0) == 0, unsafe symlinkat(link, parent.descriptor, name) == 0
             else { throw FileCalls.failure("make the link", entries[index].name) }
         case .rename:
-            for number in 1...999 {
+            for number in Self.numbers {
                 if unsafe symlinkat(link, parent.descriptor, Self.numbered(name, number)) == 0 { return }
                 guard errno == EEXIST else { break }
             }
@@ -197,14 +202,6 @@ extension ReceiverDisk {
             .exists,
             "\(printable(entries[index].name)) exists already\(isDirectory ? " and is a folder" : ""): \(advice)"
         )
-    }
-
-    /// `report (1).pdf`.
-    static func numbered(_ name: String, _ number: Int) -> String {
-        let bytes = Array(name.utf8)
-        guard let dot = bytes.lastIndex(of: UInt8(ascii: ".")), dot > 0 else { return "\(name) (\(number))" }
-        return String(decoding: bytes[..<dot], as: UTF8.self) + " (\(number))"
-            + String(decoding: bytes[dot...], as: UTF8.self)
     }
 
     /// What is there of a file from earlier runs.

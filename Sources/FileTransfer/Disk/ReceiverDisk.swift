@@ -53,11 +53,16 @@ actor ReceiverDisk {
     var dropped: Int?
     var finishing: [Finished] = []
     var madeDirectories: [Int] = []
+    /// Names here of folders whose own were taken, by their paths in the offer.
+    var otherNames: [[UInt8]: String] = [:]
     var failedEntries: Set<Int> = []
     var leavesPartialFiles = false
     /// Whether a file failed of which nothing is left, and which may well come when it is sent again.
     var hasFailedUnderWay = false
+    /// Bytes of the whole so far: of files that are here or under way.
     var total = 0
+    /// What of it is of the file under way.
+    var counted: (file: Int, bytes: Int)?
     var outgoing: [TransferMessage] = []
     var isFinished = false
     var hasSentFinished = false
@@ -80,6 +85,13 @@ actor ReceiverDisk {
     var holdsStream: Bool {
         if case .stream = destination { return summary.bytes > 0 }
         return writing.map { entries[$0.index].size == nil } ?? false
+    }
+    /// Whether an error of this side's ends an offer of which nothing is here: there is nothing to go on with.
+    ///
+    /// What can be gone on with, once there is room for it, is not refused for good.
+    func refusesOffer(_ error: TransferError) -> Bool {
+        guard machine.isAnswering, !error.isFromPeer, journal?.isNew ?? true else { return false }
+        return ![.cancelled, .channelClosed, .busy, .protocolViolation].contains(error.code)
     }
     func tell(_ event: TransferEvent) { options.onEvent(event) }
     func send(_ message: ControlMessage) { outgoing.append(.text(message.text)) }
@@ -130,7 +142,8 @@ actor ReceiverDisk {
             default: break
             }
             guard case .directory = destination else { throw error }
-            clearUp(file)
+            if error.code == .hashMismatch { try discard(file) } else { clearUp(file) }
+            takeBack(file)
             dropped = file
             fail(file, error, isTold: true)
         }
@@ -147,10 +160,28 @@ actor ReceiverDisk {
         tell(.failed(name: name, error))
     }
 
+    /// Adds bytes of a file to the whole.
+    func count(_ index: Int, _ bytes: Int) {
+        total += bytes
+        counted = (index, (counted.map { $0.file == index ? $0.bytes : 0 } ?? 0) + bytes)
+    }
+
+    /// Takes the bytes of a file that failed out of the whole again.
+    func takeBack(_ index: Int) {
+        guard let last = counted, last.file == index, last.bytes > 0 else { return }
+        counted = nil
+        takeBack(index, last.bytes)
+    }
+
+    func takeBack(_ index: Int, _ bytes: Int) {
+        total -= bytes
+        tell(.progress(name: entries[index].name, bytes: 0, total: total))
+    }
+
     /// Counts what was there of a file before this run.
     func countThere(_ index: Int, _ bytes: Int) {
         summary.resumedBytes += bytes
-        total += bytes
+        count(index, bytes)
         tell(.resumed(name: entries[index].name, bytes: bytes))
     }
 
@@ -161,7 +192,7 @@ actor ReceiverDisk {
             writing = try openStream(index)
             return
         }
-        guard let parent = target?.open(entries[index].path.dropLast()) else {
+        guard let parent = target?.open(placed(entries[index].path.dropLast())) else {
             throw FileCalls.failure("open the directory of", entries[index].name)
         }
         let temporaryName = temporaryName(index)
@@ -183,10 +214,10 @@ actor ReceiverDisk {
             var isOther = false
             switch state {
             case .done, .foreign: isOther = true
-            case .progress:
+            case .progress(let bytes, _) where bytes > 0:
                 tell(.restarted(name: entries[index].name))
                 try journal?.append([.progress(file: index, bytes: 0, chain: .chainStart)])
-            case nil: break
+            case .progress, nil: break
             }
             // A leftover of this transfer's goes; what may be somebody else's stays, and the file fails.
             if journal?.isNew == false, !isOther { _ = unsafe unlinkat(parent.descriptor, temporaryName, 0) }
@@ -231,7 +262,7 @@ actor ReceiverDisk {
         try chain.update(message, skipping: DataFrame.headerSize)
         writing?.pending.append(message)
         writing?.offset += count
-        total += count
+        self.count(index, count)
         summary.bytes += count
         // Whole blocks at a time; a stream goes on at once.
         if (offset + count) % DataFrame.blockSize == 0 || writing?.parent == nil { try writePending() }
@@ -326,6 +357,7 @@ actor ReceiverDisk {
             dropped = nil
         } else {
             clearUp(index)
+            takeBack(index)
             fail(index, error, isTold: false)
         }
     }

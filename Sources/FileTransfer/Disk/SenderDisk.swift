@@ -34,7 +34,10 @@ actor SenderDisk {
     private var chunkSize = 0
     private var next = 0
     private var reading: Reading?
+    /// Bytes of the whole so far: of files that are there, were sent, or are under way.
     private var total = 0
+    /// What of it is of a file that is not done yet.
+    private var counted: [Int: Int] = [:]
     private var leftOut: [TransferSummary.Failure] = []
     private var isSentToEnd = false
     private(set) var summary = TransferSummary()
@@ -143,7 +146,10 @@ actor SenderDisk {
         case .stored(let file, let bytes): tell(.stored(name: entries[file].name, bytes: bytes))
         case .done(let files):
             summary.files += files.count
-            for file in files { tell(.done(name: entries[file].name)) }
+            for file in files {
+                counted[file] = nil
+                tell(.done(name: entries[file].name))
+            }
         case .failed(let file, let error): fail(file, error)
         case .makeOffer, .finished, .nothing: break
         }
@@ -162,9 +168,18 @@ actor SenderDisk {
         }
     }
 
+    private func count(_ file: Int, _ bytes: Int) {
+        total += bytes
+        counted[file, default: 0] += bytes
+    }
+
     private func fail(_ file: Int, _ error: TransferError) {
         let name = printable(entries[file].name)
         summary.failures.append(TransferSummary.Failure(name: name, error: error))
+        if let bytes = counted.removeValue(forKey: file), bytes > 0 {
+            total -= bytes
+            tell(.progress(name: entries[file].name, bytes: 0, total: total))
+        }
         tell(.failed(name: name, error))
     }
 
@@ -275,7 +290,7 @@ actor SenderDisk {
         let name = entries[current.index].name
         if current.offset == prefix.bytes, chain.value == prefix.root {
             summary.resumedBytes += prefix.bytes
-            total += prefix.bytes
+            count(current.index, prefix.bytes)
             tell(.resumed(name: name, bytes: prefix.bytes))
         } else {
             tell(.restarted(name: name))
@@ -326,7 +341,7 @@ actor SenderDisk {
                 DataFrame.writeChunkHeader(file: index, offset: offset, into: &message)
                 try add(message, skipping: DataFrame.headerSize)
                 current.offset += count
-                total += count
+                self.count(index, count)
                 summary.bytes += count
                 machine.didSend(file: index, through: current.offset)
                 batch.append(.binary(message))

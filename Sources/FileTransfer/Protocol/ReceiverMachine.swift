@@ -57,6 +57,14 @@ struct ReceiverMachine {
         if case .finishing = phase { true } else { false }
     }
 
+    /// Whether an offer has come that was not answered yet.
+    var isAnswering: Bool {
+        switch phase {
+        case .manifest, .answering: true
+        default: false
+        }
+    }
+
     /// The answer to the offer.
     ///
     /// - Parameters:

@@ -78,7 +78,7 @@ struct SenderMachine {
             guard !isSender else { throw .violation("both sides want to send: let one of them receive") }
             phase = .offer
             return .makeOffer(limits ?? TransferLimits())
-        case (.refuse(let error), .answer): throw error
+        case (.refuse(let error), .answer): throw error.asRefusal()
         case (.have(let done, let partial), .answer):
             try note(done: done, partial: partial)
             return .nothing

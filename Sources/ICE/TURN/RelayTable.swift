@@ -217,6 +217,9 @@ package final class RelayTable {
         if isBlocked { blockedStreams.insert(port) } else { blockedStreams.remove(port) }
     }
 
+    /// The ports of the addresses that servers relay over a socket.
+    package func ports(on socket: PortID) -> [PortID] { relays.filter { $0.socket.port == socket }.map(\.port) }
+
     /// How the server behind a relayed address is spoken with.
     package func transport(of port: PortID) -> RelayTransport? { relays.first { $0.port == port }?.transport }
 

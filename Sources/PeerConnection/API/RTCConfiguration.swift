@@ -41,6 +41,11 @@ public struct RTCConfiguration: Sendable {
     public var includesLoopback: Bool?
     /// Local UDP ports to bind, 1 to 65535; nil lets the system choose.
     public var portRange: ClosedRange<UInt16>?
+    /// How long a connection that had a path may be without before it asks for an ICE restart by itself, with the event
+    /// `negotiationNeeded`; nil leaves that to the application, as browsers do.
+    ///
+    /// What sends an offer at that event, as perfect negotiation does (webrtc-pc §10.7), heals by itself.
+    public var iceRestartDelay: Duration? = .seconds(1)
     /// The certificate of the DTLS handshake; nil makes one for the whole process.
     public var certificate: RTCCertificate?
     /// The largest data channel message that is accepted, 1 024 to 1 GiB bytes (RFC 8841).

@@ -48,6 +48,7 @@ extension PeerDriver {
             view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
             view.deliver(.iceCandidate(nil))
         case .stateChanged(let state):
+            iceStateChanged(to: state)
             let state = RTCIceConnectionState(rawValue: state.rawValue) ?? .failed
             view.deliver(.iceConnectionStateChange(state)) { $0.iceConnectionState = state }
         case .selectedPathChanged(let path, let local, let remote):

@@ -23,7 +23,18 @@ extension PeerDriver {
         } else {
             addresses = NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback).map(\.ip)
         }
+        watchNetwork()
+        bind(addresses)
+        if addresses.isEmpty {
+            log.warning("no local address to gather candidates from")
+            finishGathering()
+        }
+    }
+
+    /// Binds a socket for each address; candidates are gathered from it then.
+    func bind(_ addresses: [IPAddress]) {
         gathering.pendingCount += addresses.count
+        boundAddresses.formUnion(addresses)
         for (address, preference) in zip(addresses, ICEPriority.interleavedPreferences(addresses)) {
             let id = PortID(rawValue: gathering.nextPortID)
             gathering.nextPortID += 1
@@ -36,17 +47,13 @@ extension PeerDriver {
                 handler: { DatagramHandler(driver: self, port: id) },
                 onBound: { result in
                     nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
-                    self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result) } }
+                    self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result, to: address) } }
                 }
             )
         }
-        if addresses.isEmpty {
-            log.warning("no local address to gather candidates from")
-            finishGathering()
-        }
     }
 
-    private func didBind(_ result: Result<UDPPort, UDPSocketError>) {
+    private func didBind(_ result: Result<UDPPort, UDPSocketError>, to address: IPAddress) {
         gathering.pendingCount -= 1
         switch result {
         case .success(let port):
@@ -57,6 +64,7 @@ extension PeerDriver {
                 addHost(port, at: Self.now())
             }
         case .failure(let error):
+            boundAddresses.remove(address)
             log.warning("\(error)")
             view.deliver(.iceCandidateError(RTCError(.networkError, "\(error)")))
         }

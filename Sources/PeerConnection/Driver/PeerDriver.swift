@@ -49,6 +49,13 @@ actor PeerDriver {
     var pendingNames = 0
     var transportCounts = RTCStatsReport.Transport()
     var isClosed = false
+    var networkListener: Int?
+    /// Sockets whose address the machine has no more, or not for now.
+    var vanishedPorts: Set<PortID> = []
+    /// Addresses with a socket, or with one being bound.
+    var boundAddresses: Set<IPAddress> = []
+    var hasBeenConnected = false
+    var restartTimer: Scheduled<Void>?
     private var timer: NIOScheduledCallback?
     private var timerInstant: Instant?
     private var openPortCount = 0
@@ -227,6 +234,14 @@ actor PeerDriver {
         openPortCount += 1
     }
 
+    /// Closes a socket that is of no use any more.
+    func forget(_ port: UDPPort) {
+        ports.removeAll { $0 === port }
+        portTable[port.id.rawValue] = nil
+        boundAddresses.remove(port.localAddress.ip)
+        port.close()
+    }
+
     /// Says that a socket that must be closed before the connection is, is open, or is no more.
     func countOpenPort(_ difference: Int) {
         openPortCount += difference
@@ -247,6 +262,7 @@ actor PeerDriver {
         _ = sendDatagrams(at: now)
         timer?.cancel()
         timer = nil
+        stopWatchingNetwork()
         for pipeline in sendPipelines.values { pipeline.stop() }
         for pipeline in receivePipelines.values { pipeline.stop() }
         sendPipelines = [:]

@@ -11,6 +11,7 @@ final class ClientCore: WebSocketOwner {
     private let room: String
     private let name: String
     private let trust: ServerTrust?
+    private let waitsForPlace: Bool
     private let eventLoop: any EventLoop
     private let feed: AsyncStream<SignalingEvent>.Continuation
     private var socket: WebSocketHandler?
@@ -25,8 +26,13 @@ final class ClientCore: WebSocketOwner {
     private var heartbeat: RepeatedTask?
     private var lastHeard = NIODeadline.now()
     private var leaving: EventLoopPromise<Void>?
+    /// The next attempt to connect.
+    private var retry: Scheduled<Void>?
+    private var isChecking = false
     /// Why the connection that is being made fails.
     private var problem: SignalingError?
+    /// Whether the server answers, and has no place in the room.
+    private var isRoomFull = false
 
     /// Messages that wait for the server's acknowledgement; the oldest are dropped beyond it.
     private static let queueLimit = 1_000
@@ -35,6 +41,8 @@ final class ClientCore: WebSocketOwner {
     private static let firstDelay = 0.3
     private static let longestDelay = 10.0
     private static let connectTimeout = TimeAmount.seconds(10)
+    /// How long a server may take to answer when it is asked for a sign of life.
+    private static let checkTimeout = TimeAmount.seconds(2)
     /// From the connection to `joined`.
     private static let joinTimeout = TimeAmount.seconds(10)
 
@@ -43,6 +51,7 @@ final class ClientCore: WebSocketOwner {
         room: String,
         name: String,
         trust: ServerTrust?,
+        waitsForPlace: Bool,
         eventLoop: any EventLoop,
         feed: AsyncStream<SignalingEvent>.Continuation
     ) {
@@ -50,6 +59,7 @@ final class ClientCore: WebSocketOwner {
         self.room = room
         self.name = name
         self.trust = trust
+        self.waitsForPlace = waitsForPlace
         self.eventLoop = eventLoop
         self.feed = feed
     }
@@ -157,13 +167,16 @@ final class ClientCore: WebSocketOwner {
             leaving = nil
             return
         }
-        if attempts == 0 {
+        // Who was told that the room is full need not hear that its server closes the connection.
+        if attempts == 0, !isRoomFull {
             feed.yield(.disconnected(SignalingError(why.code, "no connection to \(server.authority): \(why)")))
         }
         let backOff = min(Self.longestDelay, Self.firstDelay * Double(1 << min(attempts, 10)))
         attempts += 1
+        isRoomFull = false
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: .nanoseconds(Int64(backOff * Double.random(in: 0.7...1.3) * 1e9))) {
+        retry = eventLoop.scheduleTask(in: .nanoseconds(Int64(backOff * Double.random(in: 0.7...1.3) * 1e9))) {
+            bound.value.retry = nil
             bound.value.connect()
         }
     }
@@ -183,6 +196,31 @@ final class ClientCore: WebSocketOwner {
         queue.append((sent, text))
         if queue.count > Self.queueLimit { queue.removeFirst() }
         if isJoined { socket?.send(text) }
+    }
+
+    func check() {
+        guard !isOver else { return }
+        // The next attempt may be far away.
+        guard isJoined, let socket, let channel else {
+            if retry != nil { connectNow() }
+            return
+        }
+        guard !isChecking else { return }
+        isChecking = true
+        let before = lastHeard
+        socket.send(ClientMessage.ping(acknowledged: received).json.text)
+        let bound = NIOLoopBound((self, channel), eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: Self.checkTimeout) {
+            let (core, channel) = bound.value
+            core.isChecking = false
+            if core.lastHeard == before, core.channel === channel { channel.close(promise: nil) }
+        }
+    }
+
+    private func connectNow() {
+        retry?.cancel()
+        retry = nil
+        connect()
     }
 
     func leave() -> EventLoopFuture<Void> {
@@ -236,6 +274,12 @@ final class ClientCore: WebSocketOwner {
         case .error(let error):
             let isTemporary = [.timedOut, .tooSlow, .serverStopping, .tooManyConnections].contains(error.code)
             guard error.isFatal, !isTemporary else { return _ = feed.yield(.error(error)) }
+            if error.code == .roomFull, waitsForPlace {
+                isRoomFull = true
+                feed.yield(.error(error))
+                socket?.close(.normal, reason: "")
+                return
+            }
             finish(error)
             // The server closes too; one that does not keeps no client.
             socket?.close(.normal, reason: "")

@@ -23,6 +23,8 @@ public final class SignalingClient: Sendable {
     ///   - certificateFingerprint: SHA-256 of the server's certificate, as `rtc-peer serve --tls` prints it: that one is
     ///     taken, whatever it says of itself, and no other.
     ///   - allowsAnyCertificate: trusts every certificate; for tests in a network that is trusted.
+    ///   - waitsForPlace: tries again, with the same back-off, while the room is full, which is the event `error` then;
+    ///     else it ends with that.
     /// - Throws: `SignalingError` for a URL or certificate that cannot be used.
     public init(
         url: String,
@@ -30,7 +32,8 @@ public final class SignalingClient: Sendable {
         name: String,
         certificate: String? = nil,
         certificateFingerprint: String? = nil,
-        allowsAnyCertificate: Bool = false
+        allowsAnyCertificate: Bool = false,
+        waitsForPlace: Bool = false
     ) throws {
         let server = try ServerURL(url)
         if certificateFingerprint != nil, !server.isSecure {
@@ -54,7 +57,15 @@ public final class SignalingClient: Sendable {
         let core = NIOLoopBoundBox<ClientCore?>.makeEmptyBox(valueType: ClientCore.self, eventLoop: loop)
         self.core = core
         loop.execute {
-            let made = ClientCore(server: server, room: room, name: name, trust: trust, eventLoop: loop, feed: feed)
+            let made = ClientCore(
+                server: server,
+                room: room,
+                name: name,
+                trust: trust,
+                waitsForPlace: waitsForPlace,
+                eventLoop: loop,
+                feed: feed
+            )
             core.value = made
             made.connect()
         }
@@ -70,6 +81,14 @@ public final class SignalingClient: Sendable {
     public func send(_ message: SignalingMessage, to peer: SignalingPeerID) {
         let core = core
         eventLoop.execute { core.value?.send(message, to: peer) }
+    }
+
+    /// Asks the server for a sign of life; without one for two seconds, the connection is made anew.
+    ///
+    /// For when there are signs that the network has changed: else that takes up to three heartbeats.
+    public func check() {
+        let core = core
+        eventLoop.execute { core.value?.check() }
     }
 
     /// Says farewell and closes; `closed(nil)` follows.

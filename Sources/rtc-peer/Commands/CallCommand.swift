@@ -216,10 +216,7 @@ struct CallCommand: AsyncParsableCommand {
         show.say("Open this address in a browser:  \(url)")
         for other in endpoint.networkURLs { show.say("On another machine:  \(other)\(room)") }
         if let fingerprint = endpoint.certificateFingerprint { show.say("Its certificate's SHA-256: \(fingerprint)") }
-        if let code = QRCode((endpoint.networkURLs.first ?? endpoint.url) + room), Terminal.standardError.isInteractive
-        {
-            show.draw(code.rendered(coloured: Terminal.standardError.wantsColour))
-        }
+        show.draw(QRCode.lines((endpoint.networkURLs.first ?? endpoint.url) + room, for: .standardError))
         show.say("Chat by typing, “/send FILE” sends a file, “/quit” or Ctrl-C hangs up.")
         return (own, endpoint.url, endpoint.certificateFingerprint)
     }

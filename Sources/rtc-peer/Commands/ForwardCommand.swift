@@ -64,10 +64,12 @@ struct ForwardCommand: AsyncParsableCommand {
         for rule in rules where ForwardRule(rule) == nil {
             throw ValidationError("\(rule): expected [HOST:]PORT:TARGET:PORT, as 8080:localhost:80")
         }
-        if code == nil, allow.isEmpty {
+        if code == nil, allow.isEmpty, RTCPeerCommand.asksForMissing {
             throw ValidationError("allow a service by --allow HOST:PORT, or name the code of a machine that does")
         }
-        if code != nil, rules.isEmpty { throw ValidationError("say what shall listen here, as 8080:localhost:80") }
+        if code != nil, rules.isEmpty, RTCPeerCommand.asksForMissing {
+            throw ValidationError("say what shall listen here, as 8080:localhost:80")
+        }
         if code != nil, !allow.isEmpty { throw ValidationError("--allow is for the machine that prints the code") }
     }
 
@@ -108,6 +110,7 @@ struct ForwardCommand: AsyncParsableCommand {
             joined: { show.ready(place, command: "forward", example: example) },
             paired: { _ in show.paired() },
             note: show.problem,
+            waits: { show.waits($0) },
             channel: { channel in
                 guard connections.enter() else {
                     show.problem("More than \(ForwardedConnections.limit) connections at once: one was refused.")
@@ -151,7 +154,8 @@ struct ForwardCommand: AsyncParsableCommand {
                 patience: search.patience ?? SearchOptions.usual,
                 patienceAgain: search.patience,
                 paired: { _ in show.paired() },
-                note: show.problem
+                note: show.problem,
+                waits: { show.waits($0) }
             )
         } catch {
             for listener in listeners { await listener.close() }

@@ -40,7 +40,8 @@ enum Exit {
     static func failure(_ error: any Error, _ show: TransferOutput) -> ExitCode {
         let transfer = error as? TransferError
         let message = transfer?.message ?? "\(error)"
-        guard show.isJSON else { return failure(message, json: false) }
+        // Where nobody gets the events, people do.
+        guard show.isJSON, !(error is OutputError) else { return failure(message, json: false) }
         var members: [(String, JSONLine.Value)] = [("message", .string(message))]
         if let transfer { members.insert(("code", .string(transfer.code.rawValue)), at: 0) }
         show.emit("error", members)

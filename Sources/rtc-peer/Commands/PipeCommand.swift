@@ -86,7 +86,8 @@ struct PipeCommand: AsyncParsableCommand {
                 if let place { show.ready(place, command: "pipe") }
             },
             paired: { _ in show.paired() },
-            note: show.problem
+            note: show.problem,
+            waits: { show.waits($0) }
         )
         let isInterrupted = Mutex(false)
         let interrupts = Task {

@@ -1,10 +1,21 @@
 import ArgumentParser
+internal import COpenSSL
 
 @main
 enum Program {
     static func main() async {
         StandardDescriptors.fill()
-        await RTCPeerCommand.main()
+        copenssl_outlive_exit()
+        do {
+            var command = try RTCPeerCommand.parsed(nil)
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            RTCPeerCommand.exit(withError: error)
+        }
     }
 }
 
@@ -29,4 +40,25 @@ struct RTCPeerCommand: AsyncParsableCommand {
             ServeCommand.self, DevicesCommand.self,
         ]
     )
+}
+
+extension RTCPeerCommand {
+    /// Whether a command says what it lacks.
+    @TaskLocal static var asksForMissing = true
+
+    /// The command that arguments stand for; an option that nobody knows is told before what is missing.
+    ///
+    /// The parser looks for unknown options last, when a command was content with the others.
+    ///
+    /// - Parameter arguments: nil takes those of the process.
+    /// - Returns: the command, ready to run.
+    /// - Throws: what is wrong with the arguments, for `exit(withError:)`.
+    static func parsed(_ arguments: [String]?) throws -> any ParsableCommand {
+        do {
+            return try parseAsRoot(arguments)
+        } catch {
+            _ = try $asksForMissing.withValue(false) { try parseAsRoot(arguments) }
+            throw error
+        }
+    }
 }

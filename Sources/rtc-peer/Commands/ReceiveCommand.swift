@@ -18,7 +18,8 @@ struct ReceiveCommand: AsyncParsableCommand {
             same command goes on where it was; without a code it is `rtc-peer receive --resume CODE`.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait, or there \
+            is no room for what is offered.
 
             Examples:
               rtc-peer receive 4821-amber-otter-lemon
@@ -52,10 +53,13 @@ struct ReceiveCommand: AsyncParsableCommand {
     )
     var output: String?
 
-    @Flag(help: "Replace files that are there already. Example: --overwrite")
+    @Flag(help: "Replace files that are there already; remembered for going on. Example: --overwrite")
     var overwrite = false
 
-    @Flag(help: "Give files whose name is taken a number, as “report (1).pdf”. Example: --rename")
+    @Flag(
+        help:
+            "Give files and folders whose name is taken a number, as “report (1).pdf”; remembered for going on. Example: --rename"
+    )
     var rename = false
 
     @Option(
@@ -103,6 +107,7 @@ struct ReceiveCommand: AsyncParsableCommand {
     }
 
     private func run(_ show: TransferOutput) async throws {
+        StateFolder.prune()
         var memory: TransferMemory?
         if let resume, let code = TransferCode(resume) {
             guard let found = TransferMemory.load(.receiveHere, code) else {
@@ -110,9 +115,13 @@ struct ReceiveCommand: AsyncParsableCommand {
             }
             memory = found
         }
+        if let text = code, let code = try? MeetingPlace.read(text, server: nil).code {
+            memory = TransferMemory.load(.receive, code)
+        }
+        let existing = existing(after: memory)
         let progress = TransferProgress(show, verb: "receiving")
         let folder = into ?? memory?.paths.first ?? "."
-        let receiver = try makeReceiver(folder, progress)
+        let receiver = try makeReceiver(folder, progress, existing)
         let files = FileMeeting(
             work: .receives,
             options: meeting,
@@ -120,6 +129,7 @@ struct ReceiveCommand: AsyncParsableCommand {
             progress: progress,
             patience: search.patience,
             paths: output == nil ? [FileMeeting.absolute(folder)] : nil,
+            existing: existing,
             transfer: { channel throws(TransferError) in try await receiver.run(over: channel) }
         )
         if let code {
@@ -129,9 +139,18 @@ struct ReceiveCommand: AsyncParsableCommand {
         }
     }
 
-    private func makeReceiver(_ into: String, _ progress: TransferProgress) throws -> FileReceiver {
+    /// What happens to files whose names are taken: as is said now, or was when the transfer began.
+    func existing(after memory: TransferMemory?) -> FileReceiver.Existing {
+        overwrite ? .overwrite : rename ? .rename : memory?.existing ?? .refuse
+    }
+
+    private func makeReceiver(
+        _ into: String,
+        _ progress: TransferProgress,
+        _ existing: FileReceiver.Existing
+    ) throws -> FileReceiver {
         var options = FileReceiver.Options()
-        options.existing = overwrite ? .overwrite : rename ? .rename : .refuse
+        options.existing = existing
         options.onEvent = { progress.take($0) }
         if output != nil { return FileReceiver(streamTo: STDOUT_FILENO, options: options) }
         // With the slash a file of that name is refused as well.

@@ -17,7 +17,8 @@ struct SendCommand: AsyncParsableCommand {
             --resume CODE` (with --to: the same command) goes on where it was: only what is missing is sent.
 
             It ends with 0 if all files went through, 2 if some did not, 130 after Ctrl-C, 64 for a mistake in \
-            the arguments, and 1 for anything else, as when the other machine does not come within --wait.
+            the arguments, and 1 for anything else, as when the other machine does not come within --wait, or takes \
+            nothing of what is offered.
 
             Examples:
               rtc-peer send film.mp4 photos/
@@ -67,7 +68,9 @@ struct SendCommand: AsyncParsableCommand {
 
     func validate() throws {
         try MeetingPlace.validate(to)
-        if resume == nil, files.isEmpty { throw ValidationError("name a file to send, or --resume CODE") }
+        if resume == nil, files.isEmpty, RTCPeerCommand.asksForMissing {
+            throw ValidationError("name a file to send, or --resume CODE")
+        }
         if resume != nil, to != nil { throw ValidationError("--to goes on by the same command: leave --resume out") }
         if resume != nil, !files.isEmpty { throw ValidationError("--resume sends what it sent before: name no files") }
         if files.contains("") {
@@ -102,6 +105,7 @@ struct SendCommand: AsyncParsableCommand {
     }
 
     private func run(_ show: TransferOutput) async throws {
+        StateFolder.prune()
         var memory: TransferMemory?
         if let resume, let code = TransferCode(resume) {
             guard let found = TransferMemory.load(.send, code) else {

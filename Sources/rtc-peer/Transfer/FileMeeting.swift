@@ -22,6 +22,8 @@ struct FileMeeting: Sendable {
     /// Absolute paths of what is sent, or of the folder that files go into, to be remembered; nil for a stream, which
     /// cannot be gone on with.
     let paths: [String]?
+    /// What happens to received files whose names are taken, to be remembered.
+    var existing = FileReceiver.Existing.refuse
     /// One run of the transfer over a channel.
     let transfer: Transfer
 
@@ -50,6 +52,8 @@ struct FileMeeting: Sendable {
                 return try await openOnce(listen: listen, memory: memory)
             } catch MeetingError.codeWasGuessed {
                 show.problem("Somebody tried a wrong code, or went away: that code is void. Here is a new one.")
+            } catch MeetingError.roomFull where memory == nil {
+                // Nobody was told this code.
             }
         }
         try await openOnce(listen: listen, memory: memory)
@@ -79,7 +83,8 @@ struct FileMeeting: Sendable {
                 server: server,
                 serverFingerprint: options.serverFingerprint,
                 port: place.port,
-                paths: paths ?? []
+                paths: paths ?? [],
+                existing: existing
             ),
             joined: {
                 switch work {
@@ -87,6 +92,7 @@ struct FileMeeting: Sendable {
                 case .receives: show.ready(place, command: "send --to", example: " FILE…", takesBrowser: true)
                 }
                 show.drawAddress(place)
+                try show.checkFirstLine()
             }
         )
         await place.close()
@@ -164,7 +170,8 @@ struct FileMeeting: Sendable {
                 code: code,
                 resumption: memory?.resumption ?? [],
                 server: server,
-                serverFingerprint: options.serverFingerprint
+                serverFingerprint: options.serverFingerprint,
+                existing: existing
             )
         )
         try end(outcome, kind, code, again: "the same command again")
@@ -179,7 +186,7 @@ struct FileMeeting: Sendable {
         options: MeetingOptions,
         patience: Duration?,
         memory: TransferMemory,
-        joined: @escaping @Sendable () -> Void = {}
+        joined: @escaping @Sendable () throws -> Void = {}
     ) async -> Result<TransferRun.Outcome, any Error> {
         let isStream = paths == nil
         let (show, progress, transfer) = (show, progress, transfer)
@@ -204,7 +211,8 @@ struct FileMeeting: Sendable {
                     }
                     show.paired()
                 },
-                note: show.problem
+                note: show.problem,
+                waits: { show.waits($0) }
             )
             let outcome = await Result {
                 try await TransferRun.run(
@@ -241,7 +249,7 @@ struct FileMeeting: Sendable {
     /// Whether the other side need not wait for this one to come again.
     private func isForGood(_ outcome: Result<TransferRun.Outcome, any Error>) -> Bool {
         if paths == nil || progress.hasStream { return true }
-        if case .failure(let error as TransferError) = outcome { return !TransferRun.canComeAgain(after: error.code) }
+        if case .failure(let error as TransferError) = outcome { return !TransferRun.canComeAgain(after: error) }
         return false
     }
 
@@ -265,6 +273,7 @@ struct FileMeeting: Sendable {
         if case .failure(MeetingError.stayedAway) = outcome, isKept {
             throw MeetingError.connection("the other side has not come again in time; to go on: \(again)")
         }
+        if case .failure(let error as TransferError) = outcome, error.isRefusal { throw Self.ofRefusal(error) }
         switch try outcome.get() {
         case .finished(let summary):
             show.ended(summary, verb: verb)
@@ -276,6 +285,17 @@ struct FileMeeting: Sendable {
             show.ended("interrupted" + next)
             throw ExitCode(TransferExit.interrupted)
         }
+    }
+
+    /// Whose reason it is, and what comes of it.
+    static func ofRefusal(_ error: TransferError) -> TransferError {
+        var told = error
+        let words = error.message
+        told.message =
+            error.isFromPeer
+            ? "the other machine takes nothing of it: \(words). The code is used up: send it anew, for a new code"
+            : "\(words). Nothing was received, and the code is used up: ask for a new one"
+        return told
     }
 
     /// A path that stays right when it is read in another directory.

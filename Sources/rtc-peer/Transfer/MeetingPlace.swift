@@ -161,16 +161,18 @@ struct RunningMeeting: Sendable {
         options: MeetingOptions,
         patience: Duration?,
         patienceAgain: Duration?,
-        joined: @escaping @Sendable () -> Void = {},
+        joined: @escaping @Sendable () throws -> Void = {},
         paired: @escaping @Sendable ([UInt8]) -> Void,
         note: @escaping @Sendable (String) -> Void,
+        waits: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)? = nil
     ) throws -> RunningMeeting {
         let client = try SignalingClient(
             url: server,
             room: code.room,
             name: side == .first ? "first" : "second",
-            certificateFingerprint: options.serverFingerprint
+            certificateFingerprint: options.serverFingerprint,
+            waitsForPlace: true
         )
         let meeting = try TransferMeeting(
             options: .init(
@@ -185,6 +187,7 @@ struct RunningMeeting: Sendable {
                 joined: joined,
                 paired: paired,
                 note: note,
+                waits: waits,
                 channel: channel
             ),
             client: client

@@ -26,16 +26,43 @@ final class TransferLock: Sendable {
         guard let path = TransferMemory.lockPath(kind, code) else { return nil }
         let end = ContinuousClock.now + patience
         while true {
-            let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-            guard descriptor >= 0 else { return nil }
-            let isTaken = flock(descriptor, LOCK_EX | LOCK_NB) == 0
-            if isTaken, isStill(descriptor, at: path) { return TransferLock(descriptor: descriptor, path: path) }
-            close(descriptor)
-            guard isTaken || ContinuousClock.now < end else {
-                throw MeetingError.connection("another rtc-peer of yours on this machine is busy with \(code) already")
+            switch attempt(path) {
+            case .taken(let lock): return lock
+            case .cannotBeMade: return nil
+            case .removed: continue
+            case .held:
+                guard ContinuousClock.now < end else {
+                    throw MeetingError.connection(
+                        "another rtc-peer of yours on this machine is busy with \(code) already"
+                    )
+                }
+                try await Task.sleep(for: pause)
             }
-            if !isTaken { try await Task.sleep(for: pause) }
         }
+    }
+
+    /// Takes a lock if nobody holds it at this moment; nil if somebody does.
+    static func takeAtOnce(_ path: String) -> TransferLock? {
+        if case .taken(let lock) = attempt(path) { lock } else { nil }
+    }
+
+    private enum Attempt {
+        case taken(TransferLock)
+        case held
+        /// Who had it before has let go of it between the opening and the locking, and removed it.
+        case removed
+        case cannotBeMade
+    }
+
+    private static func attempt(_ path: String) -> Attempt {
+        let descriptor = unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { return .cannotBeMade }
+        let isTaken = flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        if isTaken, isStill(descriptor, at: path) {
+            return .taken(TransferLock(descriptor: descriptor, path: path))
+        }
+        close(descriptor)
+        return isTaken ? .removed : .held
     }
 
     /// Whether who had it before has not removed it meanwhile.

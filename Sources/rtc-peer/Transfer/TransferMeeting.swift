@@ -23,6 +23,8 @@ enum MeetingError: Error, CustomStringConvertible {
     case stayedAway
     /// The two have paired, but no connection has come up in time.
     case noConnection
+    /// The room of the code has had no place for this side in time.
+    case roomFull
     case over
 
     static let noPath =
@@ -42,6 +44,8 @@ enum MeetingError: Error, CustomStringConvertible {
         case .nobodyCame: "the other side has not come in time; --wait says how long to wait"
         case .stayedAway: "the other side has not come again in time; --wait says how long to wait"
         case .noConnection: "\(Self.noPath); --wait says how long to wait"
+        case .roomFull:
+            "the room of this code is full: others, who may be strangers, hold all of its places and leave none for this machine; try again with a longer --wait, or with a new code, which has another room"
         case .over: "the meeting is over"
         }
     }
@@ -72,11 +76,15 @@ actor TransferMeeting {
         /// Whether the server is neither side's own.
         var serverIsAnothers = false
         /// Called when the room has been joined, before anything else comes of it; once.
-        var joined: @Sendable () -> Void = {}
+        ///
+        /// What it throws ends the meeting.
+        var joined: @Sendable () throws -> Void = {}
         /// Called when the other side has proved itself, with what lets the two pair again.
         var paired: @Sendable ([UInt8]) -> Void
         /// Words for a person who waits.
         var note: @Sendable (String) -> Void
+        /// Told once what this side waits for when the room has no place for it.
+        var waits: @Sendable (String) -> Void = { _ in }
         /// Takes the channels that the other side opens besides the transfer's; nil closes them.
         var channel: (@Sendable (RTCDataChannel) -> Void)?
     }
@@ -117,6 +125,9 @@ actor TransferMeeting {
     private var hasJoined = false
     private var hasToldOfStrangers = false
     private var hasToldOfRefusal = false
+    private var hasToldOfFullRoom = false
+    /// Whether the server has said last that it has no place for this side.
+    private var isRoomFull = false
     private var hasPaired = false
     /// Whether a connection was up at least once.
     private var hasConnected = false
@@ -182,7 +193,7 @@ actor TransferMeeting {
     }
 
     private func endUnlessPaired() {
-        if !hasPaired { feed.finish(throwing: MeetingError.nobodyCame) }
+        if !hasPaired { feed.finish(throwing: isRoomFull ? MeetingError.roomFull : .nobodyCame) }
     }
 
     /// Begins to wait for a connection, unless that has begun.
@@ -191,6 +202,7 @@ actor TransferMeeting {
         waitingAgain = Task {
             try? await Task.sleep(for: patience)
             if Task.isCancelled { return }
+            if isRoomFull { return feed.finish(throwing: MeetingError.roomFull) }
             feed.finish(throwing: hasConnected || partner == nil ? MeetingError.stayedAway : .noConnection)
         }
     }
@@ -200,8 +212,9 @@ actor TransferMeeting {
     private func handle(_ event: SignalingEvent) async throws {
         switch event {
         case .joined(let place, let isResumed):
+            isRoomFull = false
             guard !isResumed else { return }
-            if !hasJoined { options.joined() }
+            if !hasJoined { try options.joined() }
             hasJoined = true
             iceServers = place.iceServers.map { RTCIceServer($0) }
             partner = nil
@@ -241,6 +254,7 @@ actor TransferMeeting {
             if serverMatters { options.note("The signalling server does not answer; trying again.") }
         case .error(let error):
             if error.code == .unknownPeer { return }
+            if error.code == .roomFull { return try waitForPlace() }
             if error.code == .serverStopping, !serverMatters { return }
             options.note(error.message)
         case .closed(let error): throw error.map { MeetingError.signaling($0) } ?? MeetingError.over
@@ -269,6 +283,18 @@ actor TransferMeeting {
             let state = link?.connection.connectionState ?? .new
             if state == .new || state == .connecting { throw MeetingError.ended }
         }
+    }
+
+    /// The client tries again until there is a place, or the patience ends.
+    private func waitForPlace() throws {
+        // Who has just made the code up makes up another one instead.
+        if options.side == .first, !hasJoined, resumption == nil { throw MeetingError.roomFull }
+        isRoomFull = true
+        guard !hasToldOfFullRoom else { return }
+        hasToldOfFullRoom = true
+        options.waits(
+            "The room of this code is full of others, who may be strangers: trying again until it has a place for this machine."
+        )
     }
 
     /// Whether the user should hear that the server is gone: a side's own goes with it, and who has paired hears of that.
@@ -361,7 +387,10 @@ actor TransferMeeting {
         func refuse(_ words: String) { client.send(.pake(Pairing.refusal(words)), to: id) }
         let secret: Pairing.Secret
         if resumes {
-            guard let resumption else { return refuse("there is no transfer to go on with") }
+            guard let resumption else {
+                // The very one that asks may have been killed before this side had its last word.
+                return refuse(exchange == nil ? "there is no transfer to go on with" : Self.busy)
+            }
             guard exchange == nil else { return refuse(Self.busy) }
             secret = .resumption(resumption)
         } else {
@@ -474,7 +503,11 @@ actor TransferMeeting {
             return options.note("An offer with another certificate was refused: somebody is between the two.")
         }
         do {
-            try await replaceLink(for: partner).answer(offer)
+            if let link, await link.isRestart(offer) {
+                try await link.answerAgain(offer)
+            } else {
+                try await replaceLink(for: partner).answer(offer)
+            }
         } catch {
             options.note("cannot connect: \(error)")
         }

@@ -1,3 +1,4 @@
+import FileTransfer
 import Glibc
 import PAKE
 
@@ -6,7 +7,7 @@ import PAKE
 /// One line for each fact, `NAME VALUE`, in `$XDG_STATE_HOME/rtc-peer` (`~/.local/state/rtc-peer`).
 struct TransferMemory: Sendable {
     /// Whose memory it is, and what its file's name begins with: two sides may be on one machine.
-    enum Kind: String, Sendable {
+    enum Kind: String, Sendable, CaseIterable {
         /// Sends, and printed the code.
         case send = "send"
         /// Sends, and was told the code.
@@ -28,8 +29,11 @@ struct TransferMemory: Sendable {
     var port: Int?
     /// Absolute paths of what is sent, or of the folder that files go into.
     var paths: [String] = []
+    /// What was chosen to happen to files whose names are taken.
+    var existing = FileReceiver.Existing.refuse
 
     private static let byteLimit = 1 << 20
+    private static let existing: [String: FileReceiver.Existing] = ["overwrite": .overwrite, "rename": .rename]
 
     /// The directory of all memories; nil for a user without a home, who is remembered nothing.
     static var directory: String? {
@@ -65,6 +69,7 @@ struct TransferMemory: Sendable {
             case "server": memory.server = parts[1]
             case "fingerprint": memory.serverFingerprint = parts[1]
             case "port": memory.port = Int(parts[1]).flatMap { (1...65_535).contains($0) ? $0 : nil }
+            case "existing": memory.existing = Self.existing[parts[1]] ?? .refuse
             case "path": memory.paths.append(parts[1])
             default: break
             }
@@ -83,6 +88,7 @@ struct TransferMemory: Sendable {
         if let server { text += "server \(server)\n" }
         if let serverFingerprint { text += "fingerprint \(serverFingerprint)\n" }
         if let port { text += "port \(port)\n" }
+        if let word = Self.existing.first(where: { $0.value == existing })?.key { text += "existing \(word)\n" }
         for path in paths { text += "path \(path)\n" }
         guard let directory = Self.directory, let path = Self.path(kind, code) else { return false }
         Self.makeDirectories(directory)

@@ -1,4 +1,6 @@
 import FileTransfer
+import Glibc
+import Locking
 import PeerConnection
 import TerminalUI
 
@@ -7,6 +9,7 @@ import TerminalUI
 struct TransferOutput: Sendable {
     let isJSON: Bool
     let statusLine = StatusLine()
+    private let firstLine = FirstLine()
 
     init(isJSON: Bool) { self.isJSON = isJSON }
 
@@ -49,10 +52,10 @@ struct TransferOutput: Sendable {
         if takesBrowser { say("                   or  that address, from http to the end, in a browser") }
     }
 
-    /// The address as a QR code, on a terminal.
+    /// The address as a QR code, on a terminal that is wide enough for it.
     func drawAddress(_ place: MeetingPlace) {
-        guard !isJSON, Terminal.standardError.isInteractive, let code = QRCode(place.url) else { return }
-        for line in code.rendered(coloured: Terminal.standardError.wantsColour) { statusLine.print(line) }
+        guard !isJSON else { return }
+        for line in QRCode.lines(place.url, for: .standardError) { statusLine.print(line) }
     }
 
     /// The other side has proved that it knows the code.
@@ -108,6 +111,37 @@ struct TransferOutput: Sendable {
         guard isJSON else { return }
         var line = JSONLine(event: event)
         for (name, value) in members { line[name] = value }
-        Terminal.standardOutput.write(line.text)
+        firstLine.write(line.text)
+    }
+
+    /// Ends a transfer whose events nobody gets.
+    ///
+    /// - Throws: ``OutputError`` if not even the first line could be written.
+    func checkFirstLine() throws(OutputError) {
+        if let error = firstLine.failure { throw error }
+    }
+}
+
+/// Nobody gets what `--json` tells.
+struct OutputError: Error, CustomStringConvertible {
+    /// The system's number.
+    let number: CInt
+    var description: String {
+        "standard output, where --json tells what happens, cannot be written: \(unsafe String(cString: strerror(number)))"
+    }
+}
+
+/// Notes whether the first line of standard output got there; who closes it later wants no more of them.
+private final class FirstLine: Sendable {
+    private let state = Mutex<(isOut: Bool, failure: OutputError?)>((false, nil))
+
+    var failure: OutputError? { state.withLock(\.failure) }
+
+    func write(_ text: String) {
+        let number = Terminal.standardOutput.tryToWrite(text)
+        state.withLock { state in
+            if !state.isOut, number != 0 { state.failure = OutputError(number: number) }
+            state.isOut = true
+        }
     }
 }

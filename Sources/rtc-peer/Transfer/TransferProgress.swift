@@ -11,10 +11,15 @@ final class TransferProgress: Sendable {
         var files = 0
         var filesDone = 0
         var failures = 0
+        /// Bytes of all files but those that failed.
         var bytes = 0
+        /// The sizes of those that may still fail, by name; made at the first that does.
+        var sizes: [String: Int]?
         /// Bytes of the whole so far, with those that were there already.
         var total = 0
         var resumedBytes = 0
+        /// Bytes that came, or were there, of files that failed.
+        var failedBytes = 0
         /// Files that were there whole, to be told in one line.
         var filesThere = 0
         var name = ""
@@ -34,16 +39,42 @@ final class TransferProgress: Sendable {
             samples = [(now, total)]
         }
 
-        /// Bytes that were there count, but not as fast ones.
+        /// Bytes that were there count, but not as fast ones: what has taken so long was looking at them.
         mutating func addThere(_ bytes: Int, at now: ContinuousClock.Instant) {
             total += bytes
             resumedBytes += bytes
-            start?.total += bytes
-            for index in samples.indices { samples[index].total += bytes }
-            // What has taken so long was looking at them.
-            if isAccepted, samples.last.map({ now - $0.at > TransferProgress.rateSpan }) ?? true {
-                startCounting(at: now)
-            }
+            guard isAccepted else { return }
+            startCounting(at: now)
+            // A rate takes some time to be known.
+            lastShown = (now, total)
+        }
+
+        /// Takes the whole so far; of less than before a file has failed.
+        mutating func setTotal(_ new: Int) {
+            let lost = max(0, total - new)
+            failedBytes += lost
+            start?.total -= lost
+            for index in samples.indices { samples[index].total -= lost }
+            total = new
+        }
+
+        /// Takes a file that failed out of what is to come.
+        mutating func leaveOut(_ name: String, of entries: [TransferEntry]) {
+            var left =
+                sizes
+                ?? Dictionary(
+                    entries.compactMap { entry in
+                        if case .file(let size?) = entry.kind { (entry.name, size) } else { nil }
+                    },
+                    uniquingKeysWith: { first, _ in first }
+                )
+            bytes -= left.removeValue(forKey: name) ?? 0
+            sizes = left
+        }
+
+        /// How long it has been counting, if that is long enough to tell a rate.
+        func knownSpan(at now: ContinuousClock.Instant) -> Duration? {
+            start.flatMap { now - $0.at >= TransferProgress.rateKnown ? now - $0.at : nil }
         }
 
         /// Bytes a second over the last few.
@@ -59,6 +90,8 @@ final class TransferProgress: Sendable {
     private let verb: String
     private static let interval = Duration.milliseconds(200)
     private static let rateSpan = Duration.seconds(3)
+    /// What a rate, and the time that is left, take to be known.
+    private static let rateKnown = Duration.seconds(1)
 
     /// Shows nothing yet.
     ///
@@ -76,16 +109,16 @@ final class TransferProgress: Sendable {
     /// Whether what is moved is a stream, on either side, which cannot be gone on with.
     var hasStream: Bool { state.withLock(\.hasStream) }
 
-    /// Takes an event; returns at once.
-    func take(_ event: TransferEvent) {
+    /// Takes an event of this moment; returns at once.
+    func take(_ event: TransferEvent, at now: ContinuousClock.Instant = .now) {
         switch event {
         case .offered(let offer): offered(offer)
-        case .accepted(let isStream): accepted(asStream: isStream)
+        case .accepted(let isStream): accepted(asStream: isStream, at: now)
         case .leftOut(let name, let error): failed(name, error, words: "\(name) is left out")
-        case .resumed(let name, let bytes): resumed(name, bytes)
+        case .resumed(let name, let bytes): resumed(name, bytes, at: now)
         case .restarted(let name):
             show.problem("\(name) is not what the other side has a part of: it goes again from its start")
-        case .progress(let name, let bytes, let total): progress(name, bytes: bytes, total: total)
+        case .progress(let name, let bytes, let total): progress(name, bytes: bytes, total: total, at: now)
         case .stored: break
         case .done(let name):
             let size = state.withLock { state -> Int? in
@@ -116,8 +149,7 @@ final class TransferProgress: Sendable {
         show.say("\(verb.prefix(1).uppercased())\(verb.dropFirst()) \(Self.count(offer.files)), \(size)")
     }
 
-    private func accepted(asStream isStream: Bool) {
-        let now = ContinuousClock.now
+    private func accepted(asStream isStream: Bool, at now: ContinuousClock.Instant) {
         let (files, bytes) = state.withLock { state -> (Int, Int) in
             state.isAccepted = true
             state.hasStream = state.hasStream || isStream
@@ -130,8 +162,7 @@ final class TransferProgress: Sendable {
         show.say("\(Self.count(files)) \(files == 1 ? "is" : "are") there already, \(Amount.bytes(bytes))")
     }
 
-    private func resumed(_ name: String, _ bytes: Int) {
-        let now = ContinuousClock.now
+    private func resumed(_ name: String, _ bytes: Int, at now: ContinuousClock.Instant) {
         let isPart = state.withLock { state -> Bool in
             state.addThere(bytes, at: now)
             if !state.isAccepted { state.filesThere += 1 }
@@ -144,7 +175,10 @@ final class TransferProgress: Sendable {
     private static func count(_ files: Int) -> String { files == 1 ? "1 file" : "\(files) files" }
 
     private func failed(_ name: String, _ error: TransferError, words: String) {
-        state.withLock { $0.failures += 1 }
+        state.withLock { state in
+            state.failures += 1
+            state.leaveOut(name, of: state.done.entries)
+        }
         show.emit(
             "file",
             [
@@ -155,12 +189,11 @@ final class TransferProgress: Sendable {
         show.say("! \(words): \(error.message)")
     }
 
-    private func progress(_ name: String, bytes: Int, total: Int) {
-        let now = ContinuousClock.now
+    private func progress(_ name: String, bytes: Int, total: Int, at now: ContinuousClock.Instant) {
         let shown = state.withLock { state -> State? in
             state.name = name
             state.nameBytes = bytes
-            state.total = total
+            state.setTotal(total)
             // The last bytes of all do not wait.
             let isWhole = total > 0 && total == state.bytes
             if let last = state.lastShown, now - last.at < Self.interval, !isWhole { return nil }
@@ -197,15 +230,10 @@ final class TransferProgress: Sendable {
         } else {
             segments.append(Amount.bytes(total))
         }
-        segments.append(Amount.byteRate(perSecond: Double(shown.rate)))
-        if let start = shown.start,
-            let left = Amount.remaining(
-                done: total - start.total,
-                total: shown.bytes - start.total,
-                elapsed: now - start.at
-            )
-        {
-            segments.append("\(Amount.clock(left)) left")
+        if let span = shown.knownSpan(at: now), let start = shown.start {
+            segments.append(Amount.byteRate(perSecond: Double(shown.rate)))
+            let left = Amount.remaining(done: total - start.total, total: shown.bytes - start.total, elapsed: span)
+            if let left { segments.append("\(Amount.clock(left)) left") }
         }
         if shown.files > 1 {
             segments.append("file \(shown.current.fileNumber) of \(shown.files)")
@@ -218,8 +246,7 @@ final class TransferProgress: Sendable {
     }
 
     /// How far it came, and an event on what that is in all: of a transfer that came to its end its own summary.
-    func summarise(_ summary: TransferSummary?) {
-        let now = ContinuousClock.now
+    func summarise(_ summary: TransferSummary?, at now: ContinuousClock.Instant = .now) {
         let (last, present) = state.withLock { state -> (State?, State) in
             let isShown = state.name.isEmpty || state.lastShown?.total == state.total
             return (isShown ? nil : Self.mark(&state, at: now), state)
@@ -238,14 +265,15 @@ final class TransferProgress: Sendable {
         if let summary {
             event(summary.files, summary.bytes, summary.resumedBytes, summary.failures.count)
         } else {
-            event(present.filesDone, present.total - present.resumedBytes, present.resumedBytes, present.failures)
+            let bytes = max(0, present.total + present.failedBytes - present.resumedBytes)
+            event(present.filesDone, bytes, present.resumedBytes, present.failures)
         }
     }
 }
 
 /// A place among the entries of an offer, found by name: at once for those that come in their order.
 private struct EntryCursor {
-    private let entries: [TransferEntry]
+    let entries: [TransferEntry]
     private var index = 0
     /// Files before it.
     private var filesBefore = 0

@@ -11,8 +11,11 @@ enum TransferRun {
     }
 
     /// What a side can cure by itself, and then come again: it was stopped, its disk is full, and the like.
-    static func canComeAgain(after code: TransferError.Code) -> Bool {
-        [.channelClosed, .cancelled, .noSpace, .accessDenied, .readOnly, .fileTooLarge, .system].contains(code)
+    static func canComeAgain(after error: TransferError) -> Bool {
+        let curable: [TransferError.Code] = [
+            .channelClosed, .cancelled, .noSpace, .accessDenied, .readOnly, .fileTooLarge, .system,
+        ]
+        return !error.isRefusal && curable.contains(error.code)
     }
 
     /// - Parameters:
@@ -35,6 +38,7 @@ enum TransferRun {
                 for try await connection in meeting.connections {
                     let report = await connection.link.connection.getStats()
                     show.connected(report)
+                    try show.checkFirstLine()
                     progress.setPath(TransferOutput.isRelayed(report) ? "relayed" : "direct")
                     do {
                         let summary = try await transfer(connection.channel)
@@ -44,7 +48,7 @@ enum TransferRun {
                         if await meeting.giveUp(connection) {
                             show.waits(advice, since: "The connection broke; making it again.")
                         }
-                    } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error.code) {
+                    } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error) {
                         let isAsked = error.code == .cancelled
                         show.waits(
                             advice,

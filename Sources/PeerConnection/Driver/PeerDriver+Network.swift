@@ -1,0 +1,104 @@
+internal import ICE
+internal import Logging
+internal import NIOCore
+internal import PeerEngine
+internal import SansIO
+internal import UDPSockets
+
+/// Healing: what is done when this machine's addresses change, and when a path stays dead.
+extension PeerDriver {
+    /// Hears of changes from now on.
+    func watchNetwork() {
+        guard networkListener == nil else { return }
+        networkListener = NetworkMonitor.shared.addListener { [weak self] in
+            guard let self else { return }
+            self.eventLoop.execute { self.assumeIsolated { $0.networkChanged() } }
+        }
+    }
+
+    func stopWatchingNetwork() {
+        if let networkListener { NetworkMonitor.shared.removeListener(networkListener) }
+        networkListener = nil
+        restartTimer?.cancel()
+        restartTimer = nil
+    }
+
+    /// Compares the machine's addresses with the sockets: those that vanished are out of use until they return, from
+    /// new ones candidates are gathered.
+    private func networkChanged() {
+        guard !isClosed, gathering.hasStarted else { return }
+        let now = Self.now()
+        let present = NetworkInterfaces.addresses(includesLoopback: true).map(\.ip)
+        for port in ports where !port.localAddress.ip.isLoopback {
+            let isPresent = present.contains(port.localAddress.ip)
+            guard isPresent == vanishedPorts.contains(port.id) else { continue }
+            log.debug("the address \(port.localAddress.ip) has \(isPresent ? "returned" : "vanished")")
+            if isPresent { vanishedPorts.remove(port.id) } else { vanishedPorts.insert(port.id) }
+            for id in [port.id] + engine.relays.ports(on: port.id) {
+                if isPresent {
+                    engine.ice.addressReturned(on: id, at: now)
+                } else {
+                    engine.ice.addressVanished(on: id, at: now)
+                }
+            }
+        }
+        engine.ice.routesChanged(at: now)
+        gatherFromNewAddresses(among: present)
+        drain()
+    }
+
+    private func gatherFromNewAddresses(among present: [IPAddress]) {
+        let wanted = configuration.localAddresses?.compactMap { IPAddress($0) }
+        let new = present.filter { ip in
+            !boundAddresses.contains(ip) && (wanted?.contains(ip) ?? !ip.isLoopback)
+        }
+        guard !new.isEmpty else { return }
+        makeRoom(for: new.count)
+        let added = Array(new.prefix(max(0, NetworkInterfaces.addressLimit - ports.count)))
+        guard !added.isEmpty else { return }
+        log.debug("new addresses: \(added)")
+        if engine.ice.reopenGathering() {
+            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
+        }
+        bind(added)
+    }
+
+    /// Closes sockets of addresses that have vanished, oldest first, so that a machine that moves about for days does
+    /// not run out of room.
+    private func makeRoom(for count: Int) {
+        var excess = ports.count + count - NetworkInterfaces.addressLimit
+        let inUse = engine.ice.selectedPath?.port
+        for port in ports where excess > 0 && vanishedPorts.contains(port.id) && port.id != inUse {
+            vanishedPorts.remove(port.id)
+            engine.ice.removeHost(port.id, at: Self.now())
+            forget(port)
+            excess -= 1
+        }
+    }
+
+    // MARK: Restarts
+
+    /// Asks for an ICE restart after a while without any path, by `negotiationneeded`.
+    ///
+    /// The controlled side leaves the first word to the other.
+    func iceStateChanged(to state: ICEState) {
+        restartTimer?.cancel()
+        restartTimer = nil
+        guard let delay = configuration.iceRestartDelay, hasBeenConnected else {
+            hasBeenConnected = hasBeenConnected || state == .connected || state == .completed
+            return
+        }
+        let wait: Duration
+        switch state {
+        case .disconnected: wait = delay
+        case .failed: wait = .zero
+        default: return
+        }
+        let courtesy = engine.ice.role == .controlled ? Self.restartCourtesy : .zero
+        restartTimer = eventLoop.scheduleTask(in: .nanoseconds((wait + courtesy).wholeNanoseconds)) {
+            self.assumeIsolated { $0.restartIce() }
+        }
+    }
+
+    private static let restartCourtesy = Duration.seconds(1)
+}
