@@ -39,6 +39,7 @@ package final class TURNService: Sendable {
     /// - Returns: where it can be reached.
     /// - Throws: `TURNServiceError`: a port is taken, the address not one of this machine, or it was started before.
     package func start() async throws -> TURNEndpoint {
+        let plan = try ListeningPlan(configuration)
         try state.withLock { state in
             guard case .idle = state else {
                 throw TURNServiceError("This server was started before; make another one.")
@@ -47,7 +48,6 @@ package final class TURNService: Sendable {
         }
         let configuration = configuration
         let loop = loop
-        let plan = try ListeningPlan(configuration)
         let core = try await loop.submit {
             NIOLoopBound(TURNServiceCore(configuration: configuration, plan: plan, eventLoop: loop), eventLoop: loop)
         }.get()

@@ -238,7 +238,15 @@ final class TURNServiceCore {
 
     func portFailed(_ port: PortID, error: any Error) { log.debug("UDP port \(port.rawValue): \(error)") }
 
-    func portEnded(_ port: PortID) { countClosed() }
+    /// A socket is closed: by us, or by NIO for an error, after which its descriptor is somebody else's.
+    func portEnded(_ port: PortID) {
+        if ports.removeValue(forKey: port) != nil, !isStopped {
+            log.error("UDP port \(port.rawValue) was closed by an error")
+            server.relayFailed(port, at: Self.now())
+            drain()
+        }
+        countClosed()
+    }
 
     // MARK: Outputs
 
