@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
+internal import UDPSockets
 
 /// STUN and TURN servers: which, where, and the streams to them.
 extension PeerDriver {

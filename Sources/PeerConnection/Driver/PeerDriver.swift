@@ -11,6 +11,7 @@ internal import PeerEngine
 internal import RTP
 internal import SCTP
 internal import SansIO
+internal import UDPSockets
 
 /// Owns the engine, the sockets and the timer of one peer connection. Isolated to its event loop.
 actor PeerDriver {

@@ -12,6 +12,7 @@ package import NIOCore
 package struct RoomTable {
     private let limits: SignalingLimits
     private let iceServers: [SignalingICEServer]
+    private let iceServersForPeer: (SignalingPeerID, String) -> [SignalingICEServer]
     private var connections: [RoomConnectionID: Connection] = [:]
     private var places: [SignalingPeerID: Place] = [:]
     /// Members in the order in which they joined: who stands behind another is polite towards it.
@@ -21,9 +22,14 @@ package struct RoomTable {
     private var nextActionIndex = 0
     private var lastPeerNumber = 0
 
-    package init(limits: SignalingLimits, iceServers: [SignalingICEServer] = []) {
+    package init(
+        limits: SignalingLimits,
+        iceServers: [SignalingICEServer] = [],
+        iceServersForPeer: @escaping (SignalingPeerID, String) -> [SignalingICEServer] = { _, _ in [] }
+    ) {
         self.limits = limits
         self.iceServers = iceServers
+        self.iceServersForPeer = iceServersForPeer
     }
 
     package var roomCount: Int { rooms.count }
@@ -32,8 +38,11 @@ package struct RoomTable {
     // MARK: Inputs
 
     /// A WebSocket was opened.
-    package mutating func open(_ id: RoomConnectionID, at now: NIODeadline) {
+    ///
+    /// `host`: by what name or address the peer reached the server.
+    package mutating func open(_ id: RoomConnectionID, host: String = "", at now: NIODeadline) {
         connections[id] = Connection(
+            host: host,
             openedAt: now,
             messages: TokenBucket(rate: limits.messagesPerSecond, burst: limits.messageBurst, at: now),
             bytes: TokenBucket(rate: limits.bytesPerSecond, burst: limits.byteBurst, at: now)
@@ -309,7 +318,7 @@ package struct RoomTable {
                 room: place.room,
                 id: place.id,
                 peers: others.map { SignalingPeer(id: $0.id, name: $0.name, isPolite: place.number > $0.number) },
-                iceServers: iceServers
+                iceServers: iceServers + iceServersForPeer(place.id, connections[id]?.host ?? "")
             ),
             token: place.token,
             isResumed: isResumed,
@@ -393,6 +402,7 @@ package struct RoomTable {
 
 extension RoomTable {
     private struct Connection {
+        let host: String
         var openedAt: NIODeadline
         var lastHeardAt: NIODeadline
         var lastPingAt: NIODeadline
@@ -400,7 +410,8 @@ extension RoomTable {
         var messages: TokenBucket
         var bytes: TokenBucket
 
-        init(openedAt: NIODeadline, messages: TokenBucket, bytes: TokenBucket) {
+        init(host: String, openedAt: NIODeadline, messages: TokenBucket, bytes: TokenBucket) {
+            self.host = host
             self.openedAt = openedAt
             lastHeardAt = openedAt
             lastPingAt = openedAt
