@@ -118,15 +118,31 @@ class Pipe(Scenario):
         second.wait_for_exit(0)
         self.compare(("empty", "address-2.out"), ("large", "address-1.out"))
 
-    @check("standard input that cannot be read ends both sides, with words")
+    @check("standard input that cannot be read is told before the code is used up")
     def unreadable(self):
         first = self.pipe("unreadable-1.log", stdin="small", stdout="unreadable-1.out")
         # A directory opens, and cannot be read.
-        second = self.use(Program("pipe", first.code(), log_path=self.path("unreadable-2.log"), stdin=None,
+        second = self.use(Program("pipe", first.code(), log_path=self.path("unreadable-2.log"),
                                   preexec_fn=lambda: os.dup2(os.open("/", os.O_RDONLY), 0)))
         second.wait_for_exit(1)
         second.wait_for("standard input: Is a directory", 1)
+        third = self.pipe("unreadable-3.log", first.code(), stdin="small", stdout="unreadable-3.out")
+        first.wait_for_exit(0)
+        third.wait_for_exit(0)
+
+    @check("standard input that fails in the middle ends both sides, with words")
+    def failing(self):
+        master, terminal = os.openpty()
+        first = self.use(Program("pipe", log_path=self.path("failing-1.log"),
+                                 preexec_fn=lambda: os.dup2(terminal, 0)))
+        second = self.pipe("failing-2.log", first.code(), stdin="small", stdout="failing-2.out")
+        second.wait_for("Connected")
+        first.wait_for("Connected")
+        os.close(terminal)
+        os.close(master)
         first.wait_for_exit(1)
+        first.wait_for("standard input: Input/output error", 1)
+        second.wait_for_exit(1)
 
     @check("through rtc-peer serve")
     def through_serve(self):

@@ -47,6 +47,8 @@ struct PipeCommand: AsyncParsableCommand {
         // Standard output carries the other side's bytes: words go to standard error.
         let show = TransferOutput(isJSON: false)
         do {
+            // Before the code is used up.
+            try StandardStreams.checkInput()
             try await run(show)
         } catch let error as ExitCode {
             throw error

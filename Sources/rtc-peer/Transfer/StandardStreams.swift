@@ -4,6 +4,12 @@ import PeerConnection
 
 /// Standard input and output without blocking anybody but a thread of NIO's pool.
 enum StandardStreams {
+    /// Finds out whether standard input can be read at all: neither closed nor a directory.
+    static func checkInput() throws {
+        var byte: UInt8 = 0
+        guard unsafe Glibc.read(STDIN_FILENO, &byte, 0) == 0 else { throw systemError("reading standard input") }
+    }
+
     /// Up to `limit` bytes of standard input; empty at its end.
     static func read(limit: Int) async throws -> [UInt8] {
         try await NIOThreadPool.singleton.runIfActive {

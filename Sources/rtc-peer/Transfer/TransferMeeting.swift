@@ -374,6 +374,8 @@ actor TransferMeeting {
             // Remembered before the other side knows: the code is used up with that.
             options.paired(agreement.resumption)
             if let reply { client.send(.pake(reply), to: id) }
+            // This side has ended in the middle of the exchange: the other is not to wait for it.
+            if isOver { return client.send(.bye, to: id) }
             // Pairing anew after the signalling connection broke leaves a connection that works alone; a first that
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
