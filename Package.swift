@@ -68,6 +68,7 @@ let package = Package(
             ["Locking", "SansIO", "CUSRSCTP", "CCRC32C", .product(name: "DequeModule", package: "swift-collections")]
         ),
         module("SDP", ["SansIO"]),
+        module("MDNS", ["SansIO"]),
         module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
@@ -86,7 +87,7 @@ let package = Package(
         module(
             "PeerConnection",
             [
-                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
@@ -140,8 +141,8 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C", "PAKE",
-                "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
+                "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
+                "PAKE", "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings
@@ -175,7 +176,7 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
+                "Locking", "MDNS", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

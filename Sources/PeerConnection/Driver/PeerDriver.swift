@@ -46,6 +46,8 @@ actor PeerDriver {
     var lastSignalingState = RTCSignalingState.stable
     /// Candidates' names that are being looked up.
     var pendingNames = 0
+    /// What is told in place of host addresses, if they are hidden.
+    var hiddenAddresses = HiddenAddresses()
     var transportCounts = RTCStatsReport.Transport()
     var isClosed = false
     var networkListener: Int?
@@ -101,6 +103,7 @@ actor PeerDriver {
         do {
             var parts = PeerEngine.Configuration(certificate: certificate, maxMessageSize: configuration.maxMessageSize)
             parts.clockOffsetNanoseconds = Self.clockOffset()
+            parts.ice.tellsRedundantReflexive = configuration.hidesHostAddresses
             engine = try PeerEngine(configuration: parts, random: RandomSource())
         } catch {
             throw RTCError(.operationError, "cannot set up DTLS: \(error)", errorDetail: .dtlsFailure)
@@ -262,6 +265,7 @@ actor PeerDriver {
         timer?.cancel()
         timer = nil
         stopWatchingNetwork()
+        (configuration.mdns ?? .shared).withdraw(hiddenAddresses.publishedNames)
         for pipeline in sendPipelines.values { pipeline.stop() }
         for pipeline in receivePipelines.values { pipeline.stop() }
         sendPipelines = [:]
