@@ -81,7 +81,7 @@ package final class MDNSResponder {
         for question in message.questions.prefix(Self.questionLimit) {
             guard let publication = publications[question.name], Self.answers(question.type) else { continue }
             if isLegacy {
-                unicast.append(question)
+                if !unicast.contains(question) { unicast.append(question) }
             } else if isKnown(question.name, publication.address, in: message) {
                 continue  // RFC 6762 §7.1
             } else if question.wantsUnicast, wasMulticastLately(publication, on: port, at: now) {
