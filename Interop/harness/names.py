@@ -2,13 +2,13 @@
 
 rtc-peer is in a network namespace of its own, on the other end of a cable: loopback has no multicast.
 """
-import ipaddress
-import json
 import os
 import re
 import subprocess
+import sys
 
 from .browsers import Chromium
+from .calls import AiortcCall
 from .peer import Peer
 from .processes import Failed, find_program, start, stop, wait_until
 from .scenarios import Scenario, check
@@ -108,7 +108,6 @@ class HiddenAddresses(Cabled):
         found = self.wait_for_log(rf"the candidate's name ({NAME}) stands for \[([^\]]*)\]", "rtc-peer.log")
         if found[2] != self.cable.here or not any(found[1] in line for line in hosts):
             raise Failed(f"{found[1]} was found to be {found[2]}; Chromium told {hosts}")
-        selected = self.peer.wait_for("statistics")
         self.hang_up()
 
     @check("Chromium looks rtc-peer's name up, which tells no address")
@@ -127,4 +126,84 @@ class HiddenAddresses(Cabled):
         self.hang_up()
 
 
-SCENARIOS = [HiddenAddresses]
+
+class NamesOfOthers(Cabled):
+    """zeroconf and aiortc, each of which has its own multicast DNS, and two rtc-peers."""
+
+    name = "names of others"
+    start_aiortc = AiortcCall.start_aiortc
+    aiortc, seconds = None, 12
+
+    def tear_down(self):
+        if self.aiortc and self.aiortc.poll() is None:
+            self.aiortc.kill()
+        super().tear_down()
+
+    def zeroconf(self, *arguments, **options):
+        script = os.path.join(HERE, "../zeroconf_names.py")
+        return subprocess.Popen([os.environ.get("AIORTC_PYTHON", sys.executable), script, *arguments],
+                                stdout=subprocess.PIPE, text=True, **options)
+
+    def meet(self, log_name, *arguments):
+        """rtc-peer, and aiortc whose host is known by a name that zeroconf answers for."""
+        host = log_name.partition(".")[0] + "-host.local"
+        zeroconf = self.zeroconf("publish", self.cable.here, host, self.cable.here)
+        try:
+            if zeroconf.stdout.readline() != "published\n":
+                raise Failed("zeroconf did not publish a name")
+            peer = self.call(log_name, *arguments)
+            ready = peer.wait_for("ready")
+            self.start_aiortc(ready["server"], ready["room"], "--address", self.cable.here, "--host-name", host)
+            peer.wait_for_frames(10)
+            found = self.wait_for_log(rf"the candidate's name {host} stands for \[(.*)\]", log_name)
+            if found[1] != self.cable.here:
+                raise Failed(f"{host} was found to be {found[1]}")
+        finally:
+            zeroconf.terminate()
+            zeroconf.wait()
+        return peer
+
+    @check("rtc-peer looks up a name of zeroconf's; zeroconf and aiortc look up rtc-peer's, while the call lasts")
+    def both_ways(self):
+        peer = self.meet("shared.log", "--hide-addresses")
+        ours = self.wait_for_log(rf"answers for ({NAME})", "shared.log")[1]
+        addresses = self.zeroconf("resolve", self.cable.here, ours).communicate(timeout=20)[0].split()
+        if addresses != [self.cable.there]:
+            raise Failed(f"zeroconf finds {addresses} for {ours}, not {self.cable.there}")
+        peer.send(hangup=True)
+        peer.wait_for_exit()
+        late = self.zeroconf("resolve", self.cable.here, ours).communicate(timeout=20)[0].split()
+        if late:
+            raise Failed(f"after the call {ours} still stands for {late}")
+
+    @check("with port 5353 taken by a program that does not share it, rtc-peer still looks up zeroconf's name")
+    def port_taken(self):
+        taker = ("import socket, time; s = [socket.socket(f, socket.SOCK_DGRAM) for f in (socket.AF_INET6,)];"
+                 "s[0].bind(('::', 5353)); print('taken', flush=True); time.sleep(60)")
+        with subprocess.Popen([*self.cable.within, sys.executable, "-c", taker], stdout=subprocess.PIPE,
+                              text=True) as process:
+            try:
+                if process.stdout.readline() != "taken\n":
+                    raise Failed("port 5353 could not be taken")
+                peer = self.meet("taken.log")
+                self.wait_for_log("port 5353 cannot be shared by IPv4", "taken.log", 1)
+                peer.send(hangup=True)
+                peer.wait_for_exit()
+            finally:
+                process.kill()
+
+    @check("two rtc-peers find each other by names alone")
+    def two(self):
+        first = self.call("first.log", "--hide-addresses")
+        ready = first.wait_for("ready")
+        second = self.call("second.log", "--hide-addresses", "--server", ready["server"], "--room", ready["room"],
+                           within=(), listens=False)
+        first.wait_for_frames(10)
+        second.wait_for_frames(10)
+        for log_name, address in (("first.log", self.cable.here), ("second.log", self.cable.there)):
+            found = self.wait_for_log(rf"the candidate's name {NAME} stands for \[([^\]]*)\]", log_name)
+            if found[1] != address:
+                raise Failed(f"{log_name}: the other side's name was found to be {found[1]}, not {address}")
+
+
+SCENARIOS = [HiddenAddresses, NamesOfOthers]

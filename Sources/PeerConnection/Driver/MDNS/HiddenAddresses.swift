@@ -1,4 +1,5 @@
 internal import ICE
+internal import Logging
 internal import MDNS
 internal import PeerEngine
 internal import SansIO
@@ -61,6 +62,7 @@ extension PeerDriver {
         }
         let (text, isNew) = hiddenAddresses.name(of: candidate.address.ip, random: RandomSource())
         if isNew, let name = DNSName(text) {
+            log.debug("this side answers for \(text), which is \(candidate.address.ip)")
             (configuration.mdns ?? .shared).publish(name, address: candidate.address.ip)
         }
         return candidate.attributeValue(host: text)
