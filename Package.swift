@@ -176,7 +176,8 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "MDNS", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn", "TimeSharing",
+                "Locking", "MDNS", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn",
+                "TimeSharing",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

@@ -106,7 +106,9 @@ extension ICEAgent {
         let isRedundant = current.localCandidates.contains {
             $0.port == port && $0.candidate.address.isSameEndpoint(as: mapped)
         }
-        guard !isRedundant || configuration.tellsRedundantReflexive, mapped.port != 0, !mapped.ip.isUnspecified else { return }
+        // A private address that a near server sees would tell what is to be hidden, and helps nobody far away.
+        let isTold = !isRedundant || configuration.tellsRedundantReflexive && !mapped.ip.isPrivate
+        guard isTold, mapped.port != 0, !mapped.ip.isUnspecified else { return }
         guard current.localCandidates.count < ICELimits.localCandidates else {
             counters.dropped.limitedGathering += 1
             return

@@ -139,8 +139,10 @@ package final class MDNSResolver {
         !ip.isUnspecified && !ip.isMulticast && (ip.isIPv4 || !ip.isLinkLocal)
     }
 
-    /// Times between transmissions. RFC 6762 §5.2 wants at least a second between the first two of a continuing query; a
-    /// call that waits for a lost datagram would be felt, and these queries end.
+    /// Times between transmissions.
+    ///
+    /// RFC 6762 §5.2 wants at least a second between the first two of a continuing query; a call that waits for a lost
+    /// datagram would be felt, and these queries end.
     package static let intervals: [Duration] = [.milliseconds(100), .milliseconds(300), .seconds(1)]
     package static let timeout = Duration.seconds(3)
     /// Names that are asked for at the same time.

@@ -2,11 +2,13 @@ package import SansIO
 
 /// Answers for names of this process: each stands for one address.
 ///
-/// A name is announced twice, a second apart, and taken back with a farewell. Questions for its address are answered with
-/// it, those for the other family's with the fact that there is none (NSEC). Who is not on the local link must be kept
-/// out by the owner (`LocalLinks`).
+/// Questions for a name's address are answered with it, those for the other family's with the fact that there is none
+/// (NSEC); a farewell takes it back. Who is not on the local link must be kept out by the owner (`LocalLinks`).
 ///
-/// RFC 6762 §6, §8.3, §10.1
+/// Deviates from RFC 6762 §8.3, which wants new names announced: nobody can know a random name, and an announcement would
+/// keep the first answer to the group back for a second (§6).
+///
+/// RFC 6762 §6, §10.1
 package final class MDNSResponder {
     package struct Statistics: Hashable, Sendable {
         package var answered = 0
@@ -18,7 +20,6 @@ package final class MDNSResponder {
 
     private struct Publication {
         let address: IPAddress
-        var nextAnnouncement: Instant?
         /// When its record was last sent to the group, by port.
         var lastMulticast: [PortID: Instant] = [:]
         /// When an answer to the group is due that came too early after the last one.
@@ -50,14 +51,13 @@ package final class MDNSResponder {
     /// Answers for a name from now on.
     ///
     /// - Returns: whether there was room for it.
-    package func publish(_ name: DNSName, address: IPAddress, at now: Instant) -> Bool {
+    package func publish(_ name: DNSName, address: IPAddress) -> Bool {
         guard publications[name] == nil else { return publications[name]?.address == address }
         guard publications.count < Self.nameLimit else {
             statistics.refused += 1
             return false
         }
-        publications[name] = Publication(address: address, nextAnnouncement: now + Self.announcementInterval)
-        for port in ports { multicast(name, on: port, at: now) }
+        publications[name] = Publication(address: address)
         return true
     }
 
@@ -95,14 +95,8 @@ package final class MDNSResponder {
 
     package func handleTimeout(at now: Instant) {
         for (name, publication) in publications {
-            if let instant = publication.nextAnnouncement, instant <= now {
-                publications[name]?.nextAnnouncement = nil
-                for port in ports { multicast(name, on: port, at: now) }
-            }
             for (port, instant) in publication.dueMulticast where instant <= now {
-                // An announcement may have told it just now.
-                publications[name]?.dueMulticast[port] = nil
-                multicastSoon(name, on: port, at: now)
+                multicast(name, on: port, at: now)
             }
         }
     }
@@ -112,13 +106,7 @@ package final class MDNSResponder {
     package func nextTransmit() -> MDNSTransmit? { transmits.popFirst() }
 
     package var nextDeadline: Deadline? {
-        var earliest: Instant?
-        for publication in publications.values {
-            for instant in [publication.nextAnnouncement, publication.dueMulticast.values.min()].compactMap({ $0 }) {
-                earliest = min(earliest ?? instant, instant)
-            }
-        }
-        return earliest.map { Deadline($0, "mDNS response") }
+        publications.values.compactMap { $0.dueMulticast.values.min() }.min().map { Deadline($0, "mDNS response") }
     }
 
     /// Whether names are published.
@@ -228,7 +216,6 @@ package final class MDNSResponder {
     /// Of host addresses (RFC 6762 §10), in seconds.
     package static let timeToLive: UInt32 = 120
     private static let legacyTimeToLive: UInt32 = 10
-    private static let announcementInterval = Duration.seconds(1)
     private static let multicastInterval = Duration.seconds(1)
     /// Names that are published at the same time.
     package static let nameLimit = 1_024

@@ -22,11 +22,12 @@ package enum MDNSPortKind: Hashable, Sendable {
     case oneShot
 }
 
+/// Where multicast DNS is spoken.
 package enum MDNS {
-    /// RFC 6762 §3
+    /// The port of all that is said to the groups. RFC 6762 §3
     package static let port: UInt16 = 5353
-    /// 224.0.0.251
+    /// The group of IPv4, 224.0.0.251.
     package static let groupIPv4 = IPAddress(v4: 0xE000_00FB)
-    /// ff02::fb
+    /// The group of IPv6, ff02::fb.
     package static let groupIPv6 = IPAddress(v6High: 0xFF02_0000_0000_0000, v6Low: 0xFB)
 }

@@ -13,9 +13,12 @@ final class ConnectedPair: Sendable {
         return configuration
     }
 
-    init(_ configuration: RTCConfiguration = ConnectedPair.configuration()) throws {
+    init(
+        _ configuration: RTCConfiguration = ConnectedPair.configuration(),
+        second other: RTCConfiguration? = nil
+    ) throws {
         first = try RTCPeerConnection(configuration: configuration)
-        second = try RTCPeerConnection(configuration: configuration)
+        second = try RTCPeerConnection(configuration: other ?? configuration)
         tasks = [Self.forward(first, to: second), Self.forward(second, to: first)]
     }
 

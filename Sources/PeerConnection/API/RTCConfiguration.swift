@@ -37,9 +37,11 @@ public struct RTCConfiguration: Sendable {
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
     /// that are up.
     public var localAddresses: [String]?
-    /// Whether the peer, and whoever carries the signalling, are told names of multicast DNS (`….local`) in place of this
-    /// machine's addresses: only who is on the same link can look them up. Server-reflexive and relayed candidates stay
-    /// addresses. Peers elsewhere need a STUN or TURN server then. draft-ietf-mmusic-mdns-ice-candidates
+    /// Whether the peer is told names of multicast DNS (`….local`) in place of this machine's addresses.
+    ///
+    /// Only who is on the same link can look them up; whoever carries the signalling learns nothing. Server-reflexive and
+    /// relayed candidates stay addresses: peers elsewhere need a STUN or TURN server.
+    /// draft-ietf-mmusic-mdns-ice-candidates §3.1
     public var hidesHostAddresses = false
     /// Whether loopback addresses make candidates; nil does so only on a machine that has no others.
     public var includesLoopback: Bool?

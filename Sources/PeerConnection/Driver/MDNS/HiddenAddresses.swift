@@ -50,9 +50,11 @@ struct HiddenAddresses {
 extension PeerDriver {
     /// A candidate as the peer is told it.
     func signalled(_ candidate: ICECandidate) -> String {
-        guard configuration.hidesHostAddresses else { return candidate.attributeValue }
         var candidate = candidate
-        candidate.foundation = hiddenAddresses.foundation(candidate.foundation)
+        if configuration.hidesHostAddresses || configuration.iceTransportPolicy == .relay {
+            candidate.foundation = hiddenAddresses.foundation(candidate.foundation)
+        }
+        guard configuration.hidesHostAddresses else { return candidate.attributeValue }
         guard candidate.kind == .host else {
             // What it was mapped from is a host's address, or without a NAT the same.
             if let related = candidate.relatedAddress {

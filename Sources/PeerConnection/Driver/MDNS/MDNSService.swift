@@ -27,7 +27,9 @@ package actor MDNSService {
     private var timer: Scheduled<Void>?
     private var idleTimer: Scheduled<Void>?
 
-    package nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
+    package nonisolated var unownedExecutor: UnownedSerialExecutor {
+        unsafe eventLoop.executor.asUnownedSerialExecutor()
+    }
 
     /// A service of its own, for tests, which must not be heard on real networks.
     package init(onlyLoopback: Bool) {
@@ -64,7 +66,7 @@ package actor MDNSService {
 
     private func startPublishing(_ name: DNSName, _ address: IPAddress) {
         open()
-        if !responder.publish(name, address: address, at: PeerDriver.now()) {
+        if !responder.publish(name, address: address) {
             log.warning("too many names are published: \(name) is not")
         }
         drain()
@@ -98,7 +100,7 @@ package actor MDNSService {
     }
 
     fileprivate func drain() {
-        for transmit in sequence(state: (), next: { _ in self.resolver.nextTransmit() ?? self.responder.nextTransmit() }) {
+        while let transmit = resolver.nextTransmit() ?? responder.nextTransmit() {
             sockets[transmit.port]?.send(transmit.bytes, to: transmit.destination)
         }
         while let event = resolver.nextEvent() {
@@ -152,9 +154,11 @@ package actor MDNSService {
     /// Opens sockets on interfaces that have come and closes those of interfaces that are gone.
     private func matchInterfaces() {
         guard isOpen else { return }
-        let interfaces =
-            onlyLoopback ? MulticastInterface.running().filter(\.isLoopback) : MulticastInterface.all()
-        links = LocalLinks(interfaces.flatMap(\.networks))
+        let running = MulticastInterface.running()
+        let interfaces = onlyLoopback ? running.filter(\.isLoopback) : MulticastInterface.used(of: running)
+        // This machine may speak to itself with any of its addresses.
+        let own = running.flatMap(\.networks).map { LocalLinks.Network($0.address, prefixLength: .max) }
+        links = LocalLinks(interfaces.flatMap(\.networks) + own)
         for (id, socket) in sockets {
             let isWanted = interfaces.contains {
                 $0.index == socket.interface && (socket.isIPv4 ? $0.hasIPv4 : $0.hasIPv6)
@@ -172,7 +176,8 @@ package actor MDNSService {
     }
 
     private func openSocket(on interface: MulticastInterface, isIPv4: Bool) {
-        guard !sockets.values.contains(where: { $0.interface == interface.index && $0.isIPv4 == isIPv4 }) else { return }
+        let isOpen = sockets.values.contains { $0.interface == interface.index && $0.isIPv4 == isIPv4 }
+        guard !isOpen else { return }
         let id = PortID(rawValue: nextPortID)
         nextPortID += 1
         let family = isIPv4 ? "IPv4" : "IPv6"
@@ -180,7 +185,7 @@ package actor MDNSService {
         let reason = unsafe String(cString: strerror(errorNumber))
         guard let socket else { return log.debug("no mDNS by \(family) on \(interface.name): \(reason)") }
         if socket.kind == .oneShot {
-            log.debug("port 5353 cannot be shared by \(family) on \(interface.name) (\(reason)): names are asked for only")
+            log.debug("port 5353 cannot be shared by \(family) on \(interface.name): \(reason); this side asks only")
         }
         socket.read(on: eventLoop, handler: { MDNSHandler(service: self, port: id) })
         sockets[id] = socket

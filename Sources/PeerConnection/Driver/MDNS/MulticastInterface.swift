@@ -15,16 +15,15 @@ struct MulticastInterface: Hashable, Sendable {
     /// Most interfaces that are used, so that a machine with hundreds of bridges sends no hundreds of datagrams.
     static let limit = 16
 
-    /// Interfaces that are up and take multicast; loopback, which does not say so but does, when there is no other.
-    static func all() -> [MulticastInterface] {
-        var found = running()
-        if found.contains(where: { !$0.isLoopback }) { found.removeAll { $0.isLoopback } }
-        return Array(found.prefix(limit))
+    /// Those to use: loopback, which does not say that it takes multicast but does, only when there is no other.
+    static func used(of running: [MulticastInterface]) -> [MulticastInterface] {
+        let others = running.filter { !$0.isLoopback }
+        return Array((others.isEmpty ? running : others).prefix(limit))
     }
 
     var isLoopback: Bool { networks.contains { $0.address.isLoopback } }
 
-    /// Interfaces that are up with all their addresses, loopback among them.
+    /// Interfaces that are up and take multicast, with all their addresses, loopback among them.
     static func running() -> [MulticastInterface] {
         let upAndRunning = UInt32(IFF_UP) | UInt32(IFF_RUNNING)
         var list: UnsafeMutablePointer<ifaddrs>?
