@@ -112,7 +112,8 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI", "COpenSSL",
+                "FileTransfer", "ICE", "JSON", "Locking", "PAKE", "PeerConnection", "STUN", "SansIO", "Signaling",
+                "TerminalUI", "COpenSSL",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),

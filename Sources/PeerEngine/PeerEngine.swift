@@ -261,6 +261,8 @@ package final class PeerEngine {
     }
 
     private func pumpICE(at now: Instant) {
+        // Before the end of candidates that a failure may bring: who waits for that end knows all then.
+        while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         while let event = ice.nextEvent() {
             if case .selectedPathChanged(let path, let local, _) = event, path != channelPath?.path {
                 let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
@@ -270,7 +272,6 @@ package final class PeerEngine {
             }
             events.push(.ice(event))
         }
-        while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)
