@@ -28,6 +28,7 @@ test-browser: test-dependencies build
 ## test-network: calls between all kinds of networks, through NATs and TURN servers, in network namespaces (root)
 test-network: test-dependencies build
 	@Tests/Netlab/connectivity $(ARGS)
+	@Tests/Netlab/doctors
 
 ## test-devices: cameras, microphone and loudspeaker against the kernel's own drivers, in a guest kernel built once
 test-devices: test-dependencies build

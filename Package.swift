@@ -168,8 +168,8 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "Signaling", "TerminalUI",
-                "TimeSharing",
+                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "STUN", "SansIO", "Signaling",
+                "TerminalUI", "TimeSharing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings

@@ -5,7 +5,7 @@ internal import Glibc
 package struct MachineFacts: Hashable, Sendable {
     /// What kind of container this runs in; nil if in none.
     package var container: String?
-    /// Whether something keeps the clock right; nil if nobody knows. Certificates are valid by the clock.
+    /// Whether something keeps the clock right, by which certificates are valid; nil if nobody knows.
     package var isClockKept: Bool?
     /// Seconds since 1970.
     package var secondsSince1970: Int

@@ -13,6 +13,12 @@ package enum NetworkDiagnosis {
         package var ip: IPAddress
         /// Whether what goes far away leaves by it.
         package var isDefault: Bool
+
+        package init(interfaceName: String, ip: IPAddress, isDefault: Bool) {
+            self.interfaceName = interfaceName
+            self.ip = ip
+            self.isDefault = isDefault
+        }
     }
 
     /// The addresses that make host candidates, as `RTCConfiguration`'s defaults have it.

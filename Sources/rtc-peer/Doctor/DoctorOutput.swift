@@ -22,8 +22,9 @@ struct DoctorOutput {
         if !report.trials.isEmpty {
             rows.append(("NAT", natText, behaviourText))
             rows.append(("UDP", report.isUDPBlocked.map { $0 ? "blocked" : "works" } ?? "not known", ""))
-            let size = report.findings?.pathMTU.map { "\($0) bytes" } ?? "not known"
-            rows.append(("path MTU", size, report.findings?.pathMTU == nil ? "" : "the largest packet tried that arrives whole"))
+            let size = report.findings?.pathMTU
+            let remark = size == nil ? "" : "the largest packet tried that arrives whole"
+            rows.append(("path MTU", size.map { "\($0) bytes" } ?? "not known", remark))
         }
         rows.append(("mDNS", report.hasMulticastDNS ? "works" : "does not work", "names in place of addresses"))
         rows.append(("container", report.machine.container ?? "none", ""))

@@ -21,6 +21,8 @@ struct DoctorReport {
         var address: String?
 
         var works: Bool { time != nil }
+        /// Whether the server answers, and wants nothing of this user (RFC 8489 §14.8).
+        var isUnauthorized: Bool { problem?.contains("refuses: 401") == true }
     }
 
     enum NATKind: String {
@@ -68,7 +70,7 @@ struct DoctorReport {
         let datagrams = trials.filter { $0.transport == .udp }
         if datagrams.contains(where: \.works) { return false }
         // A relay that refuses by UDP answers by UDP.
-        if datagrams.contains(where: { $0.problem?.contains("refuses") == true }) { return false }
+        if datagrams.contains(where: \.isUnauthorized) { return false }
         guard !datagrams.isEmpty, trials.contains(where: { $0.transport != .udp && $0.works }) else { return nil }
         return true
     }
@@ -85,9 +87,9 @@ struct DoctorReport {
             return ["This machine has no network: no interface that is up has an address besides loopback."]
         }
         if named.isEmpty {
-            found.append("Name a STUN or TURN server, as --ice-server stun:HOST: without, only this network is reached.")
-        } else if !trials.contains(where: \.works) {
-            found.append("No server answers by any transport: see if their names are right, and if a firewall is between.")
+            found.append("Name a STUN or TURN server, as --ice-server stun:HOST: else only this network is reached.")
+        } else if !trials.contains(where: { $0.works || $0.isUnauthorized }) {
+            found.append("No server answers by any transport: see if their names are right and no firewall is between.")
         }
         let relayWorks = trials.contains { $0.isRelay && $0.works }
         if isUDPBlocked == true {
@@ -99,16 +101,23 @@ struct DoctorReport {
             )
         } else if natKind == .symmetric, !relayWorks {
             found.append(
-                "The NAT is symmetric: many others cannot be reached directly. Name a TURN server that works, as turn:HOST."
+                "The NAT is symmetric: many others are out of direct reach. Name a working TURN server, as turn:HOST."
             )
         }
+        if named.contains(where: \.isUnauthorized) {
+            found.append("A TURN server refuses the user: see if --turn-user and --turn-password are right.")
+        }
         for trial in named where !trial.works && !isSilentStream(trial) && trials.contains(where: \.works) {
+            if trial.isUnauthorized { continue }
             if isUDPBlocked == true, trial.transport == .udp { continue }
             found.append("\(trial.url) does not work (\(trial.problem ?? "no answer")): leave it out or put it right.")
         }
         if let size = findings?.pathMTU, size < 1_280 || size < 1_500 && hasSilentStream {
             found.append(
-                "Packets of more than \(size) bytes vanish without a word, which stops TCP and TLS: set this machine's MTU to \(size)."
+                """
+                Packets of more than \(size) bytes vanish without a word, which stops TCP and TLS: set this machine's \
+                MTU to \(size).
+                """
             )
         }
         if !hasMulticastDNS {

@@ -155,7 +155,7 @@ enum ServerTrials {
                     let fields = candidate.candidate.split(separator: " ")
                     if fields.count > 5 { trial.address = "\(fields[4]):\(fields[5])" }
                     return trial
-                case .iceCandidateError(let error): trial.problem = error.message
+                case .iceCandidateError(let error): trial.problem = words(of: error)
                 case .iceCandidate(nil):
                     trial.problem = trial.problem ?? "does not answer"
                     return trial
@@ -167,6 +167,13 @@ enum ServerTrials {
             trial.problem = "\(error)"
         }
         return trial
+    }
+
+    /// Without the server's name, which stands beside it.
+    private static func words(of error: RTCError) -> String {
+        let prefix = "the TURN server "
+        guard error.message.hasPrefix(prefix) else { return error.message }
+        return String(error.message.dropFirst(prefix.count).drop { $0 != " " }.dropFirst())
     }
 
     private static let patience = Duration.seconds(8)
