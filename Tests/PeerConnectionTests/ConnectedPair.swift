@@ -13,9 +13,10 @@ final class ConnectedPair: Sendable {
         return configuration
     }
 
+    /// The second is made like the first, unless it has a configuration of its own.
     init(
         _ configuration: RTCConfiguration = ConnectedPair.configuration(),
-        second other: RTCConfiguration? = nil
+        _ other: RTCConfiguration? = nil
     ) throws {
         first = try RTCPeerConnection(configuration: configuration)
         second = try RTCPeerConnection(configuration: other ?? configuration)

@@ -41,7 +41,7 @@ import TimeSharing
     }
 
     @Test(.timeLimit(.minutes(1))) func twoThatHideTheirAddressesConnectByNames() async throws {
-        let pair = try ConnectedPair(Self.configuration(hides: true), second: Self.configuration(hides: true))
+        let pair = try ConnectedPair(Self.configuration(hides: true), Self.configuration(hides: true))
         _ = try pair.first.createDataChannel("x")
         try await pair.negotiate()
         await pair.first.wait(for: .connected)

@@ -171,8 +171,7 @@ package actor MDNSService {
             if interface.hasIPv4 { openSocket(on: interface, isIPv4: true) }
             if interface.hasIPv6 { openSocket(on: interface, isIPv4: false) }
         }
-        resolver.setPorts(sockets.mapValues(\.kind))
-        responder.setPorts(Set(sockets.values.filter { $0.kind == .member }.map(\.id)))
+        tellPorts()
     }
 
     private func openSocket(on interface: MulticastInterface, isIPv4: Bool) {
@@ -191,6 +190,20 @@ package actor MDNSService {
         sockets[id] = socket
     }
 
+    /// Forgets a socket that has ended by itself: its descriptor may be another's soon.
+    fileprivate func socketEnded(_ port: PortID) {
+        guard let socket = sockets.removeValue(forKey: port) else { return }
+        log.debug("an mDNS socket on interface \(socket.interface) has ended")
+        socket.close()
+        tellPorts()
+        drain()
+    }
+
+    private func tellPorts() {
+        resolver.setPorts(sockets.mapValues(\.kind))
+        responder.setPorts(Set(sockets.values.filter { $0.kind == .member }.map(\.id)))
+    }
+
     /// Until somebody needs a name again.
     private func close() {
         idleTimer = nil
@@ -200,8 +213,7 @@ package actor MDNSService {
         networkListener = nil
         for socket in sockets.values { socket.close() }
         sockets = [:]
-        resolver.setPorts([:])
-        responder.setPorts([])
+        tellPorts()
     }
 
     private static let idleTime = TimeAmount.seconds(10)
@@ -225,6 +237,8 @@ private final class MDNSHandler: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) { service.assumeIsolated { $0.drain() } }
+
+    func channelInactive(context: ChannelHandlerContext) { service.assumeIsolated { [port] in $0.socketEnded(port) } }
 
     /// One error, as the ICMP answer to a datagram, does not end the socket's use.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {}
