@@ -61,6 +61,7 @@ let package = Package(
         module("SansIO", [], settings: lifetimes),
         module("STUN", ["SansIO", "COpenSSL"], settings: lifetimes),
         module("ICE", ["SansIO", "STUN"]),
+        module("TURNServer", ["SansIO", "STUN"]),
         module("DTLS", ["SansIO", "COpenSSL"]),
         module("SRTP", ["SansIO", "CSRTP"]),
         module(
@@ -83,11 +84,31 @@ let package = Package(
         // Two who know a short code agree on a key.
         module("PAKE", ["COpenSSL"]),
 
+        // UDP sockets with segmentation offload on NIO's event loops, and the machine's addresses.
+        module(
+            "UDPSockets",
+            [
+                "SansIO", "CLinux",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+
+        // The TURN server on NIO.
+        module(
+            "TURNService",
+            [
+                "SansIO", "TURNServer", "UDPSockets", "Locking",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
+            ]
+        ),
+
         // The library and the tool.
         module(
             "PeerConnection",
             [
-                "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "Media",
+                "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP",
+                "Media", "MDNS",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
@@ -112,8 +133,8 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "ICE", "JSON", "Locking", "PAKE", "PeerConnection", "STUN", "SansIO", "Signaling",
-                "TerminalUI", "COpenSSL",
+                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
+                "TURNServer", "TURNService", "COpenSSL", "ICE", "STUN",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -135,7 +156,7 @@ let package = Package(
         ),
         .target(
             name: "Coturn",
-            dependencies: ["ICE", "STUN", "SansIO"],
+            dependencies: ["ICE", "STUN", "SansIO", .product(name: "NIOSSL", package: "swift-nio-ssl")],
             path: "Tests/Support/Coturn",
             swiftSettings: testSettings
         ),
@@ -157,6 +178,14 @@ let package = Package(
             swiftSettings: testSettings
         ),
         .testTarget(
+            name: "TURNServerTests",
+            dependencies: [
+                "TURNServer", "TURNService", "ICE", "STUN", "SansIO", "Coturn", "AllocationCounter",
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: testSettings
+        ),
+        .testTarget(
             name: "SignalingTests",
             dependencies: [
                 "JSON", "Signaling", "SansIO", .product(name: "NIOCore", package: "swift-nio"),
@@ -168,8 +197,8 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "STUN", "SansIO", "Signaling",
-                "TerminalUI", "TimeSharing",
+                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
+                "TURNServer", "TURNService", "TimeSharing", "STUN",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings
@@ -177,8 +206,8 @@ let package = Package(
         .testTarget(
             name: "PeerConnectionTests",
             dependencies: [
-                "Locking", "MDNS", "PeerConnection", "PeerEngine", "SansIO", "AllocationCounter", "Coturn",
-                "TimeSharing",
+                "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
+                "Coturn", "TimeSharing", "MDNS",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

@@ -11,7 +11,7 @@ struct PeerBench {
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 3 else {
-            print("usage: peer-bench offer|answer|both dc|ping|channels|bursts|setup|idle|rtp|media|codec ARGS…")
+            print("usage: peer-bench offer|answer|both dc|ping|channels|bursts|setup|idle|rtp|media|codec|lab ARGS…")
             exit(2)
         }
         let figure = arguments[1]
@@ -36,6 +36,7 @@ struct PeerBench {
         case ("answer", "ping"): try await PingPong(count: integer(rest, 0)).answer()
         case ("offer", "rtp"): try await PacketRate(seconds: number(rest, 0)).offer()
         case ("answer", "rtp"): try await PacketRate(seconds: number(rest, 0)).answer()
+        case ("offer", "lab"), ("answer", "lab"): try await LabPeer(rest).run(role: arguments[0])
         case ("offer", "media"), ("answer", "media"): try await MediaCall(role: arguments[0], rest).run()
         default:
             print("unknown: \(arguments.joined(separator: " "))")

@@ -118,6 +118,16 @@ class Pipe(Scenario):
         second.wait_for_exit(0)
         self.compare(("empty", "address-2.out"), ("large", "address-1.out"))
 
+    @check("standard input that cannot be read ends both sides, with words")
+    def unreadable(self):
+        first = self.pipe("unreadable-1.log", stdin="small", stdout="unreadable-1.out")
+        # A directory opens, and cannot be read.
+        second = self.use(Program("pipe", first.code(), log_path=self.path("unreadable-2.log"), stdin=None,
+                                  preexec_fn=lambda: os.dup2(os.open("/", os.O_RDONLY), 0)))
+        second.wait_for_exit(1)
+        second.wait_for("standard input: Is a directory", 1)
+        first.wait_for_exit(1)
+
     @check("through rtc-peer serve")
     def through_serve(self):
         server = self.use(Peer("serve", "--listen", "127.0.0.1:0", log_path=self.path("serve.log")))
@@ -723,16 +733,17 @@ class BrokenTransfers(Transfer):
             subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
             time.sleep(seconds)
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        # Without a pairing there is nothing to go on with: both begin anew. Who was done before is not killed.
-        if kind in ("sender", "both") and sender.process.poll() != 0:
+        if not was_paired:
+            # An exchange of keys that was cut off was a guess, and the code is void: both begin anew.
+            for program in (sender, receiver):
+                if program.process.poll() is None:
+                    program.signal(signal.SIGKILL)
+        # Who was done before was not killed.
+        if not was_paired or kind in ("sender", "both") and sender.process.poll() != 0:
             arguments = ["--resume", code] if was_paired else [self.file]
             sender = self.send(f"{number}-send-2.log", *arguments)
             code = sender.code()
-        if not was_paired and receiver.process.poll() is None:
-            receiver.signal(signal.SIGKILL)
         if receiver.process.poll() is not None and not os.path.exists(into + "/file"):
-            if not was_paired and kind != "both" and kind != "sender":
-                code = wait_until(lambda: CODE.findall(sender.words()), 5, "a code")[-1]
             receiver = self.receive(f"{number}-receive-2.log", code, "--into", into)
         what = f"round {number} ({kind} at {kept} bytes)"
         try:

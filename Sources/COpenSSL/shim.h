@@ -13,6 +13,9 @@
 #include <openssl/x509v3.h>
 #include <sys/time.h>
 
+/* Before anything else of OpenSSL: exit() then leaves its tables alone, which event loops' threads use until the end. */
+static inline void copenssl_outlive_exit(void) { OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); }
+
 /* Function-like macros over SSL_ctrl, SSL_CTX_ctrl and BIO_set_flags: Swift cannot see those. */
 static inline long copenssl_DTLSv1_get_timeout(SSL *ssl, struct timeval *out) { return DTLSv1_get_timeout(ssl, out); }
 static inline long copenssl_DTLSv1_handle_timeout(SSL *ssl) { return DTLSv1_handle_timeout(ssl); }

@@ -38,6 +38,8 @@ internal import COpenSSL
         keyKind: KeyKind = .ecdsaP256,
         lifetimeSeconds: Int64 = defaultLifetimeSeconds
     ) throws(DTLSError) -> DTLSCertificate {
+        // Every connection begins with a certificate.
+        copenssl_outlive_exit()
         OpenSSLErrors.clear()
         guard let key = unsafe makeKey(keyKind) else { throw OpenSSLErrors.drained("EVP_PKEY_keygen") }
         defer { unsafe EVP_PKEY_free(key) }

@@ -36,8 +36,9 @@ extension ICEAgent {
         else { return }
         let pair = makePair(local, remote)
         // What comes long after the nomination comes of a change: it is tried in good time.
-        if current.isConcluded, !current.isLongConcluded(at: now) { pair.state = .frozen }
-        if !current.insert(pair) { counters.dropped.limitedPairs += 1 }
+        if configuration.isLite || current.isConcluded && !current.isLongConcluded(at: now) { pair.state = .frozen }
+        guard current.insert(pair) else { return counters.dropped.limitedPairs += 1 }
+        if local.candidate.kind == .relay { emit(.relayPaired(local.port, remote.address.ip)) }
     }
 
     func makePair(_ local: ICELocalCandidate, _ remote: ICECandidate) -> ICECandidatePair {
@@ -86,7 +87,7 @@ extension ICEAgent {
     }
 
     func enqueue(_ pair: ICECandidatePair) {
-        guard !pair.isTriggered else { return }
+        guard !pair.isTriggered, !configuration.isLite else { return }
         pair.isTriggered = true
         current.triggered.append(pair)
     }

@@ -12,7 +12,7 @@ extension ICEAgent {
     ///
     /// Costs a comparison if a check is due soon anyway.
     package func noteTraffic(at now: Instant) {
-        guard let pair = current.selected, let consent = pair.consent else { return }
+        guard let pair = current.selected, let consent = pair.consent, !configuration.isLite else { return }
         pair.carriesTraffic = true
         guard consent.nextCheck > now + configuration.busyConsentInterval * 1.5 else { return }
         pair.consent?.nextCheck = nextConsentCheck(after: now, interval: configuration.busyConsentInterval)
@@ -22,7 +22,9 @@ extension ICEAgent {
     /// Says that the address of a socket, or what it relies on, has gone: nothing is expected from it until
     /// `addressReturned`, and the other pairs are tried at once.
     package func addressVanished(on port: PortID, at now: Instant) {
-        guard isAlive, let pair = current.selected, pair.path.port == port, var consent = pair.consent else { return }
+        guard isAlive, !configuration.isLite, let pair = current.selected, pair.path.port == port,
+            var consent = pair.consent
+        else { return }
         consent.missedCount = max(consent.missedCount, configuration.givingWayMisses)
         consent.isAwaiting = true
         pair.consent = consent
@@ -33,7 +35,7 @@ extension ICEAgent {
 
     /// Says that a socket's address is there (again): its pairs are checked at once.
     package func addressReturned(on port: PortID, at now: Instant) {
-        guard isAlive else { return }
+        guard isAlive, !configuration.isLite else { return }
         for pair in current.pairs where pair.path.port == port { checkAgain(pair) }
         for generation in [previous, current] {
             guard let pair = generation?.selected, pair.path.port == port else { continue }
@@ -44,7 +46,7 @@ extension ICEAgent {
 
     /// Says that something has changed about how datagrams leave: while the selected pair is silent, all is tried.
     package func routesChanged(at now: Instant) {
-        guard isAlive, let pair = current.selected, pair.isSilent else { return }
+        guard isAlive, !configuration.isLite, let pair = current.selected, pair.isSilent else { return }
         pair.consent?.nextCheck = now
         checkAgain(besides: pair)
         settle(at: now)
@@ -79,7 +81,7 @@ extension ICEAgent {
         guard let selected, current.selected == nil else { return }
         giveWay(selected)
         current.formerlyNominated = nil
-        for pair in current.pairs where pair.path.port != port { checkAgain(pair) }
+        if !configuration.isLite { for pair in current.pairs where pair.path.port != port { checkAgain(pair) } }
     }
 
     /// Lets candidates be gathered from an address that came after gathering was complete.

@@ -159,6 +159,7 @@ extension ICEAgent {
             return
         }
         countRequest(on: pair, at: now)
+        if configuration.isLite { believe(pair, at: now) }
         if check.usesCandidate, currentRole == .controlled {
             if current.isLongConcluded(at: now), pair.nominationReceivedAt.map({ $0 + Self.memory < now }) ?? true {
                 pair.isPeersNewChoice = true
@@ -171,8 +172,16 @@ extension ICEAgent {
             }
         }
         // The silent path may be back.
-        if pair.isSilent, pair === current.selected { pair.consent?.nextCheck = now }
+        if pair.isSilent, pair === current.selected, !configuration.isLite { pair.consent?.nextCheck = now }
         trigger(pair, at: now)
+    }
+
+    /// As lite agent: the peer's check is all the proof there is, of the path and of its consent.
+    private func believe(_ pair: ICECandidatePair, at now: Instant) {
+        pair.state = .succeeded(nominating: nil)
+        current.firstValidAt = current.firstValidAt ?? now
+        let expiry = now + configuration.consentTimeout
+        pair.consent = ICEConsent(expiry: expiry, nextCheck: expiry)
     }
 
     /// A pair to an address that was not signalled, or that was but not for this socket.
@@ -196,7 +205,9 @@ extension ICEAgent {
         guard current.insert(pair) else { return nil }
         if known == nil { current.remoteCandidates.append(candidate) }
         // The peer, or its NAT, may have left the address in use: that shows soon.
-        if let selected = current.selected, let next = selected.consent?.nextCheck, current.concludedAt != nil {
+        if let selected = current.selected, let next = selected.consent?.nextCheck, current.concludedAt != nil,
+            !configuration.isLite
+        {
             selected.consent?.nextCheck = min(next, now)
         }
         return pair

@@ -2,6 +2,11 @@
 ///
 /// The defaults are those to use; tests shorten some.
 package struct ICEConfiguration: Sendable {
+    /// Whether the agent answers checks and makes none: for programs with an address that everybody reaches.
+    ///
+    /// The peer must be a full agent, and nominates. RFC 8445 §2.5
+    package var isLite = false
+
     /// Ta, the time between two ordinary checks.
     ///
     /// The first goes at once. RFC 8445 §14.2
@@ -96,6 +101,13 @@ package struct ICEConfiguration: Sendable {
     package var reflexiveKeepalive: Duration = .seconds(15)
 
     package init() {}
+
+    /// Sets after what silence a path is disconnected and failed, as far as the protocol allows.
+    package mutating func setTimeouts(disconnected: Duration, failed: Duration) {
+        consentTimeout = min(max(failed, .seconds(1)), .seconds(30))
+        let misses = max(disconnected, .zero) / consentProbeInterval
+        missedConsentLimit = max(1, Int(min(misses, 1_000).rounded()))
+    }
 }
 
 /// Limits on what the peer, or a careless owner, can make an agent hold.

@@ -9,6 +9,9 @@ package enum ICEEvent: Hashable, Sendable {
     case stateChanged(ICEState)
     /// Where to send from now on. Before nomination it is the best valid pair so far.
     case selectedPathChanged(TransmitPath, local: ICECandidate, remote: ICECandidate)
+    /// A relayed candidate was paired with an address of the peer's: the server is to let it through, since the peer's
+    /// checks come before this side's own.
+    case relayPaired(PortID, IPAddress)
     /// The peer no longer answers on the selected path: nothing may be sent on it (RFC 7675 §5.1).
     case consentLost
 }

@@ -54,7 +54,8 @@ extension PeerEngine {
         if let transport = outcome.remoteTransport {
             // RFC 8445 §6.1.1: the side that made the first offer controls.
             if isFirst, ice.state == .new {
-                ice.role = type == .offer && !transport.isLite ? .controlled : .controlling
+                let isControlled = negotiator.configuration.isICELite || type == .offer && !transport.isLite
+                ice.role = isControlled ? .controlled : .controlling
             }
             if transport.isRestart, type == .offer { restart(credentials: nil, at: now) }
             dtls.setRemoteFingerprints(transport.fingerprints)

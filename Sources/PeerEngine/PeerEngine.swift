@@ -93,14 +93,13 @@ package final class PeerEngine {
         rtp.allowsReducedSizeRTCP = true
         rtp.clockOffsetNanoseconds = configuration.clockOffsetNanoseconds
         channels = DataChannelTable(configuration: SCTPConfiguration(maxMessageSize: configuration.maxMessageSize))
-        negotiator = Negotiator(
-            configuration: .standard(
-                certificate: configuration.certificate,
-                cname: cname,
-                maxMessageSize: configuration.maxMessageSize
-            ),
-            random: random
+        var negotiation = NegotiatorConfiguration.standard(
+            certificate: configuration.certificate,
+            cname: cname,
+            maxMessageSize: configuration.maxMessageSize
         )
+        negotiation.isICELite = configuration.ice.isLite
+        negotiator = Negotiator(configuration: negotiation, random: random)
     }
 
     // MARK: Inputs
@@ -264,6 +263,10 @@ package final class PeerEngine {
         // Before the end of candidates that a failure may bring: who waits for that end knows all then.
         while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         while let event = ice.nextEvent() {
+            if case .relayPaired(let port, let ip) = event {
+                relays.permit(ip, on: port, at: now)
+                continue
+            }
             if case .selectedPathChanged(let path, let local, _) = event, path != channelPath?.path {
                 let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
                 channelPath = (path, kind)

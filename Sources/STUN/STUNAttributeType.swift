@@ -36,6 +36,8 @@ package struct STUNAttributeType: RawRepresentable, Hashable, Sendable {
     package static let useCandidate = Self(rawValue: 0x0025)
     package static let changeRequest = Self(rawValue: 0x0003)
     package static let otherAddress = Self(rawValue: 0x802C)
+    package static let additionalAddressFamily = Self(rawValue: 0x8000)
+    package static let addressErrorCode = Self(rawValue: 0x8001)
     package static let software = Self(rawValue: 0x8022)
     package static let alternateDomain = Self(rawValue: 0x8003)
     package static let alternateServer = Self(rawValue: 0x8023)

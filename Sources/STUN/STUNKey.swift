@@ -26,6 +26,20 @@ package struct STUNKey: Hashable, Sendable {
         bytes = status == 1 ? digest : []
     }
 
+    /// A key of bytes that are drawn or told, for codes over other texts than messages.
+    package init(bytes: [UInt8]) { self.bytes = bytes }
+
+    /// The 20 bytes of HMAC-SHA1 over a text; empty if libcrypto refuses.
+    package func authenticationCode(of text: [UInt8]) -> [UInt8] {
+        let code = unsafe text.withUnsafeBytes { unsafe HMACSHA1(key: bytes, message: $0) }
+        guard let code else { return [] }
+        var writer = ByteWriter(reserving: HMACSHA1.byteCount)
+        writer.write(code.first)
+        writer.write(code.second)
+        writer.write(code.third)
+        return writer.bytes
+    }
+
     /// HMAC-SHA1 over a message's first `byteCount` bytes as if its header's length were `headerLength`.
     /// - Returns: three words, big-endian, or nil if libcrypto refused.
     func authenticationCode(of message: RawSpan, first byteCount: Int, headerLength: UInt16) -> HMACSHA1? {

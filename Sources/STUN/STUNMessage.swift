@@ -139,15 +139,23 @@ package struct STUNMessage: Sendable {
     ///
     /// RFC 8489 §14.2
     package func xorAddress(_ type: STUNAttributeType, in bytes: RawSpan) -> TransportAddress? {
-        guard let address = address(type, in: bytes) else { return nil }
-        return address.applyingSTUNMask(transactionID)
+        attribute(type).flatMap { xorAddress($0, in: bytes) }
+    }
+
+    /// The XOR-ed address in one of several attributes of a type.
+    package func xorAddress(_ attribute: Attribute, in bytes: RawSpan) -> TransportAddress? {
+        address(attribute, in: bytes)?.applyingSTUNMask(transactionID)
     }
 
     /// An address in the clear, as MAPPED-ADDRESS and ALTERNATE-SERVER have it.
     ///
     /// RFC 8489 §14.1
     package func address(_ type: STUNAttributeType, in bytes: RawSpan) -> TransportAddress? {
-        guard let value = value(type, in: bytes), value.byteCount >= 8 else { return nil }
+        attribute(type).flatMap { address($0, in: bytes) }
+    }
+
+    private func address(_ value: Attribute, in bytes: RawSpan) -> TransportAddress? {
+        guard value.byteCount >= 8, value.offset + value.byteCount <= bytes.byteCount else { return nil }
         let port = bytes.uint16(at: value.offset + 2)
         switch (bytes.uint8(at: value.offset + 1), value.byteCount) {
         case (1, 8):

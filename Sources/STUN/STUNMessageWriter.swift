@@ -70,6 +70,15 @@ package struct STUNMessageWriter {
         add(.errorCode, value)
     }
 
+    /// Appends ADDRESS-ERROR-CODE: why there is no second relayed address of that family (RFC 8656 §18.13).
+    package mutating func addAddressError(family: UInt8, _ code: STUNErrorCode) {
+        var value: [UInt8] = [
+            family, 0, UInt8(truncatingIfNeeded: code.rawValue / 100), UInt8(code.rawValue % 100),
+        ]
+        value += Array("\(code.reasonPhrase)".utf8)
+        add(.addressErrorCode, value)
+    }
+
     /// Appends UNKNOWN-ATTRIBUTES.
     package mutating func add(unknown types: [STUNAttributeType]) {
         writer.write(STUNAttributeType.unknownAttributes.rawValue)

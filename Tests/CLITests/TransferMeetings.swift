@@ -343,6 +343,22 @@ import TimeSharing
         }
     }
 
+    /// A second was killed between its last word and the first's hearing it, and comes again.
+    @Test(.timeLimit(.minutes(10))) func whoGoesOnBeforeTheFirstKnowsIsToldToTryAgain() async throws {
+        try await withServer { url in
+            try await withFirst(url) { _, _ in
+                let (killed, id) = try await newStranger(url)
+                try killed.begin(.code("amber-otter-lemon"), with: id)
+                _ = try await killed.answer()
+                let (again, _) = try await newStranger(url)
+                try again.begin(.resumption([UInt8](repeating: 8, count: 32)), with: id)
+                #expect(try await again.answer().contains("try again"))
+                await again.client.leave()
+                await killed.client.leave()
+            }
+        }
+    }
+
     /// Strangers hold every place but the first's: who was told the code comes in as soon as one of them goes.
     @Test(.timeLimit(.minutes(10))) func whoFindsTheRoomFullTriesAgain() async throws {
         try await withServer(places: 2) { url in

@@ -134,6 +134,56 @@ final class EventLog: Sendable {
         }
     }
 
+    /// Whoever can write where is sent from must not have other files sent, however like they are by size and time.
+    @Test(.timeLimit(.minutes(10)), arguments: [true, false]) func aFileThatAnotherTookThePlaceOfIsNotSent(
+        byLink: Bool
+    ) async throws {
+        let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
+        var random = SplitMix(seed: 3)
+        let first = try here.write("d/a", random.bytes(9 << 20))
+        let second = try here.write("d/b", [1, 2, 3])
+        let secret = try here.write("secret", [4, 5, 6])
+        var times = stat()
+        #expect(unsafe lstat(second, &times) == 0)
+        #expect(unsafe utimensat(AT_FDCWD, secret, [times.st_atim, times.st_mtim], 0) == 0)
+        let isChanged = Mutex(false)
+        var options = FileSender.Options()
+        options.onEvent = { event in
+            guard case .progress = event, isChanged.withLock({ !$0 }) else { return }
+            isChanged.withLock { $0 = true }
+            if byLink {
+                unlink(second)
+                symlink("../secret", second)
+            } else {
+                rename(secret, second)
+            }
+        }
+        let run = await TransferRun.run(
+            FileSender(paths: [String(first.dropLast(2))], options: options),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        #expect(isChanged.withLock { $0 })
+        #expect(sent.failures.map(\.error.code) == [.changed])
+        #expect(there.exists("d/a") && !there.exists("d/b"))
+    }
+
+    /// As most files of /proc: their size is 0, and there is something to read.
+    @Test(.timeLimit(.minutes(10))) func aFileThatHoldsMoreThanItSaysIsNotSentAsEmpty() async throws {
+        let there = try ScratchDirectory()
+        let run = await TransferRun.run(
+            FileSender(paths: ["/proc/self/status"]),
+            FileReceiver(target: there.path),
+            MemoryChannel.pair()
+        )
+        let sent = try run.sender.get()
+        let received = try run.receiver.get()
+        #expect(sent.failures.map(\.error.code) == [.changed] && received.failures.map(\.error.code) == [.changed])
+        #expect(sent.failures.first?.error.message.contains("rtc-peer send -") == true)
+        #expect(!there.exists("status"))
+    }
+
     @Test(.timeLimit(.minutes(10))) func aFileThatChangesMeanwhileIsNotDone() async throws {
         let (here, there) = (try ScratchDirectory(), try ScratchDirectory())
         var random = SplitMix(seed: 3)

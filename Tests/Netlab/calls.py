@@ -18,9 +18,13 @@ ICE_SERVERS = ["stun:stun:3478", "turn:turn:3478", "turn:turn:3478?transport=tcp
 
 
 class CallLab:
-    """A lab of alice's and bob's networks, with `rtc-peer serve` on its public host. A context manager."""
+    """A lab of alice's and bob's networks, with `rtc-peer serve` on its public host. A context manager.
 
-    def __init__(self, spec, logs, delay="0ms"):
+    `own_relay`: the server relays itself (`--turn`), and nobody is told of coturn.
+    """
+
+    def __init__(self, spec, logs, delay="0ms", own_relay=False):
+        self.own_relay = own_relay
         self.spec, self.logs, self.delay = spec, logs, delay
         self.lab = laboratory.Lab("c%x" % (os.getpid() & 0xffffff))
         self.server = None
@@ -47,10 +51,13 @@ class CallLab:
         return ["ip", "netns", "exec", self.lab.ns(host)]
 
     def serve(self):
-        servers = [word for url in ICE_SERVERS for word in ("--ice-server", url)]
-        self.server = Peer("serve", "--listen", "[::]:443", "--host-name", "www", *servers, "--turn-user", "netlab",
-                           "--turn-password", "netlab-password", log_path=os.path.join(self.logs, "serve.log"),
-                           within=self.within("www"))
+        if self.own_relay:
+            servers = ["--turn", "--turn-listen", "[::]:80", "--log", "turn=info"]
+        else:
+            servers = [word for url in ICE_SERVERS for word in ("--ice-server", url)]
+            servers += ["--turn-user", "netlab", "--turn-password", "netlab-password"]
+        self.server = Peer("serve", "--listen", "[::]:443", "--host-name", "www", *servers,
+                           log_path=os.path.join(self.logs, "serve.log"), within=self.within("www"))
         self.server.wait_for("ready", 10)
 
     def stop_serving(self):
@@ -58,8 +65,7 @@ class CallLab:
             stop(self.server.process)
         self.server = None
 
-    def call(self, host, room, *arguments):
+    def call(self, host, room, *arguments, media=("--no-video", "--no-audio")):
         """`rtc-peer call` without devices. A context manager, too."""
-        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, "--no-video", "--no-audio",
-                    "--no-speaker", "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
+        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, *media, "--no-speaker", "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
                     log_path=os.path.join(self.logs, f"{room}-{host}.log"), within=self.within(host))

@@ -48,6 +48,31 @@ final class ConnectedPair: Sendable {
         try await second.setLocalDescription()
         try await first.setRemoteDescription(try #require(second.localDescription))
     }
+
+    /// A megabyte there and back over one data channel.
+    func exchange() async throws {
+        let channel = try first.createDataChannel("x")
+        let events = second.events
+        try await negotiate()
+        try await channel.waitUntilOpen()
+        let echo = Task {
+            for await event in events {
+                guard case .dataChannel(let channel) = event else { continue }
+                for await message in channel.messages {
+                    if case .binary(let bytes) = message { try await channel.sendWhenReady(bytes) }
+                }
+            }
+        }
+        defer { echo.cancel() }
+        let message = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        for _ in 0..<16 { try await channel.sendWhenReady(message) }
+        var count = 0
+        for await received in channel.messages {
+            #expect(received == .binary(message))
+            count += 1
+            if count == 16 { break }
+        }
+    }
 }
 
 extension RTCPeerConnection {

@@ -21,35 +21,10 @@ import TimeSharing
         return configuration
     }
 
-    /// A megabyte there and back over one data channel.
-    private func exchange(_ pair: ConnectedPair) async throws {
-        let channel = try pair.first.createDataChannel("x")
-        let events = pair.second.events
-        try await pair.negotiate()
-        try await channel.waitUntilOpen()
-        let echo = Task {
-            for await event in events {
-                guard case .dataChannel(let channel) = event else { continue }
-                for await message in channel.messages {
-                    if case .binary(let bytes) = message { try await channel.sendWhenReady(bytes) }
-                }
-            }
-        }
-        defer { echo.cancel() }
-        let message = (0..<65_536).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        for _ in 0..<16 { try await channel.sendWhenReady(message) }
-        var count = 0
-        for await received in channel.messages {
-            #expect(received == .binary(message))
-            count += 1
-            if count == 16 { break }
-        }
-    }
-
     @Test(.timeLimit(.minutes(1))) func dataGoesThroughTheServer() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn))
-        try await exchange(pair)
+        try await pair.exchange()
         for connection in [pair.first, pair.second] {
             let selected = try #require(await connection.getStats().selectedCandidatePair)
             #expect(selected.localType == "relay" || selected.remoteType == "relay")
@@ -86,7 +61,7 @@ import TimeSharing
         var configuration = configuration(coturn, url: url)
         configuration.iceServerAuthorities = coturn.authorities
         let pair = try ConnectedPair(configuration)
-        try await exchange(pair)
+        try await pair.exchange()
         for connection in [pair.first, pair.second] {
             let selected = try #require(await connection.getStats().selectedCandidatePair)
             #expect(selected.localType == "relay" || selected.remoteType == "relay")
@@ -131,7 +106,7 @@ import TimeSharing
         let url = url.replacing(":T", with: ":\(coturn.tlsPort)")
         let pair = try ConnectedPair(configuration(coturn, policy: .all, url: url))
         let events = pair.first.events
-        try await exchange(pair)
+        try await pair.exchange()
         for await event in events {
             guard case .iceCandidateError(let error) = event else { continue }
             #expect(error.name == .networkError && error.message.contains(url.prefix { $0 != "?" }))
@@ -145,7 +120,7 @@ import TimeSharing
     @Test(.timeLimit(.minutes(1))) func aDirectPathIsPreferred() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn, policy: .all))
-        try await exchange(pair)
+        try await pair.exchange()
         let selected = try #require(await pair.first.getStats().selectedCandidatePair)
         #expect(selected.localType == "host" && selected.remoteType == "host")
     }
@@ -154,7 +129,7 @@ import TimeSharing
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn, policy: .all, password: "wrong"))
         let events = pair.first.events
-        try await exchange(pair)
+        try await pair.exchange()
         for await event in events {
             guard case .iceCandidateError(let error) = event else { continue }
             #expect(error.name == .networkError && error.message.contains("401"))

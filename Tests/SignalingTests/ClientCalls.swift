@@ -144,7 +144,30 @@ struct ClientCalls {
         }
     }
 
-    @Test("a client whose server went silent notices, and a client that is back too late gets a new place")
+    /// Without being asked, the client would wait for three heartbeats of a minute.
+    @Test("a client that is asked to look finds out that its server is gone", .timeLimit(.minutes(1)))
+    func checking() async throws {
+        try await withServer {
+            $0.limits.heartbeatInterval = .seconds(60)
+            $0.limits.heartbeatTimeout = .seconds(240)
+        } _: { _, endpoint in
+            let proxy = try await BreakingProxy(to: endpoint.port)
+            let ada = try Peer("room", "Ada", port: proxy.port)
+            let first = try #require(await ada.joined())
+            ada.client.check()
+            await proxy.setSilent(true)
+            ada.client.check()
+            ada.client.check()
+            guard case .disconnected? = await ada.next() else { return #expect(Bool(false)) }
+            await proxy.setSilent(false)
+            guard case .joined(let place, isResumed: true)? = await ada.next() else { return #expect(Bool(false)) }
+            #expect(place.id == first.id)
+            await ada.client.leave()
+            await proxy.stop()
+        }
+    }
+
+    @Test("a client whose server went silent notices, and a client that is back too late begins anew under its name")
     func silence() async throws {
         try await withServer {
             $0.limits.heartbeatInterval = .seconds(2)
@@ -166,7 +189,7 @@ struct ClientCalls {
             await proxy.setSilent(false)
             await proxy.breakAll()
             let second = try #require(await ada.joined())
-            #expect(second.id != first.id)
+            #expect(second.id == first.id)
             await ada.client.leave()
             await grace.client.leave()
             await proxy.stop()

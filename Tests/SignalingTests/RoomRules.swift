@@ -1,3 +1,4 @@
+import JSON
 import NIOCore
 import Signaling
 import Testing
@@ -160,7 +161,7 @@ struct RoomRules {
         #expect(!new.isResumed)
         #expect(
             rooms.heard(1) == [
-                .peerLeft(old.place.id, .lost, sequence: 2),
+                .peerLeft(old.place.id, .replaced, sequence: 2),
                 .peerJoined(SignalingPeer(id: new.place.id, name: "Guest", isPolite: false), sequence: 3),
             ]
         )
@@ -193,5 +194,43 @@ struct RoomRules {
         #expect(rooms.table.peerCount == 0)
         #expect(rooms.table.roomCount == 0)
         #expect(rooms.table.nextDeadline == nil)
+    }
+
+    @Test("each peer is told of servers of its own, by the host that it came by, and anew when it comes again")
+    func ownServers() throws {
+        var count = 0
+        var table = RoomTable(
+            limits: SignalingLimits(),
+            iceServers: [SignalingICEServer(urls: ["stun:all"])],
+            iceServersForPeer: { peer, host in
+                count += 1
+                return [SignalingICEServer(urls: ["turn:\(host)"], username: peer.rawValue, credential: "\(count)")]
+            }
+        )
+        func join(_ number: Int, host: String, _ request: ClientMessage.JoinRequest) throws -> ServerMessage.Joined {
+            let id = RoomConnectionID(rawValue: number)
+            table.open(id, host: host, at: .uptimeNanoseconds(1))
+            table.receive(Array(ClientMessage.join(request).json.text.utf8), on: id, at: .uptimeNanoseconds(1))
+            while let action = table.nextAction() {
+                if case .send(id, let text) = action,
+                    case .joined(let joined) = try ServerMessage(parsing: Array(text.utf8))
+                {
+                    return joined
+                }
+            }
+            throw CancellationError()
+        }
+        let first = try join(1, host: "call.example.org", .init(room: "room", name: "Ada", token: nil, acknowledged: 0))
+        #expect(
+            first.place.iceServers == [
+                SignalingICEServer(urls: ["stun:all"]),
+                SignalingICEServer(urls: ["turn:call.example.org"], username: first.place.id.rawValue, credential: "1"),
+            ]
+        )
+        let second = try join(2, host: "192.0.2.1", .init(room: "room", name: "Grace", token: nil, acknowledged: 0))
+        #expect(second.place.iceServers.last?.urls == ["turn:192.0.2.1"])
+        #expect(second.place.iceServers.last?.username == second.place.id.rawValue)
+        let again = try join(3, host: "::1", .init(room: "room", name: "Ada", token: first.token, acknowledged: 0))
+        #expect(again.isResumed && again.place.iceServers.last?.credential == "3")
     }
 }

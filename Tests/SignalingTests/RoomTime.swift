@@ -12,7 +12,7 @@ struct RoomTime {
             $0.messageBurst = 20
         }
         let ada = try #require(rooms.join(1))
-        rooms.join(2)
+        let grace = try #require(rooms.join(2))
         _ = rooms.heard(1)
         for _ in 0..<19 { rooms.relay(2, "x", to: ada.place.id) }
         #expect(rooms.closes.isEmpty)
@@ -22,7 +22,7 @@ struct RoomTime {
         #expect(error?.code == .rateLimited)
         #expect(error?.isFatal == true)
         #expect(rooms.closes[2] == .policyViolation)
-        #expect(rooms.heard(1) == [.peerLeft(SignalingPeerID("p2"), .lost, sequence: 21)])
+        #expect(rooms.heard(1) == [.peerLeft(grace.place.id, .lost, sequence: 21)])
         rooms.relay(2, "after the end", to: ada.place.id)
         #expect(rooms.heard(1) == [])
     }
@@ -110,11 +110,34 @@ struct RoomTime {
         #expect(rooms.heard(1) == [.pong(acknowledged: 5)])
     }
 
+    @Test("who comes back after the server was started anew, or too late, has its name and token again")
+    func returning() throws {
+        let before = RoomTester()
+        let ada = try #require(before.join(1))
+        let grace = try #require(before.join(2))
+        let rooms = RoomTester()
+        let stranger = try #require(rooms.join(1))
+        let adaAgain = try #require(rooms.join(2, token: ada.token, ack: 5))
+        let graceAgain = try #require(rooms.join(3, token: grace.token, ack: 7))
+        #expect(!adaAgain.isResumed && !graceAgain.isResumed)
+        #expect(adaAgain.place.id == ada.place.id && adaAgain.token == ada.token)
+        #expect(graceAgain.place.id == grace.place.id && graceAgain.token == grace.token)
+        #expect(Set([stranger.place.id, ada.place.id, grace.place.id]).count == 3)
+        #expect(graceAgain.place.peers.map(\.id) == [stranger.place.id, ada.place.id])
+        rooms.lose(3)
+        rooms.wait(.seconds(20), answering: [1, 2])
+        #expect(rooms.heard(2).contains(.peerLeft(grace.place.id, .lost, sequence: 2)))
+        #expect(rooms.join(4, token: grace.token, ack: 0)?.place.id == grace.place.id)
+        // What is no token of a server's making names nobody.
+        let odd = try #require(rooms.join(5, token: "p1", ack: 0))
+        #expect(odd.token != "p1" && odd.token.count == 32)
+    }
+
     @Test("a broken connection resumes its place and gets what it missed, no more and no less")
     func resuming() throws {
         let rooms = RoomTester()
         let ada = try #require(rooms.join(1))
-        rooms.join(2)
+        let grace = try #require(rooms.join(2))
         _ = rooms.heard(2)
         rooms.relay(2, "a", to: ada.place.id)
         rooms.relay(2, "b", to: ada.place.id)
@@ -126,7 +149,7 @@ struct RoomTime {
         #expect(again.isResumed)
         #expect(again.place.id == ada.place.id)
         #expect(again.token == ada.token)
-        #expect(again.place.peers.map(\.id) == [SignalingPeerID("p2")])
+        #expect(again.place.peers.map(\.id) == [grace.place.id])
         #expect(rooms.offers(3) == ["b", "c"])
         rooms.relay(2, "d", to: ada.place.id)
         #expect(rooms.offers(3) == ["d"])

@@ -213,4 +213,29 @@ struct ServerPage {
             await connection.close()
         }
     }
+
+    @Test("servers for a peer are asked for with the host that it came by, if that can stand in a URL")
+    func hostOfThePeer() async throws {
+        try await withServer { configuration in
+            configuration.hostNames = ["*"]
+            configuration.iceServersForPeer = { _, host in [SignalingICEServer(urls: ["turn:[\(host)]"])] }
+        } _: { _, endpoint in
+            let hosts = [
+                ("Call.Example.org:8080", "call.example.org"), ("127.0.0.1:\(endpoint.port)", "127.0.0.1"),
+                ("[2001:DB8::1]:9", "2001:db8::1"), ("localhost", "localhost"), ("evil\"host", ""), ("a b", ""),
+                ("a?b", ""),
+                ("a/../b", ""), (String(repeating: "a", count: 300), ""),
+            ]
+            for (host, expected) in hosts {
+                let socket = try await RawWebSocket.open(to: endpoint.port, host: host)
+                try await socket.say(.join(.init(room: "room", name: "Ada", token: nil, acknowledged: 0)))
+                guard case .joined(let joined)? = await socket.hear() else {
+                    Issue.record("\(host) does not join")
+                    continue
+                }
+                #expect(joined.place.iceServers.map(\.urls) == [["turn:[\(expected)]"]])
+                try await socket.say(.leave)
+            }
+        }
+    }
 }

@@ -30,6 +30,24 @@ import Testing
         #expect(call.offerer.agent.nextDeadline == nil)
     }
 
+    @Test func `The times of disconnection and failure are options`() throws {
+        let network = ICEVirtualNetwork()
+        var configuration = ICEConfiguration()
+        configuration.setTimeouts(disconnected: .seconds(6), failed: .seconds(12))
+        let call = ICETestCall(network, ["192.0.2.1"], ["198.51.100.1"], configuration: configuration)
+        call.signal()
+        try #require(network.run(.seconds(5)) { call.isCompleted } != nil)
+        network.passes = { _, _, _ in false }
+        let lastAnswer = try #require(call.offerer.selected?.lastResponseReceivedAt)
+        let disconnected = try #require(network.run(.seconds(20)) { call.offerer.agent.state == .disconnected })
+        #expect(network.start + disconnected - lastAnswer > .seconds(6))
+        #expect(network.run(.seconds(20)) { call.offerer.agent.state == .failed } != nil)
+        #expect(network.now - lastAnswer == .seconds(12))
+        // No more than the protocol allows.
+        configuration.setTimeouts(disconnected: .seconds(-1), failed: .seconds(3_600))
+        #expect(configuration.consentTimeout == .seconds(30) && configuration.missedConsentLimit == 1)
+    }
+
     @Test func `A path that comes back is completed again`() throws {
         let (network, call) = try connected()
         network.passes = { _, _, _ in false }

@@ -23,8 +23,11 @@ final class ICEVirtualNetwork {
     let random: RandomSource
     /// One way.
     var delay = Duration.milliseconds(10)
-    /// Share of datagrams that vanish.
+    /// At most so much more, drawn for each datagram: what is sent later may arrive earlier.
+    var jitter = Duration.zero
+    /// Share of datagrams that vanish, and that arrive twice.
     var loss = 0.0
+    var duplication = 0.0
     /// Returns false for datagrams that vanish, besides the random ones.
     var passes: (_ source: TransportAddress, _ destination: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in
         true
@@ -125,12 +128,18 @@ final class ICEVirtualNetwork {
 
     func send(_ bytes: [UInt8], from source: TransportAddress, to destination: TransportAddress) {
         transmittedCount += 1
-        guard passes(source, destination, bytes), Double(random.next() >> 11) / Double(1 << 53) >= loss else { return }
-        order += 1
-        datagrams.append(
-            Datagram(arrival: now + delay, order: order, source: source, destination: destination, bytes: bytes)
-        )
+        guard passes(source, destination, bytes), draw() >= loss else { return }
+        for _ in 0..<(duplication > 0 && draw() < duplication ? 2 : 1) {
+            order += 1
+            let arrival = now + delay + (jitter > .zero ? jitter * draw() : .zero)
+            datagrams.append(
+                Datagram(arrival: arrival, order: order, source: source, destination: destination, bytes: bytes)
+            )
+        }
     }
+
+    /// From 0 up to 1.
+    func draw() -> Double { Double(random.next() >> 11) / Double(1 << 53) }
 
     private func deliver(_ datagram: Datagram) {
         var destination = datagram.destination
@@ -203,6 +212,7 @@ final class ICETestPeer {
     private(set) var isGatheringComplete = false
     /// Gets trickled candidates.
     weak var other: ICETestPeer?
+    private let isLite: Bool
     private unowned let network: ICEVirtualNetwork
 
     init(
@@ -215,6 +225,7 @@ final class ICETestPeer {
     ) {
         self.nat = nat
         self.network = network
+        isLite = configuration.isLite
         var sockets: [PortID: TransportAddress] = [:]
         for (offset, host) in hosts.enumerated() {
             sockets[PortID(rawValue: offset)] = TransportAddress(host, port: UInt16(5000 + 100 * index + offset))
@@ -258,7 +269,7 @@ final class ICETestPeer {
         case .gatheringComplete:
             isGatheringComplete = true
             signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
-        case .selectedPathChanged, .consentLost: break
+        case .selectedPathChanged, .consentLost, .relayPaired: break
         }
     }
 
@@ -268,7 +279,7 @@ final class ICETestPeer {
     }
 
     func setRemoteCredentials(of peer: ICETestPeer) {
-        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: false, at: network.now)
+        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: peer.isLite, at: network.now)
     }
 
     /// The statistics of the selected pair.
@@ -287,11 +298,17 @@ struct ICETestCall {
         _ second: [String],
         nats: (ICETestNAT?, ICETestNAT?) = (nil, nil),
         roles: (ICERole, ICERole) = (.controlling, .controlled),
-        configuration: ICEConfiguration = .init()
+        configuration: ICEConfiguration = .init(),
+        answererConfiguration: ICEConfiguration? = nil
     ) {
         self.network = network
         offerer = network.addPeer(roles.0, first, nat: nats.0, configuration: configuration)
-        answerer = network.addPeer(roles.1, second, nat: nats.1, configuration: configuration)
+        answerer = network.addPeer(
+            roles.1,
+            second,
+            nat: nats.1,
+            configuration: answererConfiguration ?? configuration
+        )
         offerer.other = answerer
         answerer.other = offerer
     }

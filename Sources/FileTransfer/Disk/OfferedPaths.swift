@@ -5,6 +5,8 @@ struct OfferedPaths {
     private(set) var manifest: Manifest
     /// For each entry, the path in this system.
     private(set) var localPaths: [String] = []
+    /// For each entry, which file that was.
+    private(set) var identities: [FileIdentity?] = []
     /// The names are for people.
     private(set) var leftOut: [TransferSummary.Failure] = []
     private var named: [[UInt8]: NamedPath] = [:]
@@ -14,6 +16,7 @@ struct OfferedPaths {
     mutating func addStream(named name: String) throws(TransferError) {
         try manifest.append(TransferEntry(path: [name], kind: .file(size: nil), mode: 0o644, modified: nil))
         localPaths.append("")
+        identities.append(nil)
     }
 
     /// Adds what the application named, with all below it; what is gone by now is left out.
@@ -76,6 +79,7 @@ struct OfferedPaths {
             return leaveOut(path, error)
         }
         localPaths.append(local)
+        identities.append(FileIdentity(status))
         for component in content.foreign {
             leaveOut(
                 path + [component],

@@ -30,6 +30,8 @@ actor SenderDisk {
     private var entries: [TransferEntry] = []
     /// For each entry, the path in this system.
     private var localPaths: [String] = []
+    /// Which files were looked at for the offer: what stands in their place later is not sent.
+    private var identities: [FileIdentity?] = []
     private var chain: HashChain
     private var chunkSize = 0
     private var next = 0
@@ -71,6 +73,7 @@ actor SenderDisk {
         let manifest = offered.manifest
         entries = manifest.entries
         localPaths = offered.localPaths
+        identities = offered.identities
         leftOut = offered.leftOut
         summary.failures += leftOut
         for failure in leftOut { tell(.leftOut(name: failure.name, failure.error)) }
@@ -249,7 +252,8 @@ actor SenderDisk {
             skip(index, FileCalls.failure("read", entries[index].name), &batch)
             return true
         }
-        guard status.st_mode & S_IFMT == S_IFREG, Int(status.st_size) == entries[index].size,
+        guard identities[index] == FileIdentity(status), status.st_mode & S_IFMT == S_IFREG,
+            Int(status.st_size) == entries[index].size,
             entries[index].modified
                 == TransferEntry.Time(seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
         else {
@@ -262,6 +266,19 @@ actor SenderDisk {
 
     private static func changed(_ name: String) -> TransferError {
         TransferError(.changed, "\(printable(name)) changed since it was offered: send it again when it is at rest")
+    }
+
+    /// As the files of /proc do, which say that they are empty.
+    private static func oversized(_ name: String) -> TransferError {
+        TransferError(
+            .changed,
+            "\(printable(name)) has more in it than its size says: send what comes out of it, by `rtc-peer send - < FILE`"
+        )
+    }
+
+    private static func hasMore(_ file: OpenFile, from offset: Int) -> Bool {
+        var byte = [UInt8](repeating: 0, count: 1)
+        return unsafe byte.withUnsafeMutableBytes { unsafe FileCalls.read(file, into: $0, at: offset) } > 0
     }
 
     private func skip(_ index: Int, _ error: TransferError, _ batch: inout [TransferMessage]) {
@@ -358,6 +375,10 @@ actor SenderDisk {
             reading = nil
             if let before = current.before, !Self.isUnchanged(current.file, before) {
                 skip(index, Self.changed(name), &batch)
+                return count
+            }
+            if size != nil, Self.hasMore(current.file, from: current.offset) {
+                skip(index, Self.oversized(name), &batch)
                 return count
             }
             let (root, whole) = try chain.finish()

@@ -243,6 +243,13 @@ package final class RelayTable {
         }
     }
 
+    /// Has a relayed address's server let a peer's address through.
+    package func permit(_ ip: IPAddress, on port: PortID, at now: Instant) {
+        guard let index = relays.firstIndex(where: { $0.port == port }) else { return }
+        relays[index].client.addPermission(for: ip, at: now)
+        settle(at: now)
+    }
+
     /// The agent sends along this path from now on: if it leads through a server, by a channel, whose header is short.
     package func didSelect(_ path: TransmitPath, at now: Instant) {
         for index in relays.indices {

@@ -32,8 +32,6 @@ struct TURNChannel {
     var isKept = true
 
     func isBound(at now: Instant) -> Bool { expiry.map { now < $0 } ?? false }
-
-    static let numbers: ClosedRange<UInt16> = 0x4000...0x4FFF
 }
 
 /// A datagram that waits for a permission.

@@ -11,11 +11,11 @@ extension TURNClient {
             statistics.dropped.outsideAllocation += 1
             return .dropped
         }
-        guard bytes.byteCount >= Self.channelHeaderByteCount else {
+        guard bytes.byteCount >= TURNFraming.channelHeaderByteCount else {
             statistics.dropped.malformed += 1
             return .dropped
         }
-        if TURNChannel.numbers.contains(bytes.uint16(at: 0)) { return receiveChannelData(bytes, at: now) }
+        if TURNFraming.channelNumbers.contains(bytes.uint16(at: 0)) { return receiveChannelData(bytes, at: now) }
         let message: STUNMessage
         do {
             message = try STUNMessage(bytes)
@@ -34,7 +34,7 @@ extension TURNClient {
 
     private func receiveChannelData(_ bytes: RawSpan, at now: Instant) -> TURNInput {
         let number = bytes.uint16(at: 0)
-        let end = Self.channelHeaderByteCount + Int(bytes.uint16(at: 2))
+        let end = TURNFraming.channelHeaderByteCount + Int(bytes.uint16(at: 2))
         // Whatever follows is padding, which a sender may add over UDP, too (RFC 8656 §12.5).
         guard end <= bytes.byteCount else {
             statistics.dropped.truncatedChannelData += 1
@@ -45,7 +45,7 @@ extension TURNClient {
         for index in 0..<channels.count
         where channels[index].number == number && (channels[index].isKept || channels[index].isBound(at: now)) {
             statistics.channelDataReceived += 1
-            return .data(from: channels[index].peer, Self.channelHeaderByteCount..<end)
+            return .data(from: channels[index].peer, TURNFraming.channelHeaderByteCount..<end)
         }
         statistics.dropped.unknownChannels += 1
         return .dropped
@@ -163,16 +163,11 @@ extension TURNClient {
         at now: Instant,
         _ write: (UnsafeMutableRawBufferPointer) -> Int
     ) -> TURNSendResult {
-        let header = Self.channelHeaderByteCount
-        // Over UDP padding "is not required" (RFC 8656 §12.5) and would only be sent along.
         let isPadded = transport == .stream
-        let padding = isPadded ? 3 : 0
+        let header = TURNFraming.channelHeaderByteCount
+        let padding = isPadded ? TURNFraming.maximumPadding : 0
         let isSent = unsafe transmit(header: header, capacity: capacity, padding: padding, at: now, write) {
-            (target, byteCount) in
-            unsafe target.store(number, at: 0)
-            unsafe target.store(UInt16(byteCount), at: 2)
-            let end = header + byteCount
-            return unsafe isPadded ? target.pad(from: end) : end
+            unsafe TURNFraming.frameChannelData($0, number: number, byteCount: $1, isPadded: isPadded)
         }
         guard isSent else { return .dropped }
         statistics.channelDataSent += 1
@@ -186,31 +181,10 @@ extension TURNClient {
         _ write: (UnsafeMutableRawBufferPointer) -> Int
     ) -> TURNSendResult {
         let id = STUNTransactionID(random: random)
-        let address = peer.applyingSTUNMask(id)
-        let addressByteCount = peer.ip.isIPv4 ? 8 : 20
-        let dataOffset = STUNMessage.headerByteCount + STUNMessage.attributeHeaderByteCount + addressByteCount
-        let header = dataOffset + STUNMessage.attributeHeaderByteCount
-        let isSent = unsafe transmit(header: header, capacity: capacity, padding: 3, at: now, write) {
-            (target, byteCount) in
-            let end = unsafe target.pad(from: header + byteCount)
-            unsafe target.store(STUNMessageType(.indication, .send).wireValue, at: 0)
-            unsafe target.store(UInt16(end - STUNMessage.headerByteCount), at: 2)
-            unsafe target.store(STUNMessage.magicCookie, at: 4)
-            unsafe target.store(id.high, at: 8)
-            unsafe target.store(id.low, at: 12)
-            unsafe target.store(STUNAttributeType.xorPeerAddress.rawValue, at: 20)
-            unsafe target.store(UInt16(addressByteCount), at: 22)
-            unsafe target.store(UInt16(peer.ip.isIPv4 ? 1 : 2), at: 24)
-            unsafe target.store(address.port, at: 26)
-            if peer.ip.isIPv4 {
-                unsafe target.store(UInt32(truncatingIfNeeded: address.ip.low), at: 28)
-            } else {
-                unsafe target.store(address.ip.high, at: 28)
-                unsafe target.store(address.ip.low, at: 36)
-            }
-            unsafe target.store(STUNAttributeType.data.rawValue, at: dataOffset)
-            unsafe target.store(UInt16(byteCount), at: dataOffset + 2)
-            return end
+        let header = TURNFraming.indicationHeaderByteCount(peer.ip)
+        let padding = TURNFraming.maximumPadding
+        let isSent = unsafe transmit(header: header, capacity: capacity, padding: padding, at: now, write) {
+            unsafe TURNFraming.frameIndication($0, .send, id, peer: peer, byteCount: $1)
         }
         guard isSent else { return .dropped }
         statistics.indicationsSent += 1
@@ -269,7 +243,6 @@ extension TURNClient {
         return .queued
     }
 
-    private static let channelHeaderByteCount = 4
     /// What a UDP datagram over IPv4 has room for behind the longest header, 48 bytes and 3 of padding.
     package static let maximumDatagramByteCount = 65_456
 }
@@ -282,20 +255,4 @@ package enum TURNSendResult: Hashable, Sendable {
     case queued
     /// It is lost, and counted.
     case dropped
-}
-
-extension UnsafeMutableRawBufferPointer {
-    /// Writes an integer, big-endian.
-    fileprivate func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
-        unsafe storeBytes(of: value.bigEndian, toByteOffset: offset, as: Value.self)
-    }
-
-    /// Writes zeros up to a multiple of four, for which there is room.
-    ///
-    /// - Returns: that multiple.
-    fileprivate func pad(from offset: Int) -> Int {
-        let end = (offset + 3) & ~3
-        for index in offset..<end { unsafe self[index] = 0 }
-        return end
-    }
 }

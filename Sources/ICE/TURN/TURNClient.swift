@@ -38,7 +38,7 @@ package final class TURNClient {
     /// When something went to the server last.
     var lastTransmission = Instant(nanoseconds: 0)
     private var reader = TURNStreamReader()
-    private var nextChannelNumber = TURNChannel.numbers.lowerBound
+    private var nextChannelNumber = TURNFraming.channelNumbers.lowerBound
     private var events: [TURNEvent] = []
     private var nextEventIndex = 0
 
@@ -278,9 +278,10 @@ package final class TURNClient {
 
     /// One number after the other, so that none returns to another peer while the server remembers it.
     private func takeChannelNumber() -> UInt16? {
-        for _ in TURNChannel.numbers {
+        for _ in TURNFraming.channelNumbers {
             let number = nextChannelNumber
-            nextChannelNumber = number == TURNChannel.numbers.upperBound ? TURNChannel.numbers.lowerBound : number + 1
+            let numbers = TURNFraming.channelNumbers
+            nextChannelNumber = number == numbers.upperBound ? numbers.lowerBound : number + 1
             if !channels.contains(where: { $0.number == number }) { return number }
         }
         return nil

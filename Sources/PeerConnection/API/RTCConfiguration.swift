@@ -34,6 +34,10 @@ public struct RTCConfiguration: Sendable {
     public var iceServerAuthorities: String?
     /// Which paths may be tried. webrtc-pc §4.2.1
     public var iceTransportPolicy = RTCIceTransportPolicy.all
+    /// Whether this side answers connectivity checks and makes none (ICE-lite), as a server that everybody reaches may.
+    ///
+    /// Peers must be full agents, as browsers are; only host candidates are used. RFC 8445 §2.5
+    public var isICELite = false
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
     /// that are up.
     public var localAddresses: [String]?
@@ -51,7 +55,17 @@ public struct RTCConfiguration: Sendable {
     /// `negotiationNeeded`; nil leaves that to the application, as browsers do.
     ///
     /// What sends an offer at that event, as perfect negotiation does (webrtc-pc §10.7), heals by itself.
-    public var iceRestartDelay: Duration? = .seconds(2)
+    public var iceRestartDelay: Duration? = .seconds(1)
+    /// How long checks of a path may go unanswered until the state is `disconnected`, counted from the first of them.
+    ///
+    /// A path is checked each second while datagrams pass along it, else every 4 to 6 s; a missing answer is noticed
+    /// after half a second, or twice the round-trip time. So a dead path shows within 3 s under traffic, and within 8 s
+    /// without. Paths that answer take over within 2 s, whatever this says.
+    public var iceDisconnectedTimeout = Duration.seconds(2)
+    /// How long after its last answer a path is given up if there is no other.
+    ///
+    /// The state is `failed` then, and nothing is sent any more. At most 30 s (RFC 7675 §5.1).
+    public var iceFailedTimeout = Duration.seconds(30)
     /// The certificate of the DTLS handshake; nil makes one for the whole process.
     public var certificate: RTCCertificate?
     /// The largest data channel message that is accepted, 1 024 to 1 GiB bytes (RFC 8841).

@@ -4,6 +4,7 @@ internal import MDNS
 internal import NIOPosix
 package import STUN
 package import SansIO
+internal import UDPSockets
 
 /// Looks at the network as a connection would find it, for `rtc-peer doctor`.
 package enum NetworkDiagnosis {
@@ -58,7 +59,10 @@ package enum NetworkDiagnosis {
         )
         guard descriptor >= 0 else { return nil }
         defer { Glibc.close(descriptor) }
-        guard unsafe remote.withSockaddr({ unsafe connect(descriptor, $0, $1) }) == 0 else { return nil }
+        let connected = unsafe remote.withRawSockaddr { address, length in
+            unsafe connect(descriptor, address.assumingMemoryBound(to: sockaddr.self), length)
+        }
+        guard connected == 0 else { return nil }
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
@@ -127,7 +131,8 @@ private struct DiscoverySockets: ~Copyable {
     private func send(_ transmit: NATDiscovery.Transmit) {
         let descriptor = descriptors[transmit.socket.rawValue]
         unsafe transmit.bytes.withUnsafeBytes { bytes in
-            unsafe transmit.destination.withSockaddr { address, length in
+            unsafe transmit.destination.withRawSockaddr { address, length in
+                let address = unsafe address.assumingMemoryBound(to: sockaddr.self)
                 _ = unsafe clinux_sendmsg(descriptor, bytes.baseAddress, bytes.count, address, length, 0)
             }
         }

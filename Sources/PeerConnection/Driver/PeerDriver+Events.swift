@@ -54,6 +54,7 @@ extension PeerDriver {
             view.deliver(.iceConnectionStateChange(state)) { $0.iceConnectionState = state }
         case .selectedPathChanged(let path, let local, let remote):
             log.debug("path \(local.address) (\(local.kind.rawValue)) to \(path.remote) (\(remote.kind.rawValue))")
+        case .relayPaired: break  // the engine's
         case .consentLost: log.debug("the peer's consent expired")
         }
     }

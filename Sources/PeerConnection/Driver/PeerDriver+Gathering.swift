@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
+internal import UDPSockets
 
 extension PeerDriver {
     /// Binds a socket for each local address and starts to gather from them.
@@ -52,7 +53,7 @@ extension PeerDriver {
         }
     }
 
-    private func didBind(_ result: Result<UDPPort, RTCError>, to address: IPAddress) {
+    private func didBind(_ result: Result<UDPPort, UDPSocketError>, to address: IPAddress) {
         gathering.pendingCount -= 1
         switch result {
         case .success(let port):
@@ -64,8 +65,8 @@ extension PeerDriver {
             }
         case .failure(let error):
             boundAddresses.remove(address)
-            log.warning("\(error.message)")
-            view.deliver(.iceCandidateError(error))
+            log.warning("\(error)")
+            view.deliver(.iceCandidateError(RTCError(.networkError, "\(error)")))
         }
         if gathering.pendingCount == 0, !isClosed { askServers() }
         drain()

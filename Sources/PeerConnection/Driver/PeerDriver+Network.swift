@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
+internal import UDPSockets
 
 /// Healing: what is done when this machine's addresses change, and when a path stays dead.
 extension PeerDriver {

@@ -3,6 +3,7 @@ internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import SansIO
+internal import UDPSockets
 
 /// STUN and TURN servers: which, where, and the streams to them.
 extension PeerDriver {
@@ -14,7 +15,7 @@ extension PeerDriver {
 
     /// Asks all STUN and TURN servers at once from all sockets; a dead one costs no other any time.
     func askServers() {
-        let entries = serverEntries()
+        let entries = configuration.isICELite ? [] : serverEntries()
         guard !entries.isEmpty else { return finishGathering() }
         gathering.pendingCount += entries.count
         for entry in entries {

@@ -11,6 +11,7 @@ internal import PeerEngine
 internal import RTP
 internal import SCTP
 internal import SansIO
+internal import UDPSockets
 
 /// Owns the engine, the sockets and the timer of one peer connection. Isolated to its event loop.
 actor PeerDriver {
@@ -102,6 +103,11 @@ actor PeerDriver {
         }
         do {
             var parts = PeerEngine.Configuration(certificate: certificate, maxMessageSize: configuration.maxMessageSize)
+            parts.ice.isLite = configuration.isICELite
+            parts.ice.setTimeouts(
+                disconnected: configuration.iceDisconnectedTimeout,
+                failed: configuration.iceFailedTimeout
+            )
             parts.clockOffsetNanoseconds = Self.clockOffset()
             parts.ice.tellsRedundantReflexive = configuration.hidesHostAddresses
             engine = try PeerEngine(configuration: parts, random: RandomSource())

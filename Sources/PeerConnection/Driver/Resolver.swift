@@ -3,6 +3,7 @@ internal import Glibc
 internal import MDNS
 internal import NIOPosix
 internal import SansIO
+internal import UDPSockets
 
 /// Looks names up on NIO's thread pool, so that a slow name server delays nothing else.
 enum Resolver {
@@ -59,7 +60,7 @@ enum Resolver {
         var next = unsafe list
         while let entry = unsafe next, found.count < addressLimit {
             unsafe next = entry.pointee.ai_next
-            guard let address = unsafe entry.pointee.ai_addr, let ip = unsafe TransportAddress(address)?.ip,
+            guard let address = unsafe entry.pointee.ai_addr, let ip = unsafe TransportAddress(sockaddrAt: address)?.ip,
                 !found.contains(ip)
             else { continue }
             found.append(ip)

@@ -105,6 +105,8 @@ package struct NegotiatorConfiguration: Sendable {
     package var fingerprint: String
     package var cname: String
     package var maxMessageSize: Int
+    /// Whether this side answers checks and makes none. RFC 8839 §5.3
+    package var isICELite = false
     package var audioCodecs: [SDPCodec] = [
         SDPCodec(
             payloadType: 111,

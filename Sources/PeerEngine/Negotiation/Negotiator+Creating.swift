@@ -85,6 +85,7 @@ extension Negotiator {
         session.sessionID = sessionID
         session.sessionVersion = sessionVersion
         session.allowsMixedExtensions = true
+        session.isICELite = configuration.isICELite
         return session
     }
 

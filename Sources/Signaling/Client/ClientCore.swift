@@ -26,6 +26,9 @@ final class ClientCore: WebSocketOwner {
     private var heartbeat: RepeatedTask?
     private var lastHeard = NIODeadline.now()
     private var leaving: EventLoopPromise<Void>?
+    /// The next attempt to connect.
+    private var retry: Scheduled<Void>?
+    private var isChecking = false
     /// Why the connection that is being made fails.
     private var problem: SignalingError?
     /// Whether the server answers, and has no place in the room.
@@ -38,6 +41,8 @@ final class ClientCore: WebSocketOwner {
     private static let firstDelay = 0.3
     private static let longestDelay = 10.0
     private static let connectTimeout = TimeAmount.seconds(10)
+    /// How long a server may take to answer when it is asked for a sign of life.
+    private static let checkTimeout = TimeAmount.seconds(2)
     /// From the connection to `joined`.
     private static let joinTimeout = TimeAmount.seconds(10)
 
@@ -170,7 +175,8 @@ final class ClientCore: WebSocketOwner {
         attempts += 1
         isRoomFull = false
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        eventLoop.scheduleTask(in: .nanoseconds(Int64(backOff * Double.random(in: 0.7...1.3) * 1e9))) {
+        retry = eventLoop.scheduleTask(in: .nanoseconds(Int64(backOff * Double.random(in: 0.7...1.3) * 1e9))) {
+            bound.value.retry = nil
             bound.value.connect()
         }
     }
@@ -190,6 +196,31 @@ final class ClientCore: WebSocketOwner {
         queue.append((sent, text))
         if queue.count > Self.queueLimit { queue.removeFirst() }
         if isJoined { socket?.send(text) }
+    }
+
+    func check() {
+        guard !isOver else { return }
+        // The next attempt may be far away.
+        guard isJoined, let socket, let channel else {
+            if retry != nil { connectNow() }
+            return
+        }
+        guard !isChecking else { return }
+        isChecking = true
+        let before = lastHeard
+        socket.send(ClientMessage.ping(acknowledged: received).json.text)
+        let bound = NIOLoopBound((self, channel), eventLoop: eventLoop)
+        eventLoop.scheduleTask(in: Self.checkTimeout) {
+            let (core, channel) = bound.value
+            core.isChecking = false
+            if core.lastHeard == before, core.channel === channel { channel.close(promise: nil) }
+        }
+    }
+
+    private func connectNow() {
+        retry?.cancel()
+        retry = nil
+        connect()
     }
 
     func leave() -> EventLoopFuture<Void> {

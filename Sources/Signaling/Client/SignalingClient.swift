@@ -83,6 +83,14 @@ public final class SignalingClient: Sendable {
         eventLoop.execute { core.value?.send(message, to: peer) }
     }
 
+    /// Asks the server for a sign of life; without one for two seconds, the connection is made anew.
+    ///
+    /// For when there are signs that the network has changed: else that takes up to three heartbeats.
+    public func check() {
+        let core = core
+        eventLoop.execute { core.value?.check() }
+    }
+
     /// Says farewell and closes; `closed(nil)` follows.
     public func leave() async {
         let core = core

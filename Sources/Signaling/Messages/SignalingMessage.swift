@@ -32,7 +32,9 @@ public struct SignalingCandidate: Hashable, Sendable {
     }
 }
 
-/// Names a peer of a room; given by the server, never reused while it runs.
+/// Names a peer of a room; given by the server, to nobody else.
+///
+/// Who joins again after the server was started anew has the same.
 public struct SignalingPeerID: Hashable, Sendable, CustomStringConvertible {
     /// As it stands in messages.
     public var rawValue: String
@@ -102,6 +104,8 @@ public struct SignalingPlace: Hashable, Sendable {
 public enum SignalingLeaveReason: String, Hashable, Sendable {
     /// It said so, or its page was closed.
     case bye
-    /// Its connection broke and did not come back in time.
+    /// Its connection to the server broke and did not come back in time; the connection between the two may well go on.
     case lost
+    /// Its page was reloaded: another one comes in its place.
+    case replaced
 }

@@ -1,4 +1,5 @@
-internal import JSON
+internal import COpenSSL
+import JSON
 package import NIOCore
 
 /// All rules of the server: rooms, places in them, limits, heartbeats, resuming.
@@ -11,6 +12,7 @@ package import NIOCore
 package struct RoomTable {
     private let limits: SignalingLimits
     private let iceServers: [SignalingICEServer]
+    private let iceServersForPeer: (SignalingPeerID, String) -> [SignalingICEServer]
     private var connections: [RoomConnectionID: Connection] = [:]
     private var places: [SignalingPeerID: Place] = [:]
     /// Members in the order in which they joined: who stands behind another is polite towards it.
@@ -20,9 +22,14 @@ package struct RoomTable {
     private var nextActionIndex = 0
     private var lastPeerNumber = 0
 
-    package init(limits: SignalingLimits, iceServers: [SignalingICEServer] = []) {
+    package init(
+        limits: SignalingLimits,
+        iceServers: [SignalingICEServer] = [],
+        iceServersForPeer: @escaping (SignalingPeerID, String) -> [SignalingICEServer] = { _, _ in [] }
+    ) {
         self.limits = limits
         self.iceServers = iceServers
+        self.iceServersForPeer = iceServersForPeer
     }
 
     package var roomCount: Int { rooms.count }
@@ -31,8 +38,11 @@ package struct RoomTable {
     // MARK: Inputs
 
     /// A WebSocket was opened.
-    package mutating func open(_ id: RoomConnectionID, at now: NIODeadline) {
+    ///
+    /// `host`: by what name or address the peer reached the server.
+    package mutating func open(_ id: RoomConnectionID, host: String = "", at now: NIODeadline) {
         connections[id] = Connection(
+            host: host,
             openedAt: now,
             messages: TokenBucket(rate: limits.messagesPerSecond, burst: limits.messageBurst, at: now),
             bytes: TokenBucket(rate: limits.bytesPerSecond, burst: limits.byteBurst, at: now)
@@ -243,9 +253,9 @@ package struct RoomTable {
             return resume(place, after: request.acknowledged ?? 0, on: id)
         }
         // A place that cannot be resumed, or that its page gave up by reloading, is in nobody's hands any more.
-        if let token = request.token { leave(token: token) }
+        if let token = request.token { leave(token: token, .lost) }
         // A page that was reloaded: the call goes on, so this is no farewell.
-        if let token = request.replaces { leave(token: token, .lost) }
+        if let token = request.replaces { leave(token: token, .replaced) }
         let members = rooms[request.room] ?? []
         guard members.count < limits.maxPeersPerRoom else {
             throw SignalingError(
@@ -262,12 +272,16 @@ package struct RoomTable {
             )
         }
         lastPeerNumber += 1
+        // Who was here before the server was started anew, or was away for too long, has the same name in messages again:
+        // connections that still work can go on.
+        let returning = request.token.flatMap { Self.isToken($0) && places[Self.name(of: $0)] == nil ? $0 : nil }
+        let token = returning ?? Self.makeToken()
         let place = Place(
-            id: SignalingPeerID("p\(lastPeerNumber)"),
+            id: Self.name(of: token),
             number: lastPeerNumber,
             room: request.room,
             name: RoomName.cleaned(request.name),
-            token: Self.makeToken(),
+            token: token,
             connection: id
         )
         for member in members {
@@ -304,7 +318,7 @@ package struct RoomTable {
                 room: place.room,
                 id: place.id,
                 peers: others.map { SignalingPeer(id: $0.id, name: $0.name, isPolite: place.number > $0.number) },
-                iceServers: iceServers
+                iceServers: iceServers + iceServersForPeer(place.id, connections[id]?.host ?? "")
             ),
             token: place.token,
             isResumed: isResumed,
@@ -359,6 +373,21 @@ package struct RoomTable {
         if let peer = connections.removeValue(forKey: id)?.place { remove(peer, .lost) }
     }
 
+    /// A peer's name in messages: whoever has the token has the name, and the name does not tell the token.
+    private static func name(of token: String) -> SignalingPeerID {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var count: UInt32 = 0
+        let bytes = Array(token.utf8)
+        _ = unsafe EVP_Digest(bytes, bytes.count, &digest, &count, EVP_sha256(), nil)
+        let word = digest.prefix(8).reduce(into: UInt64(0)) { $0 = $0 << 8 | UInt64($1) }
+        let digits = String(word, radix: 16)
+        return SignalingPeerID("p" + String(repeating: "0", count: 16 - digits.count) + digits)
+    }
+
+    private static func isToken(_ text: String) -> Bool {
+        text.utf8.count == 32 && text.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+    }
+
     /// 128 random bits.
     private static func makeToken() -> String {
         var generator = SystemRandomNumberGenerator()
@@ -373,6 +402,7 @@ package struct RoomTable {
 
 extension RoomTable {
     private struct Connection {
+        let host: String
         var openedAt: NIODeadline
         var lastHeardAt: NIODeadline
         var lastPingAt: NIODeadline
@@ -380,7 +410,8 @@ extension RoomTable {
         var messages: TokenBucket
         var bytes: TokenBucket
 
-        init(openedAt: NIODeadline, messages: TokenBucket, bytes: TokenBucket) {
+        init(host: String, openedAt: NIODeadline, messages: TokenBucket, bytes: TokenBucket) {
+            self.host = host
             self.openedAt = openedAt
             lastHeardAt = openedAt
             lastPingAt = openedAt

@@ -1,14 +1,14 @@
 import NIOCore
-import NIOSSL
+package import NIOSSL
 
 /// A server's certificate chain and private key.
-struct ServerCertificate {
+package struct ServerCertificate: Sendable {
     private let chain: [NIOSSLCertificate]
     private let key: NIOSSLPrivateKey
     /// Of a self-made one.
     let fingerprint: String?
 
-    init(source: SignalingTLS) throws(SignalingError) {
+    package init(source: SignalingTLS) throws(SignalingError) {
         switch source {
         case .files(let certificate, let key):
             (chain, self.key) = try Self.load(certificate, key)
@@ -34,7 +34,12 @@ struct ServerCertificate {
         }
     }
 
-    func makeContext() throws(SignalingError) -> NIOSSLContext {
+    /// What a server's connections need.
+    ///
+    /// - Parameter protocols: what is offered by ALPN (RFC 7301).
+    /// - Returns: the context of a server.
+    /// - Throws: `SignalingError` if certificate and key do not fit together.
+    package func makeContext(protocols: [String]) throws(SignalingError) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) },
             privateKey: .privateKey(key)
@@ -42,7 +47,7 @@ struct ServerCertificate {
         configuration.minimumTLSVersion = .tlsv12
         // Browsers seldom answer close_notify; the server's end does not wait for them.
         configuration.shutdownTimeout = .milliseconds(300)
-        configuration.applicationProtocols = ["http/1.1"]
+        configuration.applicationProtocols = protocols
         do { return try NIOSSLContext(configuration: configuration) } catch {
             throw SignalingError(.certificate, "The certificate and its key cannot be used: \(error)")
         }

@@ -21,7 +21,11 @@ final class ServerCore {
         self.configuration = configuration
         self.tls = tls
         self.eventLoop = eventLoop
-        rooms = RoomTable(limits: configuration.limits, iceServers: configuration.iceServers)
+        rooms = RoomTable(
+            limits: configuration.limits,
+            iceServers: configuration.iceServers,
+            iceServersForPeer: configuration.iceServersForPeer ?? { _, _ in [] }
+        )
     }
 
     /// Sets up a connection that was accepted, or closes it if there are too many.
@@ -48,11 +52,11 @@ final class ServerCore {
             shouldUpgrade: { channel, head in
                 channel.eventLoop.makeSucceededFuture(bound.value.mayUpgrade(head) ? HTTPHeaders() : nil)
             },
-            upgradePipelineHandler: { channel, _ in
+            upgradePipelineHandler: { channel, head in
                 channel.eventLoop.makeCompletedFuture {
                     http.value.cancelDeadline()
                     channel.pipeline.syncOperations.removeHandler(http.value, promise: nil)
-                    try channel.pipeline.syncOperations.addHandler(bound.value.makeSocket())
+                    try channel.pipeline.syncOperations.addHandler(bound.value.makeSocket(for: head))
                 }
             }
         )
@@ -137,9 +141,24 @@ final class ServerCore {
         return String(name)
     }
 
+    /// The host of a host header if it can stand in a URL, else nothing.
+    private static func urlHost(_ host: String) -> String {
+        let name = hostName(host)
+        if (try? SocketAddress(ipAddress: name, port: 0)) != nil { return name }
+        let isName = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
+                UInt8(ascii: "."), UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+        return isName && name.utf8.count <= 253 ? name : ""
+    }
+
     // MARK: WebSockets
 
-    private func makeSocket() -> WebSocketHandler {
+    private func makeSocket(for head: HTTPRequestHead) -> WebSocketHandler {
         let id = RoomConnectionID(rawValue: nextID)
         nextID += 1
         let owner = SocketOwner(core: self, id: id)
@@ -151,7 +170,7 @@ final class ServerCore {
         )
         owners[id] = owner
         sockets[id] = socket
-        rooms.open(id, at: .now())
+        rooms.open(id, host: Self.urlHost(head.headers.first(name: "host") ?? ""), at: .now())
         act()
         return socket
     }

@@ -102,9 +102,9 @@ public final class SignalingServer: Sendable {
                 "\(configuration.port) is no port: they are 0 to 65535, and 0 is any free one."
             )
         }
-        let certificate = try configuration.tls.map { try ServerCertificate(source: $0) }
-        let context = try certificate.map { try $0.makeContext() }
         let configuration = configuration
+        let certificate = try configuration.tls.map { try configuration.certificate ?? ServerCertificate(source: $0) }
+        let context = try certificate.map { try $0.makeContext(protocols: ["http/1.1"]) }
         let loop = loop
         let core = try await loop.submit {
             NIOLoopBound(

@@ -8,10 +8,20 @@ public struct SignalingServerConfiguration: Sendable {
     public var port = 0
     /// With a certificate the page comes by https, without by http.
     public var tls: SignalingTLS?
+    /// The certificate of `tls`, made or read already, so that others on this machine use the same.
+    package var certificate: ServerCertificate?
     /// Limits on what peers may take.
     public var limits = SignalingLimits()
     /// STUN and TURN servers that peers are told to use.
     public var iceServers: [SignalingICEServer] = []
+    /// More of them for one peer each time that it joins, as with credentials that expire; called on the server's event
+    /// loop, where it must not wait.
+    ///
+    /// - Parameters:
+    ///   - peer: its name, never used again while the server runs.
+    ///   - host: the name or address by which it reached this server, without a port and brackets; empty if it gave
+    ///     none that could stand in a URL.
+    public var iceServersForPeer: (@Sendable (_ peer: SignalingPeerID, _ host: String) -> [SignalingICEServer])?
     /// Origins of pages on other hosts that may use the WebSocket, as "https://example.net"; "*" allows all.
     ///
     /// A page that this server served may always, and so may programs that send no `Origin`.

@@ -19,6 +19,9 @@ actor CallPeer {
     private var chat: RTCDataChannel?
     private var tasks: [Task<Void, Never>] = []
     private(set) var isClosed = false
+    /// Whether the server has lost the peer; the connection between the two goes on.
+    private(set) var isAbsent = false
+    private var hasBeenConnected = false
 
     init(
         remote: SignalingPeer,
@@ -69,6 +72,37 @@ actor CallPeer {
         } catch {
             report(.problem(remote, "\(error)"))
         }
+    }
+
+    /// The server has lost the peer.
+    ///
+    /// - Returns: whether the connection goes on without it.
+    func becomeAbsent() -> Bool {
+        let state = connection.connectionState
+        // One that restarts ICE is connecting, too.
+        isAbsent = hasBeenConnected && state != .failed && state != .closed
+        return isAbsent
+    }
+
+    /// The peer is in the room again, or this side is: says again what may have been lost meanwhile.
+    ///
+    /// - Returns: false if the connection is of no use any more.
+    func resume() -> Bool {
+        let state = connection.connectionState
+        guard !isClosed, state != .failed, state != .closed else { return false }
+        isAbsent = false
+        if connection.signalingState == .haveLocalOffer, let offer = connection.localDescription {
+            signal(.offer(sdp: offer.sdp))
+        } else if connection.connectionState != .connected {
+            connection.restartIce()
+        }
+        return true
+    }
+
+    /// Whether an offer is for another connection than this one: the peer has begun anew.
+    func isForeign(offer sdp: String) -> Bool {
+        guard let known = connection.remoteDescription else { return false }
+        return SessionOrigin(known.sdp) != SessionOrigin(sdp)
     }
 
     private func receive(_ description: RTCSessionDescription) async throws {
@@ -122,8 +156,8 @@ actor CallPeer {
         case .negotiationNeeded: await negotiate()
         case .iceCandidate(let candidate): signalCandidate(candidate)
         case .connectionStateChange(let state):
+            if state == .connected { hasBeenConnected = true }
             report(.stateChanged(remote, state))
-            if state == .failed { connection.restartIce() }
         case .track(let event): report(.track(remote, event, feed: report))
         case .iceConnectionStateChange(let state):
             if state == .connected || state == .completed { report(.phase(remote, .iceConnected)) }

@@ -122,16 +122,21 @@ actor CallSession {
                 options.joined?()
             }
             if !isResumed {
-                for id in peers.keys { await close(id) }
+                for id in peers.keys where !place.peers.contains(where: { $0.id == id }) { await becomeAbsent(id) }
                 iceServers = place.iceServers.map { RTCIceServer($0) }
-                // The newcomer calls everybody who is there.
-                for peer in place.peers { await open(peer, isInitiator: true, feed: feed) }
+                // The newcomer calls everybody who is there, unless their connection has outlived the server.
+                for peer in place.peers where await !resume(peer.id) { await open(peer, isInitiator: true, feed: feed) }
             }
-        case .peerJoined(let peer): await open(peer, isInitiator: false, feed: feed)
+        case .peerJoined(let peer):
+            if await !resume(peer.id) { await open(peer, isInitiator: false, feed: feed) }
+        case .peerLeft(let id, .lost): await becomeAbsent(id)
         case .peerLeft(let id, let why):
             return await left(id, saidGoodbye: why == .bye).map { Ending(reason: $0) }
         case .message(let message, let id):
             if case .bye = message { return await left(id, saidGoodbye: true).map { Ending(reason: $0) } }
+            if case .offer(let sdp) = message, let peer = peers[id], await peer.isForeign(offer: sdp) {
+                await open(peer.remote, isInitiator: false, feed: feed)
+            }
             if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
             let peer = peers[id]
             await peer?.receive(message)
@@ -182,6 +187,15 @@ actor CallSession {
         }
     }
 
+    /// The server has lost a peer: a connection that works goes on, and ends by itself.
+    private func becomeAbsent(_ id: SignalingPeerID) async {
+        guard let peer = peers[id], await !peer.becomeAbsent() else { return }
+        _ = await left(id, saidGoodbye: false)
+    }
+
+    /// - Returns: whether there is a connection with that peer already that goes on.
+    private func resume(_ id: SignalingPeerID) async -> Bool { await peers[id]?.resume() ?? false }
+
     private func left(_ id: SignalingPeerID, saidGoodbye: Bool) async -> String? {
         guard let peer = peers[id] else { return nil }
         output.peer(peer.remote, state: "closed")
@@ -213,8 +227,14 @@ actor CallSession {
             guard peers[peer.id] != nil else { return nil }
             if state == .connected { note(\.dtls, of: peer) }
             if state != .closed && state != .new && state != .connecting { output.peer(peer, state: state.rawValue) }
+            // What breaks the connection may have broken that to the server, too.
+            if state == .disconnected || state == .failed { client.check() }
+            if state == .failed, await peers[peer.id]?.isAbsent ?? false {
+                return await left(peer.id, saidGoodbye: false)
+            }
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
-        case .remoteClosed: break
+        case .remoteClosed(let peer):
+            if await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }
         case .chat(let peer, let text): output.chat(peer, text)
         case .fileReceived(let peer, let file): output.file(peer, file, isReceived: true)
         case .fileSent(let peer, let file): output.file(peer, file, isReceived: false)

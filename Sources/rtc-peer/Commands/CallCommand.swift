@@ -134,7 +134,7 @@ struct CallCommand: AsyncParsableCommand {
             )
         }
         try MeetingOptions.validate(serverURL: serverURL, fingerprint: serverFingerprint)
-        if serverURL != nil, server.tls {
+        if serverURL != nil, server.certificateSource != nil {
             throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }

@@ -109,21 +109,42 @@ struct PipeCommand: AsyncParsableCommand {
         show.ended("both inputs have ended")
     }
 
-    /// Carries bytes both ways until both inputs have ended.
+    /// Carries bytes both ways until both inputs have ended, or one of them cannot be read.
     private func pump(_ meeting: TransferMeeting, _ show: TransferOutput) async throws {
         let pipe = BytePipe()
-        let reading = Task {
-            while true {
-                let bytes = try await StandardStreams.read(limit: 64 << 10)
-                if bytes.isEmpty { break }
-                await pipe.write(bytes)
-            }
-            pipe.finish()
-        }
+        let (ends, feed) = AsyncThrowingStream<Void, any Error>.makeStream()
+        // Neither is waited for at the end: a read may block for as long as it likes.
+        let tasks = [
+            Task {
+                do {
+                    while true {
+                        let bytes = try await StandardStreams.read(limit: 64 << 10)
+                        if bytes.isEmpty { break }
+                        await pipe.write(bytes)
+                    }
+                    pipe.finish()
+                } catch {
+                    feed.finish(throwing: error)
+                }
+            },
+            Task {
+                do {
+                    try await carry(pipe, meeting, show)
+                    feed.finish()
+                } catch {
+                    feed.finish(throwing: error)
+                }
+            },
+        ]
         defer {
-            reading.cancel()
+            for task in tasks { task.cancel() }
             pipe.stop()
         }
+        for try await _ in ends {}
+    }
+
+    /// Uses one connection after another until the pipe is finished.
+    private func carry(_ pipe: BytePipe, _ meeting: TransferMeeting, _ show: TransferOutput) async throws {
         for try await connection in meeting.connections {
             show.connected(await connection.link.connection.getStats())
             try await pipe.run(over: connection.channel) { try await StandardStreams.write($0) }

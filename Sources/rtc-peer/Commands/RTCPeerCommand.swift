@@ -1,9 +1,11 @@
 import ArgumentParser
+internal import COpenSSL
 
 @main
 enum Program {
     static func main() async {
         StandardDescriptors.fill()
+        copenssl_outlive_exit()
         do {
             var command = try RTCPeerCommand.parsed(nil)
             if var command = command as? any AsyncParsableCommand {

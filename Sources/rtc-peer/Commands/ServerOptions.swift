@@ -20,6 +20,22 @@ struct ServerOptions: ParsableArguments {
     )
     var tls = false
 
+    @Option(
+        help: ArgumentHelp(
+            "HTTPS with a certificate of an authority, so that browsers do not warn: a PEM file of the chain. Example: --tls-certificate fullchain.pem --tls-key privkey.pem",
+            valueName: "FILE"
+        )
+    )
+    var tlsCertificate: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The PEM file of the private key of --tls-certificate. Example: --tls-key privkey.pem",
+            valueName: "FILE"
+        )
+    )
+    var tlsKey: String?
+
     @OptionGroup var ice: ICEOptions
 
     @Option(
@@ -30,11 +46,23 @@ struct ServerOptions: ParsableArguments {
     )
     var hostName: [String] = []
 
+    func validate() throws {
+        guard (tlsCertificate == nil) == (tlsKey == nil) else {
+            throw ValidationError("--tls-certificate and --tls-key need each other")
+        }
+    }
+
+    /// Whether and with which certificate TLS is spoken.
+    var certificateSource: SignalingTLS? {
+        if let tlsCertificate, let tlsKey { return .files(certificate: tlsCertificate, key: tlsKey) }
+        return tls ? .selfMade(directory: nil) : nil
+    }
+
     func makeConfiguration() -> SignalingServerConfiguration {
         var configuration = SignalingServerConfiguration()
         configuration.host = listen.host
         configuration.port = listen.port
-        configuration.tls = tls ? .selfMade(directory: nil) : nil
+        configuration.tls = certificateSource
         configuration.iceServers = ice.servers.map { SignalingICEServer($0) }
         configuration.hostNames = hostName
         return configuration

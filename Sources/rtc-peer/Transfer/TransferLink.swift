@@ -12,6 +12,7 @@ actor TransferLink {
     private var heldCandidates: [SignalingMessage]? = []
     private var tasks: [Task<Void, Never>] = []
     private var hasTold = false
+    private var isOfferer = false
     private var isClosed = false
 
     /// How long a connection may take, from the description to the open channel.
@@ -34,6 +35,7 @@ actor TransferLink {
     /// Ends without an error if the link is closed meanwhile, as does `answer(_:)`.
     func offer() async throws {
         guard !isClosed else { return }
+        isOfferer = true
         start()
         var options = RTCDataChannelInit()
         options.protocol = TransferMeeting.channelProtocol
@@ -46,8 +48,32 @@ actor TransferLink {
     func answer(_ sdp: String) async throws {
         guard !isClosed else { return }
         start()
+        try await answerAgain(sdp)
+    }
+
+    /// Whether an offer is of this connection: an ICE restart, not another connection.
+    func isRestart(_ sdp: String) -> Bool {
+        guard !isClosed, let known = connection.remoteDescription else { return false }
+        return SessionOrigin(known.sdp) == SessionOrigin(sdp)
+    }
+
+    func answerAgain(_ sdp: String) async throws {
+        guard !isClosed else { return }
+        heldCandidates = heldCandidates ?? []
         try await describe(RTCSessionDescription(type: .offer, sdp: sdp))
         if !isClosed, let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        releaseCandidates()
+    }
+
+    /// Offers new credentials after the path was lost; the side that answers waits for that.
+    private func restart() async {
+        guard isOfferer, !isClosed, connection.signalingState == .stable, connection.remoteDescription != nil else {
+            return
+        }
+        heldCandidates = heldCandidates ?? []
+        // A connection that cannot be restarted is lost, and another one made.
+        do { try await describe() } catch { return await tellLost() }
+        if !isClosed, let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
         releaseCandidates()
     }
 
@@ -99,6 +125,7 @@ actor TransferLink {
     private func handle(_ event: RTCPeerConnectionEvent) async {
         switch event {
         case .iceCandidate(let candidate): send(candidate)
+        case .negotiationNeeded: await restart()
         case .connectionStateChange(.failed), .remoteClosed: await tellLost()
         case .dataChannel(let channel):
             if channel.protocol == TransferMeeting.channelProtocol { return attach(channel) }

@@ -387,7 +387,10 @@ actor TransferMeeting {
         func refuse(_ words: String) { client.send(.pake(Pairing.refusal(words)), to: id) }
         let secret: Pairing.Secret
         if resumes {
-            guard let resumption else { return refuse("there is no transfer to go on with") }
+            guard let resumption else {
+                // The very one that asks may have been killed before this side had its last word.
+                return refuse(exchange == nil ? "there is no transfer to go on with" : Self.busy)
+            }
             guard exchange == nil else { return refuse(Self.busy) }
             secret = .resumption(resumption)
         } else {
@@ -500,7 +503,11 @@ actor TransferMeeting {
             return options.note("An offer with another certificate was refused: somebody is between the two.")
         }
         do {
-            try await replaceLink(for: partner).answer(offer)
+            if let link, await link.isRestart(offer) {
+                try await link.answerAgain(offer)
+            } else {
+                try await replaceLink(for: partner).answer(offer)
+            }
         } catch {
             options.note("cannot connect: \(error)")
         }

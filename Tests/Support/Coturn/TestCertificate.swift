@@ -1,6 +1,6 @@
 /// A server's certificate for `localhost` and 127.0.0.1, its key, and the authority that vouches for it; nobody's secret.
-enum TestCertificate {
-    static let authority = """
+package enum TestCertificate {
+    package static let authority = """
         -----BEGIN CERTIFICATE-----
         MIIBpjCCAU2gAwIBAgIUQ88ZTSDfzjHyiqD77QkxwbGvd00wCgYIKoZIzj0EAwIw
         KDEmMCQGA1UEAwwdUGVlckNvbm5lY3Rpb24gdGVzdCBhdXRob3JpdHkwIBcNMjYx
@@ -14,7 +14,7 @@ enum TestCertificate {
         -----END CERTIFICATE-----
         """
 
-    static let server = """
+    package static let server = """
         -----BEGIN CERTIFICATE-----
         MIIBvTCCAWSgAwIBAgIUYTuUae396+Z8DTQQoH+8krATKPUwCgYIKoZIzj0EAwIw
         KDEmMCQGA1UEAwwdUGVlckNvbm5lY3Rpb24gdGVzdCBhdXRob3JpdHkwIBcNMjYx
@@ -29,7 +29,7 @@ enum TestCertificate {
         -----END CERTIFICATE-----
         """
 
-    static let key = """
+    package static let key = """
         -----BEGIN PRIVATE KEY-----
         MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgCWZ3oVKB03qmOnLa
         xRYq+cckPFy9C5u6Sb50brHmitmhRANCAAQgeLwzmqCLbOYX6a2uA1GG6JnU/Izo

@@ -4,6 +4,7 @@ package import MDNS
 internal import NIOCore
 internal import NIOPosix
 package import SansIO
+internal import UDPSockets
 
 /// Multicast DNS of this process: its sockets, its resolver and its responder, shared by all connections.
 ///

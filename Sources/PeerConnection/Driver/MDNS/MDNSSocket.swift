@@ -4,6 +4,7 @@ internal import MDNS
 internal import NIOCore
 internal import NIOPosix
 internal import SansIO
+internal import UDPSockets
 
 /// One UDP socket for multicast DNS on one interface, for one family: NIO reads it, this type writes it, as ``UDPPort``.
 final class MDNSSocket {
@@ -73,7 +74,8 @@ final class MDNSSocket {
         }
         guard remote.ip.isIPv4 == isIPv4 else { return }
         unsafe bytes.withUnsafeBytes { bytes in
-            unsafe remote.withSockaddr { address, length in
+            unsafe remote.withRawSockaddr { address, length in
+                let address = unsafe address.assumingMemoryBound(to: sockaddr.self)
                 _ = unsafe clinux_sendmsg(descriptor, bytes.baseAddress, bytes.count, address, length, 0)
             }
         }
@@ -162,9 +164,10 @@ final class MDNSSocket {
             try set(descriptor, SOL_SOCKET, SO_REUSEPORT, 1 as CInt)
         }
         let address = TransportAddress(ip, port: kind == .member ? MDNS.port : 0)
-        guard unsafe address.withSockaddr({ unsafe Glibc.bind(descriptor, $0, $1) }) == 0 else {
-            throw SystemError(number: errno)
+        let status = unsafe address.withRawSockaddr { address, length in
+            unsafe Glibc.bind(descriptor, address.assumingMemoryBound(to: sockaddr.self), length)
         }
+        guard status == 0 else { throw SystemError(number: errno) }
     }
 
     private static func set<Value: BitwiseCopyable>(

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import MDNS
 internal import SansIO
+internal import UDPSockets
 
 /// An interface on whose link names are asked for and told.
 struct MulticastInterface: Hashable, Sendable {
@@ -36,8 +37,8 @@ struct MulticastInterface: Hashable, Sendable {
             let flags = unsafe entry.pointee.ifa_flags
             guard flags & upAndRunning == upAndRunning,
                 flags & (UInt32(IFF_MULTICAST) | UInt32(IFF_LOOPBACK)) != 0,
-                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(address)?.ip,
-                let mask = unsafe entry.pointee.ifa_netmask, let maskIP = unsafe TransportAddress(mask)?.ip
+                let address = unsafe entry.pointee.ifa_addr, let ip = unsafe TransportAddress(sockaddrAt: address)?.ip,
+                let mask = unsafe entry.pointee.ifa_netmask, let maskIP = unsafe TransportAddress(sockaddrAt: mask)?.ip
             else { continue }
             let index = unsafe if_nametoindex(entry.pointee.ifa_name)
             guard index != 0 else { continue }

@@ -98,6 +98,8 @@ function addPeer(description, initiates) {
   figure.append(video, caption);
   $('remotes').append(figure);
   peer.figure = figure;
+  peer.addEventListener('gone', () => peers.get(peer.id) === peer && leftBy(peer.id, 'gone'));
+  peer.addEventListener('trouble', () => signaling.check());
   peer.addEventListener('change', () => {
     video.play().catch(() => { notice('Click anywhere to hear the others.'); addEventListener('click', () => { video.play(); notice(); }, {once: true}); });
     show();
@@ -121,6 +123,8 @@ function removePeer(id) {
 }
 
 function leftBy(id, reason) {
+  // What the server has lost is not lost: the connection ends by itself.
+  if (reason === 'lost' && peers.get(id)?.becomeAbsent()) return;
   const peer = removePeer(id);
   if (!peer) return;
   log('', `${peer.name} ${reason === 'bye' ? 'hung up' : 'is gone'}`, 'note');
@@ -138,15 +142,22 @@ function start() {
     notice($('notice').dataset.sticky);
     if (detail.resumed) return show();
     iceServers = detail.iceServers ?? [];
-    for (const id of [...peers.keys()]) removePeer(id);
-    // The newcomer calls everybody who is there.
-    for (const peer of detail.peers) addPeer(peer, true);
+    for (const id of [...peers.keys()]) if (!detail.peers.some(peer => peer.id === id)) leftBy(id, 'lost');
+    // The newcomer calls everybody who is there, unless their connection has outlived the server.
+    for (const peer of detail.peers) if (!peers.get(peer.id)?.resume()) addPeer(peer, true);
     show();
   });
-  signaling.addEventListener('peer', ({detail}) => { $('again').hidden = true; addPeer(detail, false); });
+  signaling.addEventListener('peer', ({detail}) => {
+    $('again').hidden = true;
+    if (!peers.get(detail.id)?.resume()) addPeer(detail, false);
+  });
   signaling.addEventListener('left', ({detail}) => leftBy(detail.id, detail.reason));
-  signaling.addEventListener('message', ({detail: {from, message}}) =>
-    message.type === 'bye' ? leftBy(from, 'bye') : peers.get(from)?.receive(message));
+  signaling.addEventListener('message', ({detail: {from, message}}) => {
+    if (message.type === 'bye') return leftBy(from, 'bye');
+    const peer = peers.get(from);
+    if (peer && message.type === 'offer' && peer.isForeign(message.sdp)) addPeer(peer, false);
+    peers.get(from)?.receive(message);
+  });
   signaling.addEventListener('words', ({detail}) => { $('state').textContent = detail; lastError = detail; });
   signaling.addEventListener('ended', ({detail}) => end(detail));
   signaling.open();

@@ -1,7 +1,7 @@
 // One other participant: a connection by perfect negotiation (webrtc-pc §10.7), its picture, chat and files.
-// Events: change, chat, channel.
+// Events: change, chat, channel; trouble when it does not answer; gone when it has ended and the server had lost it.
 export class Peer extends EventTarget {
-  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer;
+  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer; #isAbsent = false; #wasConnected = false;
 
   constructor(signaling, {id, name, polite}, {initiates, stream, iceServers}) {
     super();
@@ -19,6 +19,9 @@ export class Peer extends EventTarget {
     };
     connection.onconnectionstatechange = () => {
       clearTimeout(this.#restartTimer);
+      if (connection.connectionState === 'connected') this.#wasConnected = true;
+      if (['failed', 'disconnected'].includes(connection.connectionState)) this.#tell('trouble');
+      if (this.#isAbsent && ['failed', 'closed'].includes(connection.connectionState)) return this.#tell('gone');
       if (connection.connectionState === 'failed') connection.restartIce();
       if (connection.connectionState === 'disconnected') {
         this.#restartTimer = setTimeout(() => connection.connectionState === 'disconnected' && connection.restartIce(), 3000);
@@ -40,6 +43,25 @@ export class Peer extends EventTarget {
     if (this.chat?.readyState !== 'open') return false;
     this.chat.send(text);
     return true;
+  }
+
+  /** The server has lost the peer. Whether the connection goes on without it. */
+  becomeAbsent() { return this.#isAbsent = this.#wasConnected && !['failed', 'closed'].includes(this.state); }
+
+  /** One of the two is in the room again: says again what may have been lost. False if this is of no use any more. */
+  resume() {
+    if (['failed', 'closed'].includes(this.state)) return false;
+    this.#isAbsent = false;
+    if (this.connection.signalingState === 'have-local-offer') {
+      this.#send({type: 'offer', sdp: this.connection.localDescription.sdp});
+    } else if (this.state !== 'connected') this.connection.restartIce();
+    return true;
+  }
+
+  /** Whether an offer is for another connection: the peer has begun anew. RFC 8866 §5.2 */
+  isForeign(sdp) {
+    const session = text => /^o=(\S+ \S+)/m.exec(text)?.[1], known = this.connection.remoteDescription;
+    return Boolean(known) && session(known.sdp) !== session(sdp);
   }
 
   async receive(message) {

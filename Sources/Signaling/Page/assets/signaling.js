@@ -37,6 +37,20 @@ export class Signaling extends EventTarget {
     this.#write(numbered);
   }
 
+  /** Asks for a sign of life; without one for two seconds, the connection is made anew. */
+  check() {
+    const socket = this.#socket, before = this.#lastHeard;
+    if (socket?.readyState !== WebSocket.OPEN) return this.#retryNow();
+    this.#write({type: 'ping', ack: this.#received});
+    setTimeout(() => {
+      if (socket !== this.#socket || this.#lastHeard !== before || this.#isOver) return;
+      // A dead connection's close would wait for its answer.
+      socket.onclose = null;
+      socket.close();
+      this.#lost();
+    }, 2000);
+  }
+
   /** Leaves the room for good. */
   leave() {
     this.#isOver = true;
@@ -73,6 +87,7 @@ export class Signaling extends EventTarget {
       case 'ping': return this.#write({type: 'pong', ack: this.#received});
       case 'pong': return this.#forget(message.ack);
       case 'error':
+        if (message.code === 'unknown-peer') return;      // who is away comes again, or does not
         this.#tell('words', message.message);
         if (message.fatal && !['timed-out', 'too-slow', 'server-stopping'].includes(message.code)) {
           this.#isOver = true;

@@ -1,28 +1,28 @@
 internal import CLinux
 internal import Glibc
-internal import NIOCore
+package import NIOCore
 internal import NIOPosix
-internal import SansIO
+package import SansIO
 
 /// One bound UDP socket: NIO reads it, this type writes it.
 ///
 /// Writes do not go through NIO: its datagram channel closes itself on ENETUNREACH, EINVAL or EPERM, which any
 /// candidate of the peer can provoke, and a train of segments can leave straight from the engine's slab. Confined
 /// to the event loop.
-final class UDPPort {
-    let id: PortID
-    let localAddress: TransportAddress
-    let channel: any Channel
+package final class UDPPort {
+    package let id: PortID
+    package let localAddress: TransportAddress
+    package let channel: any Channel
     private let descriptor: CInt
     /// Whether the kernel segments trains for this port (UDP GSO); off for good after the first refusal.
-    private(set) var offloadsSegmentation = true
+    package private(set) var offloadsSegmentation = true
     /// Datagrams that the kernel refused, by the last error number.
-    private(set) var refusedCount = 0
-    private(set) var lastErrorNumber: CInt = 0
+    package private(set) var refusedCount = 0
+    package private(set) var lastErrorNumber: CInt = 0
 
-    enum SendResult { case sent, tryLater }
+    package enum SendResult { case sent, tryLater }
 
-    /// Room for a datagram until they come joined (``DatagramHandler``): few connections carry much, and each keeps its
+    /// Room for a datagram until they come joined (``ReceiveOffload``): few connections carry much, and each keeps its
     /// buffer.
     private static let firstReadByteCount = 2_048
 
@@ -38,18 +38,19 @@ final class UDPPort {
 
     /// Binds a socket and starts reading it.
     ///
-    /// - Throws: `NetworkError` with the system's words when the address or port cannot be bound.
-    static func bind(
+    /// `isEven` asks for an even port, of `portRange` or of the dynamic ones (RFC 6335 §6). `onBound` gets the system's words when the address or port cannot be bound.
+    package static func bind(
         _ ip: IPAddress,
         portRange: ClosedRange<UInt16>?,
+        isEven: Bool = false,
         id: PortID,
         eventLoop: any EventLoop,
         handler: @escaping @Sendable () -> any ChannelHandler,
-        onBound: @escaping @Sendable (Result<UDPPort, RTCError>) -> Void
+        onBound: @escaping @Sendable (Result<UDPPort, UDPSocketError>) -> Void
     ) {
         let descriptor: CInt
         let local: TransportAddress
-        switch makeSocket(ip, portRange: portRange) {
+        switch makeSocket(ip, ports: ports(portRange, isEven: isEven)) {
         case .success(let made): (descriptor, local) = made
         case .failure(let error): return onBound(.failure(error))
         }
@@ -66,13 +67,13 @@ final class UDPPort {
                 case .success(let channel):
                     onBound(.success(UDPPort(id: id, localAddress: local, channel: channel, descriptor: descriptor)))
                 case .failure(let error):
-                    onBound(.failure(RTCError(.networkError, "cannot use UDP port \(local): \(error)")))
+                    onBound(.failure(UDPSocketError("cannot use UDP port \(local): \(error)")))
                 }
             }
     }
 
     /// Sends a train of datagrams of `segmentByteCount` bytes each but the last.
-    func send(
+    package func send(
         _ bytes: UnsafeRawBufferPointer,
         segmentByteCount: Int,
         to remote: TransportAddress,
@@ -120,7 +121,7 @@ final class UDPPort {
         }
     }
 
-    func close() { channel.close(mode: .all, promise: nil) }
+    package func close() { channel.close(mode: .all, promise: nil) }
 
     private func sendSingly(
         _ bytes: UnsafeRawBufferPointer,
@@ -146,10 +147,16 @@ final class UDPPort {
         }
     }
 
+    /// The ports to try, in this order; 0 leaves it to the system.
+    private static func ports(_ range: ClosedRange<UInt16>?, isEven: Bool) -> [UInt16] {
+        guard isEven else { return range.map { Array($0).shuffled() } ?? [0] }
+        return (range ?? 49_152...65_535).filter { $0 % 2 == 0 }.shuffled()
+    }
+
     private static func makeSocket(
         _ ip: IPAddress,
-        portRange: ClosedRange<UInt16>?
-    ) -> Result<(CInt, TransportAddress), RTCError> {
+        ports: [UInt16]
+    ) -> Result<(CInt, TransportAddress), UDPSocketError> {
         let family = ip.isIPv4 ? AF_INET : AF_INET6
         let descriptor = socket(
             family,
@@ -160,7 +167,6 @@ final class UDPPort {
         if !ip.isIPv4 { set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1) }
         set(descriptor, SOL_SOCKET, SO_RCVBUF, bufferByteCount)
         set(descriptor, SOL_SOCKET, SO_SNDBUF, bufferByteCount)
-        let ports = portRange.map { Array($0).shuffled() } ?? [0]
         for port in ports {
             let bound = unsafe TransportAddress(ip, port: port).withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) }
             if bound == 0 {
@@ -193,7 +199,14 @@ final class UDPPort {
         _ = unsafe setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
     }
 
-    private static func systemError(_ what: String) -> RTCError {
-        RTCError(.networkError, unsafe "\(what): \(String(cString: strerror(errno)))")
+    private static func systemError(_ what: String) -> UDPSocketError {
+        UDPSocketError(unsafe "\(what): \(String(cString: strerror(errno)))")
     }
+}
+
+/// Why a socket cannot be had, in the system's words.
+package struct UDPSocketError: Error, Hashable, CustomStringConvertible {
+    package let description: String
+
+    init(_ description: String) { self.description = description }
 }

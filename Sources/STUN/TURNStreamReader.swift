@@ -1,4 +1,3 @@
-import STUN
 import SansIO
 
 /// Cuts a stream of bytes into STUN messages and ChannelData messages.
@@ -12,7 +11,14 @@ package struct TURNStreamReader: Sendable {
     /// Whether something came that is no message; nothing after it can be read.
     package private(set) var isBroken = false
 
-    package init() {}
+    /// The first bytes of ChannelData.
+    private let channelBytes: ClosedRange<UInt8>
+
+    /// - Parameter channelNumbers: of what counts as ChannelData.
+    package init(channelNumbers: ClosedRange<UInt16> = TURNFraming.channelNumbers) {
+        let first = UInt8(truncatingIfNeeded: channelNumbers.lowerBound >> 8)
+        channelBytes = first...max(first, UInt8(truncatingIfNeeded: channelNumbers.upperBound >> 8))
+    }
 
     /// Bytes kept until more come.
     package var pendingByteCount: Int { pending.count }
@@ -27,7 +33,7 @@ package struct TURNStreamReader: Sendable {
         var offset = 0
         while !pending.isEmpty, !isBroken {
             // The span borrows the array for this one call.
-            guard let needed = unsafe Self.neededByteCount(pending.span.bytes) else {
+            guard let needed = unsafe neededByteCount(pending.span.bytes) else {
                 isBroken = true
                 break
             }
@@ -44,7 +50,7 @@ package struct TURNStreamReader: Sendable {
         }
         while offset < bytes.byteCount, !isBroken {
             let rest = bytes.extracting(offset..<bytes.byteCount)
-            guard let needed = Self.neededByteCount(rest) else {
+            guard let needed = neededByteCount(rest) else {
                 isBroken = true
                 break
             }
@@ -62,7 +68,7 @@ package struct TURNStreamReader: Sendable {
     /// Length of the message that begins here, as far as the bytes tell.
     ///
     /// - Returns: more than there are if the message, or what tells its length, is not whole; nil for no message.
-    private static func neededByteCount(_ bytes: RawSpan) -> Int? {
+    private func neededByteCount(_ bytes: RawSpan) -> Int? {
         guard bytes.byteCount > 0 else { return 4 }
         switch bytes.uint8(at: 0) {
         case 0x00...0x3F:
@@ -70,7 +76,7 @@ package struct TURNStreamReader: Sendable {
             let length = Int(bytes.uint16(at: 2))
             guard length % 4 == 0, bytes.uint32(at: 4) == STUNMessage.magicCookie else { return nil }
             return STUNMessage.headerByteCount + length
-        case 0x40...0x4F:
+        case channelBytes:
             guard bytes.byteCount >= 4 else { return 4 }
             return (4 + Int(bytes.uint16(at: 2)) + 3) & ~3
         default: return nil

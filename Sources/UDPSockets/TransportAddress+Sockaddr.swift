@@ -1,13 +1,14 @@
+internal import CLinux
 internal import Glibc
-internal import NIOCore
-internal import SansIO
+package import NIOCore
+package import SansIO
 
 // The layouts of sockaddr_in and sockaddr_in6 are fixed: family, port, then the address; for IPv6 flow label,
 // 16 bytes and the scope. Reading them as bytes serves NIO's, getifaddrs' and getaddrinfo's alike.
 
 extension TransportAddress {
     /// Reads a `sockaddr_in` or `sockaddr_in6`; nil for another family or too few bytes.
-    init?(sockaddr bytes: UnsafeRawBufferPointer) {
+    package init?(sockaddr bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 8 else { return nil }
         let family = unsafe Int32(bytes.loadUnaligned(fromByteOffset: 0, as: UInt16.self))
         let port = unsafe UInt16(bigEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt16.self))
@@ -31,19 +32,26 @@ extension TransportAddress {
     }
 
     /// Reads a `sockaddr` whose length its family tells.
-    init?(_ address: UnsafeMutablePointer<sockaddr>) {
-        let count = unsafe Int32(address.pointee.sa_family) == AF_INET6 ? 28 : 16
-        unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: count))
+    ///
+    /// The pointer has no type: which module owns `sockaddr` depends on what was imported first.
+    package init?(sockaddrAt address: UnsafeRawPointer) {
+        let family = unsafe Int32(address.loadUnaligned(as: UInt16.self))
+        unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: family == AF_INET6 ? 28 : 16))
     }
 
     /// The engine's form of a NIO address; nil for Unix sockets.
-    init?(_ address: SocketAddress) {
+    package init?(_ address: SocketAddress) {
         guard
             let own = unsafe address.withSockAddr({ pointer, count in
                 unsafe TransportAddress(sockaddr: UnsafeRawBufferPointer(start: pointer, count: count))
             })
         else { return nil }
         self = own
+    }
+
+    /// The same as `withSockaddr` for other modules, with a pointer that has no type.
+    package func withRawSockaddr<Result>(_ body: (UnsafeRawPointer, UInt32) -> Result) -> Result {
+        unsafe withSockaddr { address, length in unsafe body(UnsafeRawPointer(address), length) }
     }
 
     /// Calls `body` with the kernel's form of this address.

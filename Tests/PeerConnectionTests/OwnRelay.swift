@@ -1,0 +1,64 @@
+import Coturn
+import PeerConnection
+import SansIO
+import TURNServer
+import TURNService
+import Testing
+import TimeSharing
+
+/// Calls through this package's own TURN server, on real sockets.
+@Suite(.realTime) struct OwnRelay {
+    private let secret = TURNSharedSecret("north")
+
+    private func service(
+        _ change: (inout TURNServiceConfiguration) -> Void = { _ in }
+    ) async throws -> (TURNService, TURNEndpoint) {
+        var configuration = TURNServiceConfiguration(host: "127.0.0.1", port: 0, secret: secret)
+        configuration.tls = (0, try TestCertificate.context())
+        change(&configuration)
+        let service = TURNService(configuration: configuration)
+        return (service, try await service.start())
+    }
+
+    private func configuration(_ endpoint: TURNEndpoint, transport: String) throws -> RTCConfiguration {
+        let credentials = secret.credentials(for: "alice", expiry: 4_000_000_000)
+        let urls = endpoint.urls(host: "127.0.0.1", tlsHost: "localhost").turn
+        var configuration = ConnectedPair.configuration()
+        configuration.iceTransportPolicy = .relay
+        configuration.iceServers = [
+            RTCIceServer(
+                urls: urls.filter {
+                    transport == "tls"
+                        ? $0.hasPrefix("turns:") : $0.hasPrefix("turn:") && $0.hasSuffix("transport=\(transport)")
+                },
+                username: credentials.username,
+                credential: credentials.password
+            )
+        ]
+        try #require(configuration.iceServers[0].urls.count == 1)
+        return configuration
+    }
+
+    @Test(.timeLimit(.minutes(1)), arguments: ["udp", "tcp", "tls"]) func dataGoesThroughTheServer(transport: String)
+        async throws
+    {
+        let (service, endpoint) = try await service()
+        var configuration = try configuration(endpoint, transport: transport)
+        let authority = try TemporaryFile(TestCertificate.authority)
+        configuration.iceServerAuthorities = authority.path
+        let pair = try ConnectedPair(configuration)
+        try await pair.exchange()
+        for connection in [pair.first, pair.second] {
+            let selected = try #require(await connection.getStats().selectedCandidatePair)
+            #expect(selected.localType == "relay")
+            #expect(selected.relayProtocol == transport)
+        }
+        #expect(await service.allocationCount() == 2)
+        pair.first.close()
+        pair.second.close()
+        await pair.first.closed()
+        await pair.second.closed()
+        await service.stop()
+        #expect(await service.allocationCount() == 0)
+    }
+}
