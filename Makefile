@@ -28,6 +28,7 @@ test-browser: test-dependencies build
 ## test-network: calls between all kinds of networks, through NATs and TURN servers, in network namespaces (root)
 test-network: test-dependencies build
 	@Tests/Netlab/connectivity $(ARGS)
+	@Tests/Netlab/doctors
 
 ## test-faults: what a running call does when networks and programs fail, as a table (root; 8 minutes)
 test-faults: test-dependencies build

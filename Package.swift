@@ -69,6 +69,7 @@ let package = Package(
             ["Locking", "SansIO", "CUSRSCTP", "CCRC32C", .product(name: "DequeModule", package: "swift-collections")]
         ),
         module("SDP", ["SansIO"]),
+        module("MDNS", ["SansIO"]),
         module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
@@ -107,7 +108,7 @@ let package = Package(
             "PeerConnection",
             [
                 "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP",
-                "Media",
+                "Media", "MDNS",
                 "Capture", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
@@ -133,8 +134,7 @@ let package = Package(
             name: "rtc-peer",
             dependencies: [
                 "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
-                "TURNServer",
-                "TURNService", "COpenSSL",
+                "TURNServer", "TURNService", "COpenSSL", "ICE", "STUN",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -163,8 +163,8 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C", "PAKE",
-                "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
+                "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
+                "PAKE", "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings
@@ -198,7 +198,7 @@ let package = Package(
             name: "CLITests",
             dependencies: [
                 "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
-                "TURNServer", "TURNService", "TimeSharing",
+                "TURNServer", "TURNService", "TimeSharing", "STUN",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: testSettings
@@ -207,7 +207,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing",
+                "Coturn", "TimeSharing", "MDNS",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

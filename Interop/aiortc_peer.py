@@ -27,8 +27,6 @@ BARS = [(82, 90, 240), (145, 54, 34), (41, 240, 110), (210, 16, 146)]
 COUNTER_BITS = 16
 WEBSOCKET_PATH = "/ws"
 
-# aioice leaves out loopback addresses, and in a network namespace of one's own there are no others.
-aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
 
 
 def pattern(number):
@@ -172,7 +170,14 @@ class Call:
         self.connection.addTrack(Pattern())
         self.adopt(self.connection.createDataChannel(self.options.chat_label))
         await self.connection.setLocalDescription(await self.connection.createOffer())
-        await self.signal(type="offer", sdp=self.connection.localDescription.sdp)
+        await self.signal(type="offer", sdp=self.told())
+
+    def told(self):
+        """Its own description, the host's name in the address's place if there is one."""
+        sdp = self.connection.localDescription.sdp
+        if self.options.host_name:
+            sdp = sdp.replace(f" {self.options.address} ", f" {self.options.host_name} ")
+        return sdp
 
     async def receive(self, message):
         kind = message["type"]
@@ -182,7 +187,7 @@ class Call:
                 self.connection.addTrack(Tone())
                 self.connection.addTrack(Pattern())
             await self.connection.setLocalDescription(await self.connection.createAnswer())
-            await self.signal(type="answer", sdp=self.connection.localDescription.sdp)
+            await self.signal(type="answer", sdp=self.told())
         elif kind == "answer":
             await self.connection.setRemoteDescription(RTCSessionDescription(message["sdp"], "answer"))
         elif kind == "candidate" and message["candidate"] and message["candidate"]["candidate"]:
@@ -270,4 +275,9 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=8, help="how long to stay")
     parser.add_argument("--chat-label", default="chat")
     parser.add_argument("--screenshot", help="where the last picture goes, as PNG")
-    asyncio.run(main(parser.parse_args()))
+    parser.add_argument("--address", default="127.0.0.1", help="where its candidate is")
+    parser.add_argument("--host-name", help="what candidates have in the address's place")
+    arguments = parser.parse_args()
+    # aioice leaves out loopback addresses, and in a network namespace of one's own there are no others.
+    aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: [arguments.address]
+    asyncio.run(main(arguments))

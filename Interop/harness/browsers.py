@@ -28,8 +28,10 @@ CHROMIUM_FLAGS = """
 --disable-background-networking --disable-component-update --disable-sync --disable-breakpad --disable-default-apps
 --disable-extensions --password-store=basic --no-proxy-server --disable-background-timer-throttling
 --disable-renderer-backgrounding --disable-backgrounding-occluded-windows
---disable-features=WebRtcHideLocalIpsWithMdns,Translate,OptimizationHints,MediaRouter
 """.split()
+CHROMIUM_WITHOUT = ["Translate", "OptimizationHints", "MediaRouter"]
+# What puts names in the place of host addresses, unless the page may use the camera or the microphone.
+HIDING = "WebRtcHideLocalIpsWithMdns"
 
 FIREFOX_PREFERENCES = {
     "media.navigator.streams.fake": True, "media.navigator.permission.disabled": True,
@@ -130,14 +132,17 @@ class Chromium(Browser):
     name = "chromium"
     programs = ["chromium-headless-shell", "/usr/lib/chromium/chromium", "chromium", "google-chrome"]
 
-    def __init__(self, log_path, camera_fps=30, flags=(), downloads=None):
+    def __init__(self, log_path, camera_fps=30, flags=(), downloads=None, hides_addresses=False):
         super().__init__(log_path)
+        self.hides_addresses = hides_addresses
+        without = CHROMIUM_WITHOUT + ([] if hides_addresses else [HIDING])
         there, self.outgoing = os.pipe()
         self.incoming, back = os.pipe()
         # The browser wants descriptors 3 and 4, which may be taken here: a shell moves ours there.
         there, back = (self.above(fd) for fd in (there, back))
         move = f'exec 3<&{there} 4>&{back} {there}<&- {back}>&-; exec "$@"'
         self.spawn(["/bin/bash", "-c", move, "browser", find_program(self.programs), *CHROMIUM_FLAGS,
+                    "--disable-features=" + ",".join(without),
                     f"--use-fake-device-for-media-stream=fps={camera_fps}", "--user-data-dir=" + self.profile,
                     *flags, "about:blank"], (there, back))
         os.close(there)
@@ -200,7 +205,8 @@ class ChromiumPage(Page):
     def __init__(self, browser, session):
         self.browser, self.session = browser, session
         # Without it ICE does not see every interface (the headless build ignores --use-fake-ui-for-media-stream).
-        browser.call("Browser.grantPermissions", permissions=["audioCapture", "videoCapture"])
+        if not browser.hides_addresses:
+            browser.call("Browser.grantPermissions", permissions=["audioCapture", "videoCapture"])
         self.call("Inspector.enable")
 
     def call(self, method, **params):

@@ -372,12 +372,12 @@ class AiortcCall(Scenario):
     seconds = 8
     aiortc = None
 
-    def start_aiortc(self, server, room):
+    def start_aiortc(self, server, room, *arguments):
         script = os.path.join(os.path.dirname(__file__), "../aiortc_peer.py")
         with open(self.path("aiortc.log"), "wb") as log:
             self.aiortc = subprocess.Popen(
                 [os.environ.get("AIORTC_PYTHON", sys.executable), script, "--server", server, "--room", room, "--seconds",
-                 str(self.seconds), "--screenshot", self.path("aiortc.png")], stdout=subprocess.PIPE, stderr=log)
+                 str(self.seconds), "--screenshot", self.path("aiortc.png"), *arguments], stdout=subprocess.PIPE, stderr=log)
         self.logs.append(self.path("aiortc.log"))
 
     def start_peer(self, *arguments):

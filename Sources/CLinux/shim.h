@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #ifndef UDP_SEGMENT
@@ -21,6 +22,14 @@
 static inline int clinux_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 static inline int clinux_blocking_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 static inline void clinux_set_thread_name(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+/* The status flags are macros: whether something (NTP, PTP, the hypervisor) keeps the clock right; -1 if nobody knows. */
+static inline int clinux_clock_is_kept(void) {
+    struct timex state;
+    memset(&state, 0, sizeof state);
+    if (adjtimex(&state) < 0) return -1;
+    return !(state.status & STA_UNSYNC);
+}
 
 /* GNU extensions, which the importer's headers leave out. */
 static inline int clinux_rename_noreplace(int directory, const char *name, int new_directory, const char *new_name) {

@@ -106,7 +106,9 @@ extension ICEAgent {
         let isRedundant = current.localCandidates.contains {
             $0.port == port && $0.candidate.address.isSameEndpoint(as: mapped)
         }
-        guard !isRedundant, mapped.port != 0, !mapped.ip.isUnspecified else { return }
+        // A private address that a near server sees would tell what is to be hidden, and helps nobody far away.
+        let isTold = !isRedundant || configuration.tellsRedundantReflexive && !mapped.ip.isPrivate
+        guard isTold, mapped.port != 0, !mapped.ip.isUnspecified else { return }
         guard current.localCandidates.count < ICELimits.localCandidates else {
             counters.dropped.limitedGathering += 1
             return
@@ -119,7 +121,10 @@ extension ICEAgent {
             relatedAddress: base,
             usernameFragment: current.local.usernameFragment
         )
-        current.localCandidates.append(ICELocalCandidate(candidate: candidate, port: port, base: base))
+        // What is only told makes no pairs: those of the host candidate are the same.
+        if !isRedundant {
+            current.localCandidates.append(ICELocalCandidate(candidate: candidate, port: port, base: base))
+        }
         emit(.localCandidate(candidate))
     }
 

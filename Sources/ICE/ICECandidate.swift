@@ -133,9 +133,12 @@ package struct ICECandidate: Hashable, Sendable {
     }
 
     /// The line's value as `candidate:1 1 udp 2122260223 192.0.2.1 5000 typ host`, without `a=`.
-    package var attributeValue: String {
+    package var attributeValue: String { attributeValue(host: address.ip.description) }
+
+    /// The same with something else in the address's place, as a name of multicast DNS.
+    package func attributeValue(host: String) -> String {
         var line = "candidate:\(foundation) \(component) \(transport.rawValue) \(priority) "
-        line += "\(address.ip) \(address.port) typ \(kind.rawValue)"
+        line += "\(host) \(address.port) typ \(kind.rawValue)"
         if let relatedAddress { line += " raddr \(relatedAddress.ip) rport \(relatedAddress.port)" }
         if let tcpType { line += " tcptype \(tcpType.rawValue)" }
         if let usernameFragment { line += " ufrag \(usernameFragment)" }

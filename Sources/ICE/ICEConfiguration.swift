@@ -46,6 +46,12 @@ package struct ICEConfiguration: Sendable {
     /// Data flows meanwhile.
     package var relayedNominationGrace: Duration = .milliseconds(500)
 
+    /// Whether a server-reflexive candidate is told even if it equals a host candidate.
+    ///
+    /// Where host candidates are told by names, peers that cannot look those up would else learn no address at all of a
+    /// machine that is behind no NAT.
+    package var tellsRedundantReflexive = false
+
     /// Mean time between two consent checks.
     ///
     /// Each is drawn from 0.8 to 1.2 times as much, so as not to beat in step with others. RFC 7675 §5.1

@@ -260,6 +260,8 @@ package final class PeerEngine {
     }
 
     private func pumpICE(at now: Instant) {
+        // Before the end of candidates that a failure may bring: who waits for that end knows all then.
+        while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         while let event = ice.nextEvent() {
             if case .relayPaired(let port, let ip) = event {
                 relays.permit(ip, on: port, at: now)
@@ -273,7 +275,6 @@ package final class PeerEngine {
             }
             events.push(.ice(event))
         }
-        while let failure = relays.nextFailure() { events.push(.relayFailed(failure)) }
         if let roundTrip = ice.roundTripTime, roundTrip != knownRoundTrip {
             knownRoundTrip = roundTrip
             rtp.setPathRoundTripTime(roundTrip, at: now)

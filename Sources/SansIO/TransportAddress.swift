@@ -53,6 +53,11 @@ package struct IPAddress: Hashable, Sendable {
     package var isLoopback: Bool { isIPv4 ? low >> 24 == 127 : (high == 0 && low == 1) }
     package var isUnspecified: Bool { high == 0 && low == 0 }
     package var isLinkLocal: Bool { isIPv4 ? low >> 16 == 0xA9FE : high >> 54 == 0x3FA }
+    /// Whether it means something on this machine or in its own network only (RFC 1918, RFC 4193, RFC 3927, RFC 4291).
+    package var isPrivate: Bool {
+        if isLoopback || isLinkLocal { return true }
+        return isIPv4 ? low >> 24 == 10 || low >> 20 == 0xAC1 || low >> 16 == 0xC0A8 : high >> 57 == 0x7E
+    }
     package var isMulticast: Bool { isIPv4 ? low >> 28 == 0xE : high >> 56 == 0xFF }
 }
 

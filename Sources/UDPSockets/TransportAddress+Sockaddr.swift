@@ -49,6 +49,11 @@ extension TransportAddress {
         self = own
     }
 
+    /// The same as `withSockaddr` for other modules, with a pointer that has no type.
+    package func withRawSockaddr<Result>(_ body: (UnsafeRawPointer, UInt32) -> Result) -> Result {
+        unsafe withSockaddr { address, length in unsafe body(UnsafeRawPointer(address), length) }
+    }
+
     /// Calls `body` with the kernel's form of this address.
     func withSockaddr<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
         unsafe withUnsafeTemporaryAllocation(byteCount: 28, alignment: 8) { bytes in

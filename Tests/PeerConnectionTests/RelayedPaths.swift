@@ -31,7 +31,23 @@ import TimeSharing
             let sdp = try #require(connection.localDescription).sdp
             #expect(!sdp.contains("typ host") && !sdp.contains("typ srflx"), "only the relayed address is told")
             #expect(sdp.contains("raddr 0.0.0.0 rport 0"))
+            #expect(sdp.contains("a=candidate:1 1 udp "), "a foundation that is a checksum betrays the base")
         }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aRefusalIsToldBeforeTheEndOfCandidatesThatItBrings() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let connection = try RTCPeerConnection(configuration: configuration(coturn, password: "wrong"))
+        let events = connection.events
+        _ = try connection.createDataChannel("x")
+        try await connection.setLocalDescription()
+        var seen: [String] = []
+        for await event in events {
+            if case .iceCandidateError = event { seen.append("error") }
+            if case .iceCandidate(nil) = event { break }
+        }
+        #expect(seen == ["error"])
+        connection.close()
     }
 
     /// By TCP, and by TLS with a private authority: to a name, which is sent and checked, and to an address.

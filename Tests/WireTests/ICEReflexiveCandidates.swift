@@ -32,6 +32,32 @@ import Testing
         #expect(peer.candidates.map(\.kind) == [.host])
     }
 
+    @Test func `Where hosts are told by names, the server's answer is told even without a NAT`() throws {
+        let network = ICEVirtualNetwork()
+        network.servers = [server]
+        let peer = network.addPeer(.controlling, ["192.0.2.1"], configuration: hiding)
+        peer.gather(from: [server])
+        #expect(network.run(.seconds(1)) { peer.isGatheringComplete } != nil)
+        #expect(peer.candidates.map(\.kind) == [.host, .srflx])
+        #expect(peer.candidates[0].address == peer.candidates[1].address)
+    }
+
+    @Test(arguments: ["10.0.0.1", "172.31.255.1", "192.168.1.1", "169.254.1.1"])
+    func `A near server does not betray a private address`(host: String) {
+        let network = ICEVirtualNetwork()
+        network.servers = [server]
+        let peer = network.addPeer(.controlling, [host], configuration: hiding)
+        peer.gather(from: [server])
+        #expect(network.run(.seconds(1)) { peer.isGatheringComplete } != nil)
+        #expect(peer.candidates.map(\.kind) == [.host])
+    }
+
+    private var hiding: ICEConfiguration {
+        var configuration = ICEConfiguration()
+        configuration.tellsRedundantReflexive = true
+        return configuration
+    }
+
     @Test func `A dead server delays only the end of gathering`() throws {
         let network = ICEVirtualNetwork()
         network.servers = [server]

@@ -41,6 +41,12 @@ public struct RTCConfiguration: Sendable {
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
     /// that are up.
     public var localAddresses: [String]?
+    /// Whether the peer is told names of multicast DNS (`….local`) in place of this machine's addresses.
+    ///
+    /// Only who is on the same link can look them up; whoever carries the signalling learns nothing. Server-reflexive and
+    /// relayed candidates stay addresses: peers elsewhere need a STUN or TURN server.
+    /// draft-ietf-mmusic-mdns-ice-candidates §3.1
+    public var hidesHostAddresses = false
     /// Whether loopback addresses make candidates; nil does so only on a machine that has no others.
     public var includesLoopback: Bool?
     /// Local UDP ports to bind, 1 to 65535; nil lets the system choose.
@@ -69,6 +75,9 @@ public struct RTCConfiguration: Sendable {
     /// The executor on which what the application sees changes and events are delivered (webrtc-pc's "queue a
     /// task"); nil takes the connection's event loop.
     public var executor: (any SerialExecutor)?
+
+    /// Who asks for names and answers for them; nil takes that of the process.
+    package var mdns: MDNSService?
 
     /// The defaults.
     public init() {}

@@ -110,6 +110,10 @@ public struct RTCStatsReport: Sendable {
         public var srtpCipher: String?
         /// Datagrams dropped since they belonged to no protocol of the session.
         public var packetsDiscarded = 0
+        /// Names in the peer's candidates for which an address was found.
+        public var candidateNamesResolved = 0
+        /// Names in the peer's candidates that nobody answered for: those candidates are dropped.
+        public var candidateNamesUnresolved = 0
     }
 
     /// When the report was made, in nanoseconds of the monotonic clock.

@@ -28,12 +28,13 @@ extension PeerDriver {
     private func handle(_ event: ICEEvent) {
         switch event {
         case .localCandidate(let candidate):
-            let place = engine.negotiator.addLocalCandidate(candidate.attributeValue)
+            let text = signalled(candidate)
+            let place = engine.negotiator.addLocalCandidate(text)
             deliverDescriptions()
             view.deliver(
                 .iceCandidate(
                     RTCIceCandidate(
-                        candidate: candidate.attributeValue,
+                        candidate: text,
                         sdpMid: place?.mid,
                         sdpMLineIndex: place?.index,
                         usernameFragment: candidate.usernameFragment

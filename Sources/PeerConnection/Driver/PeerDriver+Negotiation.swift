@@ -1,4 +1,5 @@
 internal import ICE
+internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import RTP
@@ -241,21 +242,32 @@ extension PeerDriver {
 
     /// Looks an mDNS name up; a name that cannot be found costs its candidate only: the peer's checks still come.
     private func resolve(_ candidate: String) {
-        guard case .hostname(let name) = engine.addRemoteCandidate(candidate, at: Self.now()), name.utf8.count <= 253,
-            pendingNames < 16
-        else { return }
+        guard case .hostname(let name) = engine.addRemoteCandidate(candidate, at: Self.now()) else { return }
+        guard name.utf8.count <= 253, pendingNames < Self.nameLimit else {
+            transportCounts.candidateNamesUnresolved += 1
+            return log.debug("the candidate's name \(name) is not looked up: too many are")
+        }
         pendingNames += 1
-        Resolver.addresses(of: name) { addresses in
-            self.eventLoop.execute { self.assumeIsolated { $0.didResolve(candidate, addresses) } }
+        Resolver.addresses(ofCandidate: name, mdns: configuration.mdns ?? .shared) { addresses in
+            self.eventLoop.execute { self.assumeIsolated { $0.didResolve(name, of: candidate, addresses) } }
         }
     }
 
-    private func didResolve(_ candidate: String, _ addresses: [IPAddress]) {
+    private func didResolve(_ name: String, of candidate: String, _ addresses: [IPAddress]) {
         pendingNames -= 1
         guard !isClosed else { return }
+        if addresses.isEmpty {
+            transportCounts.candidateNamesUnresolved += 1
+            return log.debug("nobody answers for the candidate's name \(name): the candidate is dropped")
+        }
+        transportCounts.candidateNamesResolved += 1
+        log.debug("the candidate's name \(name) stands for \(addresses)")
         for address in addresses { _ = engine.addRemoteCandidate(candidate, resolved: address, at: Self.now()) }
         drain()
     }
+
+    /// Names that one connection looks up at the same time.
+    private static let nameLimit = 16
 
     private static func publicError(_ error: NegotiationError) -> RTCError {
         switch error {

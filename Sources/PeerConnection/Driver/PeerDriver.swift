@@ -47,6 +47,8 @@ actor PeerDriver {
     var lastSignalingState = RTCSignalingState.stable
     /// Candidates' names that are being looked up.
     var pendingNames = 0
+    /// What is told in place of host addresses, if they are hidden.
+    var hiddenAddresses = HiddenAddresses()
     var transportCounts = RTCStatsReport.Transport()
     var isClosed = false
     var networkListener: Int?
@@ -107,6 +109,7 @@ actor PeerDriver {
                 failed: configuration.iceFailedTimeout
             )
             parts.clockOffsetNanoseconds = Self.clockOffset()
+            parts.ice.tellsRedundantReflexive = configuration.hidesHostAddresses
             engine = try PeerEngine(configuration: parts, random: RandomSource())
         } catch {
             throw RTCError(.operationError, "cannot set up DTLS: \(error)", errorDetail: .dtlsFailure)
@@ -268,6 +271,7 @@ actor PeerDriver {
         timer?.cancel()
         timer = nil
         stopWatchingNetwork()
+        (configuration.mdns ?? .shared).withdraw(hiddenAddresses.publishedNames)
         for pipeline in sendPipelines.values { pipeline.stop() }
         for pipeline in receivePipelines.values { pipeline.stop() }
         sendPipelines = [:]

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import MDNS
 internal import NIOPosix
 internal import SansIO
 internal import UDPSockets
@@ -16,6 +17,36 @@ enum Resolver {
             guard case .active = state else { return onResult([]) }
             onResult(lookUp(host))
         }
+    }
+
+    /// The addresses of a name in a candidate: those of the local link (`.local`) by multicast DNS, others as of any host.
+    ///
+    /// Where the system knows multicast DNS as well, it is asked when our own question has no answer. Elsewhere it would
+    /// ask name servers, which RFC 6762 §3 forbids and which would tell them the peer's names.
+    static func addresses(
+        ofCandidate host: String,
+        mdns: MDNSService,
+        onResult: @escaping @Sendable ([IPAddress]) -> Void
+    ) {
+        guard let name = DNSName(host), name.isLocal else { return addresses(of: host, onResult: onResult) }
+        mdns.resolve(name) { found in
+            guard found.isEmpty else { return onResult(found) }
+            NIOThreadPool.singleton.submit { state in
+                guard case .active = state, systemKnowsLocalNames() else { return onResult([]) }
+                onResult(lookUp(host))
+            }
+        }
+    }
+
+    /// Whether the system's resolver is set up with a module that asks by multicast DNS (nsswitch.conf(5)).
+    private static func systemKnowsLocalNames() -> Bool {
+        guard let file = unsafe fopen("/etc/nsswitch.conf", "re") else { return false }
+        defer { unsafe fclose(file) }
+        let byteLimit = 65_536
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: byteLimit) { buffer, count in
+            count = unsafe fread(buffer.baseAddress, 1, byteLimit, file)
+        }
+        return NameServiceSwitch.knowsLocalNames(String(decoding: bytes, as: UTF8.self))
     }
 
     private static func lookUp(_ host: String) -> [IPAddress] {
@@ -35,5 +66,19 @@ enum Resolver {
             found.append(ip)
         }
         return found
+    }
+}
+
+/// What nsswitch.conf(5) says.
+package enum NameServiceSwitch {
+    /// Whether the hosts line names nss-mdns (`mdns`, `mdns4_minimal`, …) or systemd-resolved's module (`resolve`).
+    package static func knowsLocalNames(_ text: String) -> Bool {
+        for line in text.split(whereSeparator: \.isNewline) {
+            let words = (line.split(separator: "#", omittingEmptySubsequences: false).first ?? "")
+                .split(whereSeparator: { $0 == " " || $0 == "\t" })
+            guard words.first == "hosts:" else { continue }
+            return words.dropFirst().contains { $0.hasPrefix("mdns") || $0 == "resolve" }
+        }
+        return false
     }
 }

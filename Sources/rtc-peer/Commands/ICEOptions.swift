@@ -38,6 +38,12 @@ struct ICEOptions: ParsableArguments {
     )
     var relayOnly = false
 
+    @Flag(
+        help:
+            "Tell the other side names (….local) in place of this machine's addresses; only the same network can look them up, others need a STUN or TURN server. Example: --hide-addresses"
+    )
+    var hideAddresses = false
+
     func validate() throws {
         for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
             throw ValidationError(
@@ -61,6 +67,7 @@ struct ICEOptions: ParsableArguments {
         configuration.iceServers = servers
         configuration.iceServerAuthorities = turnAuthorities
         configuration.iceTransportPolicy = relayOnly ? .relay : .all
+        configuration.hidesHostAddresses = hideAddresses
         return configuration
     }
 

@@ -1,0 +1,37 @@
+import ArgumentParser
+import PeerConnection
+import TerminalUI
+
+/// `rtc-peer doctor`: what of the network and the machine helps connections, and what hinders them.
+struct DoctorCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor",
+        abstract: "Looks at the network: addresses, NAT, servers, path; says what to fix.",
+        discussion: """
+            Examples:
+              rtc-peer doctor --ice-server stun:stun.example.org
+              rtc-peer doctor --ice-server turns:turn.example.org:443 --turn-user anna --turn-password secret
+              rtc-peer doctor --json | jq 'select(.event == "advice")'
+            """
+    )
+
+    @OptionGroup var ice: ICEOptions
+
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        output.startLogging()
+        var report = DoctorReport()
+        report.addresses = NetworkDiagnosis.addresses()
+        report.machine = .now()
+        async let multicast = NetworkDiagnosis.isMulticastDNSHeard()
+        (report.trials, report.findings) = await ServerTrials.run(
+            servers: ice.servers,
+            authorities: ice.turnAuthorities
+        )
+        report.hasMulticastDNS = await multicast
+        let shown = DoctorOutput(report: report)
+        let text = output.json ? shown.lines.map(\.text).joined() : shown.table
+        Terminal.standardOutput.write(text)
+    }
+}

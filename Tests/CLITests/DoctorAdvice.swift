@@ -1,0 +1,118 @@
+import PeerConnection
+import STUN
+import SansIO
+import TerminalUI
+import Testing
+
+@testable import rtc_peer
+
+/// What `rtc-peer doctor` makes of what it found.
+@Suite struct DoctorAdvice {
+    private func report(_ change: (inout DoctorReport) -> Void = { _ in }) -> DoctorReport {
+        var report = DoctorReport()
+        report.addresses = [.init(interfaceName: "eth0", ip: IPAddress(v4: 0xC0A8_0105), isDefault: true)]
+        report.trials = [
+            .init(url: "stun:a:3478", isRelay: false, transport: .udp, time: .milliseconds(20)),
+            .init(url: "turns:b:443?transport=tcp", isRelay: true, transport: .tls, time: .milliseconds(80)),
+        ]
+        var findings = NATFindings()
+        findings.mapped = TransportAddress(IPAddress(v4: 0xCB00_7105), port: 40_000)
+        findings.mapping = .endpointIndependent
+        findings.filtering = .addressAndPortDependent
+        findings.pathMTU = 1_500
+        report.findings = findings
+        report.hasMulticastDNS = true
+        report.machine = MachineFacts(container: nil, isClockKept: true, secondsSince1970: 1_800_000_000)
+        change(&report)
+        return report
+    }
+
+    @Test func aGoodNetworkNeedsNothing() {
+        #expect(report().advice.isEmpty)
+        #expect(report().natKind == .portRestrictedCone)
+        #expect(DoctorOutput(report: report()).table.hasSuffix("\n\nNothing to fix.\n"))
+    }
+
+    @Test func theNATHasItsNameByMappingAndFiltering() {
+        let cases: [(NATDependence?, NATDependence?, DoctorReport.NATKind)] = [
+            (.endpointIndependent, .endpointIndependent, .fullCone),
+            (.endpointIndependent, .addressDependent, .restrictedCone),
+            (.endpointIndependent, nil, .cone),
+            (.addressDependent, .addressDependent, .symmetric),
+            (.addressAndPortDependent, nil, .symmetric),
+            (.dependent, nil, .symmetric),
+            (nil, nil, .some),
+        ]
+        for (mapping, filtering, kind) in cases {
+            let found = report {
+                $0.findings?.mapping = mapping
+                $0.findings?.filtering = filtering
+            }
+            #expect(found.natKind == kind)
+        }
+        let own = report { $0.findings?.mapped = TransportAddress(IPAddress(v4: 0xC0A8_0105), port: 5) }
+        #expect(own.natKind == .firewall)
+        var open = own
+        open.findings?.filtering = .endpointIndependent
+        #expect(open.natKind == DoctorReport.NATKind.none)
+        #expect(report { $0.findings?.mapped = nil }.natKind == nil)
+    }
+
+    @Test func blockedUDPIsToldFromDeadServers() {
+        let blocked = report {
+            $0.trials[0].time = nil
+            $0.findings = NATFindings()
+        }
+        #expect(blocked.isUDPBlocked == true)
+        #expect(blocked.advice.count == 1 && blocked.advice[0].contains("rely on turns:b:443"))
+        var dead = blocked
+        dead.trials[1].time = nil
+        #expect(dead.isUDPBlocked == nil)
+        #expect(dead.advice.first?.contains("No server answers") == true)
+        // A relay that refuses by UDP has answered by UDP.
+        var refused = blocked
+        refused.trials[0].problem = "refuses: 401 Unauthorized"
+        #expect(refused.isUDPBlocked == false)
+        #expect(refused.advice.first?.contains("--turn-password") == true)
+    }
+
+    @Test func aSymmetricNATNeedsARelay() {
+        let symmetric = report { $0.findings?.mapping = .addressAndPortDependent }
+        #expect(symmetric.advice.isEmpty, "there is a relay")
+        var alone = symmetric
+        alone.trials.removeLast()
+        #expect(alone.advice.first?.contains("symmetric") == true)
+    }
+
+    @Test func theGravestTwoAreTold() {
+        let bad = report {
+            $0.trials = []
+            $0.findings = nil
+            $0.hasMulticastDNS = false
+            $0.machine = MachineFacts(container: "docker", isClockKept: false, secondsSince1970: 86_400)
+        }
+        #expect(bad.advice.count == 2)
+        #expect(bad.advice[0].contains("--ice-server") && bad.advice[1].contains("--network host"))
+        #expect(report { $0.addresses = [] }.advice.count == 1)
+        #expect(report { $0.machine.secondsSince1970 = 86_400 }.advice.first?.contains("clock") == true)
+        #expect(report { $0.findings?.pathMTU = 1_200 }.advice.first?.contains("1200 bytes vanish") == true)
+    }
+
+    @Test func linesOfJSONSayTheSame() {
+        let text = DoctorOutput(report: report()).lines.map(\.text).joined()
+        let server = #"{"event":"server","url":"stun:a:3478","transport":"udp","works":true,"milliseconds":20.0}"#
+        #expect(text.contains(server))
+        #expect(text.contains(#""nat":"port-restricted cone""#) && text.contains(#""udpBlocked":false,"pathMTU":1500"#))
+        #expect(text.hasSuffix(#"{"event":"advice","fix":[]}"# + "\n"))
+    }
+
+    @Test func whatAServerSaysCannotDrawOnTheTerminal() {
+        let table = DoctorOutput(report: report { $0.trials[0].address = "\u{1B}[2J" }).table
+        #expect(!table.contains("\u{1B}"))
+    }
+
+    @Test func containersAreKnownByTheirMarks() {
+        #expect(MachineFacts.container(ofControlGroups: "0::/system.slice/docker-1.scope\n") == "docker")
+        #expect(MachineFacts.container(ofControlGroups: "0::/init.scope\n") == nil)
+    }
+}
