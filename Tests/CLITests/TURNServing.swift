@@ -33,7 +33,7 @@ import TimeSharing
         try await ServeCommand.parse(["--listen", "127.0.0.1:0"] + arguments).start()
     }
 
-    @Test(.timeLimit(.minutes(1))) func whoJoinsGetsCredentialsThatRelay() async throws {
+    @Test(.timeLimit(.minutes(10))) func whoJoinsGetsCredentialsThatRelay() async throws {
         let running = try await serve("--turn", "--turn-listen", "127.0.0.1:0")
         var configurations: [RTCConfiguration] = []
         for _ in 0..<2 {
@@ -81,14 +81,14 @@ import TimeSharing
     }
 
     /// Nothing is said of TURN where there is none.
-    @Test(.timeLimit(.minutes(1))) func withoutItNobodyIsToldOfAny() async throws {
+    @Test(.timeLimit(.minutes(10))) func withoutItNobodyIsToldOfAny() async throws {
         let running = try await serve("--ice-server", "stun:stun.example.org")
         #expect(running.relay == nil)
         #expect(try await place(running).iceServers == [SignalingICEServer(urls: ["stun:stun.example.org"])])
         await running.stop()
     }
 
-    @Test(.timeLimit(.minutes(1))) func credentialsAreOfTheSecretAndLastADay() async throws {
+    @Test(.timeLimit(.minutes(10))) func credentialsAreOfTheSecretAndLastADay() async throws {
         let running = try await serve("--turn", "--turn-listen", "127.0.0.1:0", "--turn-secret", "north")
         let relay = try #require(running.relay)
         let server = try #require(relay.iceServers(for: "p7", host: "call.example.org").last)
@@ -102,7 +102,7 @@ import TimeSharing
     }
 
     /// By the host that a peer reached the page by, unless nothing is there or another is given.
-    @Test(.timeLimit(.minutes(1))) func urlsNameTheHostThatThePeerKnows() async throws {
+    @Test(.timeLimit(.minutes(10))) func urlsNameTheHostThatThePeerKnows() async throws {
         func urls(_ listen: String, _ address: String?, host: String) -> [String] {
             let relay = RelayServer(
                 service: TURNService(
@@ -135,7 +135,7 @@ import TimeSharing
     }
 
     /// The page's certificate is the relay's.
-    @Test(.timeLimit(.minutes(1))) func tlsIsSpokenWithTheCertificateOfThePage() async throws {
+    @Test(.timeLimit(.minutes(10))) func tlsIsSpokenWithTheCertificateOfThePage() async throws {
         let running = try await serve("--tls", "--turn", "--turn-listen", "127.0.0.1:0", "--turn-tls", "0")
         let relay = try #require(running.relay)
         #expect(relay.endpoint.tlsPort != nil)
@@ -143,7 +143,7 @@ import TimeSharing
         await running.stop()
     }
 
-    @Test(.timeLimit(.minutes(1))) func aPortThatIsTakenIsToldAndNothingRuns() async throws {
+    @Test(.timeLimit(.minutes(10))) func aPortThatIsTakenIsToldAndNothingRuns() async throws {
         let running = try await serve("--turn", "--turn-listen", "127.0.0.1:0")
         let port = try #require(running.relay).endpoint.udpPort
         await #expect { try await serve("--turn", "--turn-listen", "127.0.0.1:\(port)") } throws: { error in

@@ -39,7 +39,7 @@ import TimeSharing
         return configuration
     }
 
-    @Test(.timeLimit(.minutes(1)), arguments: ["udp", "tcp", "tls"]) func dataGoesThroughTheServer(transport: String)
+    @Test(.timeLimit(.minutes(10)), arguments: ["udp", "tcp", "tls"]) func dataGoesThroughTheServer(transport: String)
         async throws
     {
         let (service, endpoint) = try await service()

@@ -21,7 +21,7 @@ import TimeSharing
         return configuration
     }
 
-    @Test(.timeLimit(.minutes(1))) func dataGoesThroughTheServer() async throws {
+    @Test(.timeLimit(.minutes(10))) func dataGoesThroughTheServer() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn))
         try await pair.exchange()
@@ -35,7 +35,7 @@ import TimeSharing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func aRefusalIsToldBeforeTheEndOfCandidatesThatItBrings() async throws {
+    @Test(.timeLimit(.minutes(10))) func aRefusalIsToldBeforeTheEndOfCandidatesThatItBrings() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let connection = try RTCPeerConnection(configuration: configuration(coturn, password: "wrong"))
         let events = connection.events
@@ -52,7 +52,7 @@ import TimeSharing
 
     /// By TCP, and by TLS with a private authority: to a name, which is sent and checked, and to an address.
     @Test(
-        .timeLimit(.minutes(1)),
+        .timeLimit(.minutes(10)),
         arguments: ["turn:127.0.0.1:P?transport=tcp", "turns:localhost:T", "turns:127.0.0.1:T"]
     )
     func dataGoesThroughAStreamToTheServer(url: String) async throws {
@@ -78,7 +78,7 @@ import TimeSharing
     }
 
     /// UDP goes before TCP, TCP before TLS, since a lost segment holds up all behind it.
-    @Test(.timeLimit(.minutes(1))) func theTransportWithFewerLayersIsPreferred() async throws {
+    @Test(.timeLimit(.minutes(10))) func theTransportWithFewerLayersIsPreferred() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         var configuration = configuration(coturn)
         configuration.iceServerAuthorities = coturn.authorities
@@ -100,7 +100,7 @@ import TimeSharing
     }
 
     /// Without its authority the server is not trusted, which is told, and the call goes on by other paths.
-    @Test(.timeLimit(.minutes(1)), arguments: ["turns:localhost:T", "turn:127.0.0.1:1?transport=tcp"])
+    @Test(.timeLimit(.minutes(10)), arguments: ["turns:localhost:T", "turn:127.0.0.1:1?transport=tcp"])
     func aStreamThatCannotBeOpenedIsToldAndTheCallGoesOn(url: String) async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let url = url.replacing(":T", with: ":\(coturn.tlsPort)")
@@ -117,7 +117,7 @@ import TimeSharing
     }
 
     /// Where both can reach each other the server is not used.
-    @Test(.timeLimit(.minutes(1))) func aDirectPathIsPreferred() async throws {
+    @Test(.timeLimit(.minutes(10))) func aDirectPathIsPreferred() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn, policy: .all))
         try await pair.exchange()
@@ -125,7 +125,7 @@ import TimeSharing
         #expect(selected.localType == "host" && selected.remoteType == "host")
     }
 
-    @Test(.timeLimit(.minutes(1))) func aWrongPasswordIsToldAndTheCallGoesOn() async throws {
+    @Test(.timeLimit(.minutes(10))) func aWrongPasswordIsToldAndTheCallGoesOn() async throws {
         let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
         let pair = try ConnectedPair(configuration(coturn, policy: .all, password: "wrong"))
         let events = pair.first.events

@@ -63,7 +63,7 @@ struct CoturnClients {
     /// Channels and Send indications, by UDP and TCP; all that an echo sends back comes.
     ///
     /// Not by TLS, where this client takes a record for one message, and what goes at once shares records here.
-    @Test(.timeLimit(.minutes(1)), arguments: [[], ["-s"], ["-t"], ["-t", "-s"], ["-G"]])
+    @Test(.timeLimit(.minutes(10)), arguments: [[], ["-s"], ["-t"], ["-t", "-s"], ["-G"]])
     func `turnutils_uclient gets back all that it sends`(options: [String]) async throws {
         let (service, endpoint) = try await service()
         let port = try LoopbackSocket(.datagram).port
@@ -80,7 +80,7 @@ struct CoturnClients {
     }
 
     /// Each client's peer is another's relayed address.
-    @Test(.timeLimit(.minutes(1))) func `turnutils_uclient's clients reach each other`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `turnutils_uclient's clients reach each other`() async throws {
         let (service, endpoint) = try await service()
         let client = try Program([
             "turnutils_uclient", "-y", "-c", "-X", "-n", "20", "-m", "4", "-l", "100", "-W", "north", "-u", "bob", "-p",
@@ -91,7 +91,7 @@ struct CoturnClients {
         await service.stop()
     }
 
-    @Test(.timeLimit(.minutes(1))) func `turnutils_uclient is not let in with another secret`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `turnutils_uclient is not let in with another secret`() async throws {
         let (service, endpoint) = try await service()
         let client = try Program([
             "turnutils_uclient", "-c", "-X", "-n", "1", "-W", "south", "-u", "bob", "-e", "127.0.0.1", "-p",
@@ -103,7 +103,7 @@ struct CoturnClients {
         await service.stop()
     }
 
-    @Test(.timeLimit(.minutes(1))) func `turnutils_stunclient learns its address`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `turnutils_stunclient learns its address`() async throws {
         let (service, endpoint) = try await service()
         let client = try Program(["turnutils_stunclient", "-p", "\(endpoint.udpPort)", "127.0.0.1"])
         #expect(try await client.finish().contains("UDP reflexive addr: 127.0.0.1:"))
