@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Capture
 internal import DTLS
 internal import Glibc
