@@ -200,6 +200,7 @@ let package = Package(
                 "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
                 "TURNServer", "TURNService", "TimeSharing", "STUN",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
         ),

@@ -10,11 +10,13 @@ import random
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import urllib.request
 
@@ -788,12 +790,53 @@ class Forwarding(Scenario):
                                            "--directory", self.directory], self.path("server.log")))
         port = self.server.wait_for(r"port (\d+)").group(1)
         self.target = f"localhost:{port}"
-        first = self.use(Program("forward", "--allow", self.target, log_path=self.path("allow.log")))
-        self.second = self.use(Program("forward", first.code(), f"0:{self.target}", "0:localhost:1", "0:localhost:9",
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.plain = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.blasts_ended = threading.Semaphore(0)
+        threading.Thread(target=self.serve_plainly, daemon=True).start()
+        targets = (self.target, self.plain, "localhost:1", "localhost:9")
+        first = self.use(Program("forward", "--allow", self.target, "--allow", self.plain, log_path=self.path("allow.log")))
+        self.second = self.use(Program("forward", first.code(), *(f"0:{target}" for target in targets),
                                        log_path=self.path("forward.log")))
         self.second.wait_for("Connected")
-        self.ports = {target: int(self.second.wait_for(rf"127.0.0.1:(\d+) leads to {target}\b").group(1))
-                      for target in (self.target, "localhost:1", "localhost:9")}
+        self.ports = {target: self.port(self.second, target) for target in targets}
+
+    @staticmethod
+    def port(second, target):
+        return int(second.wait_for(rf"127.0.0.1:(\d+) leads to {target}\b").group(1))
+
+    def serve_plainly(self):
+        while True:
+            threading.Thread(target=self.answer, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def answer(self, connection):
+        """By the first byte: e sends all back, h the digest of all once it has ended, b bytes without end."""
+        with connection, contextlib.suppress(OSError):
+            kind = connection.recv(1)
+            hashed = hashlib.sha256()
+            try:
+                while kind == b"b":
+                    connection.sendall(bytes(65536))
+            finally:
+                if kind == b"b":
+                    self.blasts_ended.release()
+            while bytes_ := connection.recv(65536):
+                hashed.update(bytes_)
+                if kind == b"e":
+                    connection.sendall(bytes_)
+            if kind == b"h":
+                connection.sendall(hashed.hexdigest().encode())
+
+    def plainly(self, first, port=None):
+        connection = socket.create_connection(("127.0.0.1", port or self.ports[self.plain]), 10)
+        connection.sendall(first)
+        return connection
+
+    def echoes(self, port=None):
+        with self.plainly(b"eHello", port) as connection:
+            with contextlib.suppress(ConnectionError):
+                return connection.recv(5, socket.MSG_WAITALL) == b"Hello"
+            return False
 
     def get(self, target):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[target]}/page", timeout=20) as answer:
@@ -823,6 +866,61 @@ class Forwarding(Scenario):
             self.get("localhost:9")
             raise Failed("it was answered")
         self.second.wait_for("localhost:9 is not allowed there")
+
+    @check("who has sent all and said so still gets the answer, of nothing as of 20 MB")
+    def half_closed(self):
+        for size in (0, 1, 100_000, 20_000_000):
+            data = os.urandom(size)
+            with self.plainly(b"h") as connection:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                answer = b"".join(iter(lambda: connection.recv(100), b""))
+            if answer != hashlib.sha256(data).hexdigest().encode():
+                raise Failed(f"{size} bytes were answered by {answer}")
+
+    @check("twenty downloads that nobody reads stop no other connection, and end there when they end here")
+    def paused(self):
+        paused = [self.plainly(b"b") for _ in range(20)]
+        with self.plainly(b"b") as working:
+            for _ in range(640):
+                if not working.recv(65536, socket.MSG_WAITALL):
+                    raise Failed("the working one ended")
+        if not self.echoes():
+            raise Failed("no answer beside the paused ones")
+        for connection in paused:
+            connection.close()
+        for _ in range(21):
+            if not self.blasts_ended.acquire(timeout=20):
+                raise Failed("a server still sends to who has gone")
+        if not self.echoes():
+            raise Failed("no answer after the paused ones")
+
+    @check("more connections than there are file descriptors are refused, and the next is served")
+    def few_descriptors(self):
+        few = ["bash", "-c", 'ulimit -n 64; exec "$@"', "few", PROGRAM, "forward"]
+        first = self.use(Program.of([*few, "--allow", self.plain], self.path("few-allow.log")))
+        second = self.use(Program.of([*few, first.code(), f"0:{self.plain}"], self.path("few.log")))
+        second.wait_for("Connected")
+        port = self.port(second, self.plain)
+        connections = []
+        for _ in range(100):
+            with contextlib.suppress(ConnectionError):
+                connections.append(self.plainly(b"e1", port))
+        served = 0
+        # All stay open meanwhile: who is not served is told so, and does not wait for another to end.
+        for connection in connections:
+            with contextlib.suppress(ConnectionError):
+                served += connection.recv(1) == b"1"
+        for connection in connections:
+            connection.close()
+        if not 0 < served < 60:
+            raise Failed(f"{served} of 100 were served")
+        wait_until(lambda: self.echoes(port), 10, "an answer after the many")
+        if first.process.poll() is not None or second.process.poll() is not None:
+            raise Failed("a program has ended")
+        lines = re.findall("connections at once", first.words() + second.words())
+        if not 0 < len(lines) < 20:
+            raise Failed(f"{len(lines)} lines of refusals")
 
 
 SCENARIOS = [Pipe, Forwarding, Files, OrdinaryUser, BrokenTransfers]

@@ -91,6 +91,23 @@ import TimeSharing
         try await again.waitUntilOpen()
     }
 
+    /// Beyond the limit of all, where the whole connection has stopped.
+    @Test(.timeLimit(.minutes(2))) func closingAFullChannelLetsTheOthersGoOn() async throws {
+        let pair = try ConnectedPair()
+        let pairs = try await channels(2, pair)
+        let (unread, unreadEnd) = pairs[0]
+        let (busy, busyEnd) = pairs[1]
+        let sending = Task {
+            while true { try await unread.sendWhenReady([UInt8](repeating: 1, count: 1 << 16)) }
+        }
+        while unreadEnd.inbox.account.byteCount <= UnreadAccount.byteLimit { await Task.yield() }
+        try busy.send("late")
+        unreadEnd.close()
+        var messages = busyEnd.messages.makeAsyncIterator()
+        #expect(await messages.next() == .text("late"))
+        await #expect(throws: RTCError.self) { try await sending.value }
+    }
+
     @Test(.timeLimit(.minutes(10))) func theTransportsFactsAreTold() async throws {
         let pair = try ConnectedPair()
         #expect(pair.first.sctp == nil)

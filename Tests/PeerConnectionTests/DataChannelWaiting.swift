@@ -253,9 +253,40 @@ import Testing
         #expect(channel.inbox.isAboveLimit)
         channel.close()
         #expect(!channel.inbox.isAboveLimit, "nobody waits for its reader")
-        let before = link.unread.byteCount
+        #expect(link.unread.byteCount == 0)
         channel.inbox.put(message(1))
-        #expect(link.unread.byteCount == before)
+        #expect(link.unread.byteCount == 0)
+    }
+
+    /// Else the peer's answer to the close could not come in, nor what the others are sent.
+    @Test(.timeLimit(.minutes(10))) func theOwnCloseGivesBackWhatIsUnread() async {
+        let channel = channel()
+        channel.didOpen(id: 0)
+        for _ in 0..<90 { channel.inbox.put(message(200_000)) }
+        #expect(link.unread.byteCount > UnreadAccount.byteLimit)
+        let before = link.pressureChanges
+        channel.close()
+        #expect(link.unread.byteCount == 0)
+        #expect(link.pressureChanges == before + 1)
+        channel.didClose()
+        for await _ in channel.messages { Issue.record("nobody was reading it") }
+        #expect(link.unread.byteCount == 0)
+    }
+
+    @Test(.timeLimit(.minutes(10))) func whoReadsWhileItIsClosedHereReadsOnAndWhatHeLeavesGoes() async {
+        let channel = channel()
+        channel.didOpen(id: 0)
+        for index in 0..<10 { channel.inbox.put(.text("\(index)")) }
+        var seen: [RTCDataChannelMessage] = []
+        for await message in channel.messages {
+            if seen.isEmpty { channel.close() }
+            seen.append(message)
+            if seen.count == 5 { break }
+        }
+        #expect(seen == (0..<5).map { .text("\($0)") })
+        channel.didClose()
+        for await _ in channel.messages { Issue.record("it was left") }
+        #expect(link.unread.byteCount == 0)
     }
 
     @Test(.timeLimit(.minutes(10))) func aFailureIsToldBeforeTheClose() async {

@@ -271,8 +271,9 @@ public final class RTCDataChannel: Sendable {
 
     /// Closes the channel once what was queued has been sent.
     ///
-    /// What arrives from now on is dropped, as the W3C text has it; what arrived before can still be read. Messages
-    /// that wait in ``sendWhenReady(_:)-(String)`` are not sent.
+    /// What arrives from now on is dropped, as the W3C text has it. What arrived before, a task that is reading
+    /// ``messages`` can read on; if there is none, it is discarded. Messages that wait in
+    /// ``sendWhenReady(_:)-(String)`` are not sent.
     public func close() {
         guard leave(for: .closing) else { return }
         inbox.refuseMore()

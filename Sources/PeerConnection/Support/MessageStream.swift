@@ -19,7 +19,8 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 /// The messages of a data channel in the order of their arrival, for one reader.
 ///
 /// Messages wait from the channel's first moment, so a late reader misses none. Ends when the channel is closed and all
-/// was read. A reader that leaves before the end loses nothing: what it did not take waits for the next.
+/// was read. A reader that leaves before the end loses nothing: what it did not take waits for the next. Only a channel
+/// that was closed here keeps nothing for a next one: what its reader leaves, or all if it has none, is discarded.
 ///
 /// Unread messages count in bytes. SCTP has one receive window for all channels of a connection, so a slow reader can
 /// be waited for in two steps only:
@@ -27,8 +28,9 @@ public enum RTCDataChannelMessage: Hashable, Sendable {
 ///   reading: the window, 8 MiB more, closes, and the peer slows down. So a connection with one channel never holds
 ///   more than a little over 9 MiB.
 /// - As long as other channels are read, the connection reads on for them, and the slow ones' messages wait in memory:
-///   up to 16 MiB for all channels of the connection together, those included that are closed and still to be read.
-///   Beyond that all stop until messages are read, or channels with unread messages are released.
+///   up to 16 MiB for all channels of the connection together, those included that the peer has closed and that are
+///   still to be read. Beyond that all stop until messages are read, or channels with unread messages are closed or
+///   released.
 ///
 /// Reading opens the window again.
 public struct MessageStream: AsyncSequence, Sendable {
@@ -50,11 +52,15 @@ public struct MessageStream: AsyncSequence, Sendable {
             /// What was read and not yet told.
             var readCost = 0
 
-            init(inbox: MessageInbox) { self.inbox = inbox }
+            init(inbox: MessageInbox) {
+                self.inbox = inbox
+                inbox.didStartReading()
+            }
 
             deinit {
                 if readCost > 0 { inbox.didRead(cost: readCost) }
                 inbox.mailbox.putBack(messages)
+                inbox.didStopReading()
             }
         }
 
@@ -93,7 +99,11 @@ final class MessageInbox: Sendable {
     private struct State {
         var unreadBytes = 0
         var isAboveLimit = false
+        /// The channel was closed here: it counts nothing any more, and what nobody is reading goes.
         var refusesMore = false
+        /// Iterators there are.
+        var readerCount = 0
+        var isAbandoned: Bool { refusesMore && readerCount == 0 && consumer == nil }
         var consumer: (@Sendable (RTCDataChannelMessage) -> Void)?
     }
 
@@ -107,7 +117,7 @@ final class MessageInbox: Sendable {
     /// Called when ``isAboveLimit`` may have changed: by the event loop and by the reader's thread, in no certain
     /// order, so what it calls asks again.
     let onPressureChange: @Sendable () -> Void
-    private let account: UnreadAccount
+    let account: UnreadAccount
 
     init(account: UnreadAccount, onPressureChange: @escaping @Sendable () -> Void) {
         self.account = account
@@ -124,8 +134,30 @@ final class MessageInbox: Sendable {
     /// One that was closed here waits for nobody.
     var isAboveLimit: Bool { state.withLock { $0.isAboveLimit && !$0.refusesMore } }
 
-    /// Drops what comes from now on.
-    func refuseMore() { state.withLock { $0.refusesMore = true } }
+    /// Drops what comes from now on, and what waits unless somebody is reading it.
+    ///
+    /// Either way nobody waits for it: a window that it kept closed would also keep out the peer's answer to the close,
+    /// and all that other channels are sent.
+    func refuseMore() {
+        let rest = state.withLock { state -> Int in
+            state.refusesMore = true
+            defer { state.unreadBytes = 0 }
+            return state.unreadBytes
+        }
+        discardIfAbandoned()
+        if account.remove(rest) { onPressureChange() }
+    }
+
+    func didStartReading() { state.withLock { $0.readerCount += 1 } }
+
+    func didStopReading() {
+        state.withLock { $0.readerCount -= 1 }
+        discardIfAbandoned()
+    }
+
+    private func discardIfAbandoned() {
+        if state.withLock({ $0.isAbandoned }) { _ = mailbox.takeQueued() }
+    }
 
     /// What a message counts.
     static func cost(of message: RTCDataChannelMessage) -> Int { message.byteCount + messageOverhead }
@@ -140,15 +172,17 @@ final class MessageInbox: Sendable {
             state.unreadBytes += cost
             let crossed = !state.isAboveLimit && state.unreadBytes > Self.unreadByteLimit
             if crossed { state.isAboveLimit = true }
-            return .queued(crossed: crossed)
+            let crossedAll = account.add(cost)
+            return .queued(crossed: crossed || crossedAll)
         }
         switch fate {
         case .dropped: return
         case .consumed(let consumer): consumer(message)
         case .queued(let crossed):
             mailbox.put(message)
-            let crossedAll = account.add(cost)
-            if crossed || crossedAll { onPressureChange() }
+            // It may have been closed meanwhile.
+            discardIfAbandoned()
+            if crossed { onPressureChange() }
         }
     }
 
@@ -157,19 +191,21 @@ final class MessageInbox: Sendable {
     /// Called by the reader when it has used up a batch of that cost.
     func didRead(cost: Int) {
         let crossed = state.withLock { state -> Bool in
+            if state.refusesMore { return false }
             state.unreadBytes -= cost
-            guard state.isAboveLimit, state.unreadBytes <= Self.unreadByteLimit / 2 else { return false }
+            let crossedAll = account.remove(cost)
+            guard state.isAboveLimit, state.unreadBytes <= Self.unreadByteLimit / 2 else { return crossedAll }
             state.isAboveLimit = false
             return true
         }
-        let crossedAll = account.remove(cost)
-        if crossed || crossedAll { onPressureChange() }
+        if crossed { onPressureChange() }
     }
 
     /// Hands each message to `consumer` on the event loop from now on, and what waited first: the caller has
     /// ``deliverQueued()`` run there.
     func setConsumer(_ consumer: (@Sendable (RTCDataChannelMessage) -> Void)?) {
         state.withLock { $0.consumer = consumer }
+        discardIfAbandoned()
     }
 
     /// Hands what waits to the consumer, if there is one; called on the event loop.
@@ -184,6 +220,7 @@ final class MessageInbox: Sendable {
             consumer(message)
         }
         mailbox.putBack(waiting)
+        discardIfAbandoned()
         if cost > 0 { didRead(cost: cost) }
     }
 

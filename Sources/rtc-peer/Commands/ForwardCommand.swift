@@ -98,7 +98,8 @@ struct ForwardCommand: AsyncParsableCommand {
             listen: host.listen,
             note: show.problem
         )
-        let connections = ForwardedConnections()
+        let connections = ForwardedConnections.asManyAsPossible()
+        let refusals = RareLines(show.problem)
         let example = " 8080:\(allow.first ?? "localhost:80")"
         let running = try RunningMeeting.start(
             .first,
@@ -113,17 +114,17 @@ struct ForwardCommand: AsyncParsableCommand {
             waits: { show.waits($0) },
             channel: { channel in
                 guard connections.enter() else {
-                    show.problem("More than \(ForwardedConnections.limit) connections at once: one was refused.")
-                    return channel.close()
+                    refusals.say("More than \(connections.limit) connections at once: one was refused.")
+                    Task { await PortForwarding.refuse(channel, "there are \(connections.limit) connections already") }
+                    return
                 }
                 Task {
                     defer { connections.leave() }
-                    guard let target = ForwardTarget(channel.label), allowed.contains(target) else {
-                        show.problem("The other side asked for \(channel.label), which is not allowed.")
-                        try? await channel.waitUntilOpen()
-                        try? channel.send("refused \(channel.label) is not allowed there")
-                        return channel.close()
+                    if let words = PortForwarding.refusal(of: channel, allowed: allowed) {
+                        refusals.say("A connection was refused: \(words.prefix(300)).")
+                        return await PortForwarding.refuse(channel, words)
                     }
+                    guard let target = ForwardTarget(channel.label) else { return channel.close() }
                     await PortForwarding.serve(channel, target: target)
                 }
             }
@@ -137,7 +138,14 @@ struct ForwardCommand: AsyncParsableCommand {
     /// The side that listens.
     private func reach(_ code: String, _ show: TransferOutput) async throws {
         // Before the code is used up.
-        let listeners = try await PortForwarding.listen(rules.compactMap { ForwardRule($0) })
+        let refusals = RareLines(show.problem)
+        let connections = ForwardedConnections.asManyAsPossible()
+        let listeners = try await PortForwarding.listen(
+            rules.compactMap { ForwardRule($0) },
+            connections: connections
+        ) {
+            refusals.say("More than \(connections.limit) connections at once: one was closed.")
+        }
         let running: RunningMeeting
         do {
             let (server, code) = try await MeetingPlace.find(
@@ -176,13 +184,11 @@ struct ForwardCommand: AsyncParsableCommand {
                                     options: .forwarding
                                 )
                             else {
-                                show.problem("Somebody connected while the other machine was away.")
+                                refusals.say("Somebody connected while the other machine was away.")
                                 return await PortForwarding.close(tcp)
                             }
                             await PortForwarding.join(tcp, channel) { words in
-                                show.problem(
-                                    words.hasPrefix("refused ") ? String(words.dropFirst(8)) : "refused: \(words)"
-                                )
+                                refusals.say(words)
                             }
                         }
                     }

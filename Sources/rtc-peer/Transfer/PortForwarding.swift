@@ -66,8 +66,6 @@ enum PortForwarding {
 
     static let channelProtocol = "rtc-peer-forward-1"
     private static let chunkByteCount = 64 << 10
-    private static let highWater = 1 << 20
-    private static let lowWater = 256 << 10
     private static let connectTimeout = TimeAmount.seconds(10)
 
     /// A port that is listened on.
@@ -82,17 +80,39 @@ enum PortForwarding {
         func close() async { try? await server.executeThenClose { _ in } }
     }
 
+    private struct TooMany: Error {}
+
     /// Listens on all of the ports or none.
     ///
+    /// - Parameters:
+    ///   - rules: the ports.
+    ///   - connections: counts those that are accepted; who finds no room is closed at once.
+    ///   - tooMany: told of each that found no room, on an event loop.
+    /// - Returns: what listens, for ``run(_:accept:)``.
     /// - Throws: `MeetingError.connection` with the address that cannot be used.
-    static func listen(_ rules: [ForwardRule]) async throws -> [Listener] {
+    static func listen(
+        _ rules: [ForwardRule],
+        connections: ForwardedConnections = ForwardedConnections(),
+        tooMany: @escaping @Sendable () -> Void = {}
+    ) async throws -> [Listener] {
         var listeners: [Listener] = []
         for rule in rules {
             do {
                 let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                     .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                    // Who comes while there is no room takes a descriptor until it is closed: one at a time.
+                    .serverChannelOption(.maxMessagesPerRead, value: 1)
+                    .childChannelOption(.allowRemoteHalfClosure, value: true)
                     .bind(host: rule.listenHost, port: rule.listenPort) { channel in
-                        channel.eventLoop.makeCompletedFuture { try wrap(channel) }
+                        channel.eventLoop.makeCompletedFuture {
+                            guard connections.enter() else {
+                                channel.close(promise: nil)
+                                tooMany()
+                                throw TooMany()
+                            }
+                            channel.closeFuture.whenComplete { _ in connections.leave() }
+                            return try wrap(channel)
+                        }
                     }
                 listeners.append(Listener(rule: rule, server: server))
             } catch {
@@ -119,21 +139,51 @@ enum PortForwarding {
         }
     }
 
+    /// Why a channel is none that this side connects, in words; nil if it is one.
+    static func refusal(of channel: RTCDataChannel, allowed: Set<ForwardTarget>) -> String? {
+        guard channel.protocol == channelProtocol else { return "\(channel.protocol) is not \(channelProtocol)" }
+        guard channel.ordered, channel.maxRetransmits == nil, channel.maxPacketLifeTime == nil else {
+            return "the channel is not reliable and ordered"
+        }
+        // Letter for letter: 080 is not 80.
+        guard let target = ForwardTarget(channel.label), target.description == channel.label, allowed.contains(target)
+        else { return "\(channel.label) is not allowed there" }
+        return nil
+    }
+
+    /// Tells the other side why its channel is closed, and closes it.
+    static func refuse(_ channel: RTCDataChannel, _ words: String) async {
+        try? await channel.waitUntilOpen()
+        try? channel.send("refused \(words.prefix(wordsLimit))")
+        channel.close()
+    }
+
     /// Connects to a target of this side's network and joins it to a channel.
     static func serve(_ channel: RTCDataChannel, target: ForwardTarget) async {
-        let tcp: TCP
-        do {
-            tcp = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .connectTimeout(connectTimeout)
-                .connect(host: target.host, port: target.port) { channel in
-                    channel.eventLoop.makeCompletedFuture { try wrap(channel) }
-                }
-        } catch {
-            try? channel.send("refused \(target) cannot be reached from there: \(words(for: error))")
-            channel.close()
-            return
+        await join(channel) { _ in
+        } connect: {
+            do {
+                return try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                    .connectTimeout(connectTimeout)
+                    .channelOption(.allowRemoteHalfClosure, value: true)
+                    .connect(host: target.host, port: target.port) { channel in
+                        channel.eventLoop.makeCompletedFuture { try wrap(channel) }
+                    }
+            } catch {
+                try? channel.send("refused \(target) cannot be reached from there: \(words(for: error))")
+                throw error
+            }
         }
-        await join(tcp, channel) { _ in }
+    }
+
+    /// Joins an accepted connection to a channel.
+    ///
+    /// - Parameters:
+    ///   - tcp: one end.
+    ///   - channel: the other, open or about to.
+    ///   - refused: told the other side's words if it does not connect.
+    static func join(_ tcp: TCP, _ channel: RTCDataChannel, refused: @escaping @Sendable (String) -> Void) async {
+        await join(channel, refused: refused) { tcp }
     }
 
     /// Why a connection was not made, in words.
@@ -159,46 +209,80 @@ enum PortForwarding {
 
     /// Carries bytes both ways until both directions have ended, or one breaks.
     ///
-    /// - Parameters:
-    ///   - tcp: one end.
-    ///   - channel: the other, open or about to.
-    ///   - refused: told the other side's words if it does not connect.
-    static func join(_ tcp: TCP, _ channel: RTCDataChannel, refused: @escaping @Sendable (String) -> Void) async {
-        channel.bufferedAmountLowThreshold = lowWater
+    /// What comes is taken in from the first moment, before there is a connection.
+    private static func join(
+        _ channel: RTCDataChannel,
+        refused: @escaping @Sendable (String) -> Void,
+        connect: @escaping @Sendable () async throws -> TCP
+    ) async {
+        let carrier = ForwardChannel(channel)
         // What breaks, breaks the TCP connection: there is nobody else to be told.
-        try? await tcp.executeThenClose { inbound, outbound in
-            try await channel.waitUntilOpen()
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    for try await var buffer in inbound {
-                        while let bytes = buffer.readBytes(length: min(chunkByteCount, buffer.readableBytes)),
-                            !bytes.isEmpty
-                        {
-                            if channel.bufferedAmount > highWater { await channel.waitUntilBufferedAmountIsLow() }
-                            try channel.send(bytes)
-                        }
-                    }
-                    try channel.send("end")
-                }
-                group.addTask {
-                    for await message in channel.messages {
-                        switch message {
-                        case .binary(let bytes): try await outbound.write(ByteBuffer(bytes: bytes))
-                        case .text("end"):
-                            outbound.finish()
-                            return
-                        case .text(let text):
-                            refused(text)
-                            throw CancellationError()
-                        }
-                    }
-                    // Closed in the middle: the TCP connection is to break too.
-                    throw CancellationError()
-                }
-                // Not `waitForAll`: the first that throws is to cancel the other.
-                while try await group.next() != nil {}
+        try? await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await carrier.read(refused: refused)
+                return false
             }
+            group.addTask {
+                try await carry(try await connect(), channel, carrier)
+                return true
+            }
+            // Not `waitForAll`: the first that throws is to cancel the other. The channel may end before all of it has
+            // reached the socket.
+            while let isDone = try await group.next() { if isDone { group.cancelAll() } }
         }
         channel.close()
     }
+
+    private static func carry(_ tcp: TCP, _ channel: RTCDataChannel, _ carrier: ForwardChannel) async throws {
+        try await tcp.executeThenClose { inbound, _ in
+            do {
+                try await channel.waitUntilOpen()
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        for try await buffer in inbound { try await carrier.send(buffer) }
+                        try Task.checkCancellation()
+                        // A connection that is gone ends the sequence like one whose other side has sent all.
+                        guard tcp.channel.isActive || carrier.hasPassedOnEnd else { throw ChannelError.eof }
+                        try carrier.sendEnd()
+                    }
+                    group.addTask {
+                        while var bytes = try await carrier.nextBytes() {
+                            while let chunk = bytes.readSlice(length: min(chunkByteCount, bytes.readableBytes)),
+                                chunk.readableBytes > 0
+                            {
+                                try await write(chunk, to: tcp.channel)
+                                carrier.didPassOn(chunk.readableBytes)
+                            }
+                        }
+                        carrier.didPassOnEnd()
+                        // It fails only if the connection is gone, which the other direction sees.
+                        try? await tcp.channel.close(mode: .output).get()
+                    }
+                    while try await group.next() != nil {}
+                }
+            } catch {
+                abort(tcp.channel)
+                throw error
+            }
+        }
+    }
+
+    /// Returns when the system has taken the bytes: NIO's own writer returns earlier, and what waits in the channel
+    /// would be lost when it is closed, and credited too early.
+    private static func write(_ bytes: ByteBuffer, to channel: any Channel) async throws {
+        try await withTaskCancellationHandler {
+            try await channel.writeAndFlush(bytes).get()
+        } onCancel: {
+            abort(channel)
+        }
+    }
+
+    /// Resets a connection, so that its other end does not take what it got for all there was.
+    private static func abort(_ channel: any Channel) {
+        guard let socket = channel as? any SocketOptionProvider else { return channel.close(promise: nil) }
+        socket.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    /// Characters of a refusal, which can hold a label of 64 kB.
+    private static let wordsLimit = 300
 }
