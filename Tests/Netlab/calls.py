@@ -20,7 +20,7 @@ ICE_SERVERS = ["stun:stun:3478", "turn:turn:3478", "turn:turn:3478?transport=tcp
 class CallLab:
     """A lab of alice's and bob's networks, with `rtc-peer serve` on its public host. A context manager.
 
-    `own_relay`: the server relays itself (`--turn`), and nobody is told of coturn.
+    `own_relay`: the server relays itself (`--turn`), and nobody is told of coturn; "too": beside coturn.
     """
 
     def __init__(self, spec, logs, delay="0ms", own_relay=False):
@@ -51,10 +51,11 @@ class CallLab:
         return ["ip", "netns", "exec", self.lab.ns(host)]
 
     def serve(self):
+        servers = []
         if self.own_relay:
-            servers = ["--turn", "--turn-listen", "[::]:80", "--log", "turn=info"]
-        else:
-            servers = [word for url in ICE_SERVERS for word in ("--ice-server", url)]
+            servers += ["--turn", "--turn-listen", "[::]:80", "--log", "turn=info"]
+        if self.own_relay in (False, "too"):
+            servers += [word for url in ICE_SERVERS for word in ("--ice-server", url)]
             servers += ["--turn-user", "netlab", "--turn-password", "netlab-password"]
         self.server = Peer("serve", "--listen", "[::]:443", "--host-name", "www", *servers,
                            log_path=os.path.join(self.logs, "serve.log"), within=self.within("www"))
@@ -67,5 +68,6 @@ class CallLab:
 
     def call(self, host, room, *arguments, media=("--no-video", "--no-audio")):
         """`rtc-peer call` without devices. A context manager, too."""
-        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, *media, "--no-speaker", "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
+        return Peer("call", "--server", SIGNALLING, "--room", room, "--name", host, *media, "--no-speaker",
+                    "--turn-authorities", self.lab.path("tls", "ca.pem"), *arguments,
                     log_path=os.path.join(self.logs, f"{room}-{host}.log"), within=self.within(host))
