@@ -67,7 +67,8 @@ extension ICEAgent {
         emit(.consentLost)
         if generation !== current {
             previous = nil
-            if state == .connected || state == .completed { setState(.checking) }
+            // A restart that nobody has answered yet has nothing to check: the peer may be gone.
+            if current.remote == nil { end(in: .failed) } else if state != .disconnected { setState(.checking) }
         } else if generation.concludedAt != nil {
             // All other pairs were tried meanwhile: only a restart helps.
             end(in: .failed)

@@ -148,6 +148,8 @@ package final class ICEAgent {
     ///
     /// Other credentials than before, without a `restart` of ours, make its old candidates void.
     package func setRemoteCredentials(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
+        // The answer to a restart comes late, after the old path was given up.
+        if state == .failed, current.remote == nil { setState(.checking) }
         guard isAlive, credentials != current.remote?.credentials,
             credentials.usernameFragment.utf8.count <= ICELimits.credentialCharacters,
             credentials.password.utf8.count <= ICELimits.credentialCharacters

@@ -56,6 +56,25 @@ import Testing
         #expect(call.answerer.agent.state == .completed)
     }
 
+    @Test func `A restart that nobody answers fails with the old path, and a late answer mends it`() throws {
+        let network = ICEVirtualNetwork()
+        let call = try connected(network)
+        network.passes = { _, _, _ in false }
+        network.run(.seconds(10))
+        call.offerer.agent.restart(at: network.now)
+        call.offerer.gather()
+        #expect(network.run(.seconds(60)) { call.offerer.agent.state == .failed } != nil)
+        #expect(call.offerer.agent.selectedPath == nil && call.offerer.transmits.selectedPath == nil)
+        network.run(.seconds(60))
+        network.passes = { _, _, _ in true }
+        call.answerer.agent.restart(at: network.now)
+        call.answerer.setRemoteCredentials(of: call.offerer)
+        for candidate in call.offerer.candidates { call.answerer.agent.addRemoteCandidate(candidate, at: network.now) }
+        call.answerer.gather()
+        call.offerer.setRemoteCredentials(of: call.answerer)
+        #expect(network.run(.seconds(10)) { call.isConnected && call.isNominated } != nil)
+    }
+
     @Test func `A failed connection is mended by a restart`() throws {
         let network = ICEVirtualNetwork()
         let call = try connected(network)
