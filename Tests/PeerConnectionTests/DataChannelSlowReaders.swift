@@ -92,7 +92,7 @@ import TimeSharing
     }
 
     /// Beyond the limit of all, where the whole connection has stopped.
-    @Test(.timeLimit(.minutes(2))) func closingAFullChannelLetsTheOthersGoOn() async throws {
+    @Test(.timeLimit(.minutes(10))) func closingAFullChannelLetsTheOthersGoOn() async throws {
         let pair = try ConnectedPair()
         let pairs = try await channels(2, pair)
         let (unread, unreadEnd) = pairs[0]
@@ -100,7 +100,9 @@ import TimeSharing
         let sending = Task {
             while true { try await unread.sendWhenReady([UInt8](repeating: 1, count: 1 << 16)) }
         }
-        while unreadEnd.inbox.account.byteCount <= UnreadAccount.byteLimit { await Task.yield() }
+        while unreadEnd.inbox.account.byteCount <= UnreadAccount.byteLimit {
+            try await Task.sleep(for: .milliseconds(1))
+        }
         try busy.send("late")
         unreadEnd.close()
         var messages = busyEnd.messages.makeAsyncIterator()
