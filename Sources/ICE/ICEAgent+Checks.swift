@@ -125,11 +125,12 @@ extension ICEAgent {
         nextOrdinaryCheck = max(nextOrdinaryCheck ?? now, now) + configuration.pacing
         let isNomination =
             if case .succeeded = pair.state { pair.isValid(at: now) } else { false }
+        if isNomination, currentRole == .controlling { number(pair) }
         let id = STUNTransactionID(random: random)
         let interval = max(configuration.initialRetransmission, configuration.pacing * max(1, current.pendingCount))
         let transaction = STUNTransaction(
             id: id,
-            message: bindingRequest(id, base: pair.base, remote: remote, nominates: isNomination),
+            message: bindingRequest(id, base: pair.base, remote: remote, nominating: isNomination ? pair : nil),
             initialInterval: max(interval, (pair.roundTripTime ?? .zero) * 2),
             maximumInterval: current.concludedAt == nil
                 ? configuration.maximumRetransmission : configuration.healingRetransmission,
@@ -189,7 +190,7 @@ extension ICEAgent {
         _ id: STUNTransactionID,
         base: ICELocalCandidate,
         remote: ICERemoteCredentials,
-        nominates: Bool
+        nominating pair: ICECandidatePair?
     ) -> [UInt8] {
         var message = STUNMessageWriter(.request, .binding, id)
         message.add(.username, text: remote.username)
@@ -199,7 +200,7 @@ extension ICEAgent {
         case .controlling: message.add(.iceControlling, tieBreaker)
         case .controlled: message.add(.iceControlled, tieBreaker)
         }
-        if nominates, currentRole == .controlling { message.addFlag(.useCandidate) }
+        if let pair, currentRole == .controlling { addNomination(of: pair, remote.renomination, to: &message) }
         return message.finish(key: remote.key)
     }
 

@@ -51,6 +51,11 @@ extension ICEAgent {
     ///
     /// RFC 8445 §8.1.1, §7.3.1.5
     func nominate(_ pair: ICECandidatePair, at now: Instant) {
+        if currentRole == .controlled, let choice = current.nominations.peersChoice {
+            // The peer counts its nominations: there is nothing to guess.
+            guard pair === choice else { return }
+            if current.selected !== pair { current.selected?.nomination = .none }
+        }
         pair.nomination = .nominated
         if let selected = current.selected, selected !== pair, selected.isNominated {
             // A peer may nominate several. The best one is taken, unless the peer has clearly moved on.

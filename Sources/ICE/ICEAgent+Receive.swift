@@ -82,13 +82,13 @@ extension ICEAgent {
         var response = STUNMessageWriter(.success, .binding, message.transactionID)
         response.add(.xorMappedAddress, xor: from)
         transmit(response.finish(key: key), along: path)
-        authenticate(path)
+        authenticate(path, by: .request)
 
         let check = ICEEarlyCheck(
             port: port,
             from: from,
             priority: priority,
-            usesCandidate: message.contains(.useCandidate),
+            nomination: ICENominationAttributes(message, bytes),
             remoteFragment: remoteFragment
         )
         if generation !== current {
@@ -160,17 +160,7 @@ extension ICEAgent {
         }
         countRequest(on: pair, at: now)
         if configuration.isLite { believe(pair, at: now) }
-        if check.usesCandidate, currentRole == .controlled {
-            if current.isLongConcluded(at: now), pair.nominationReceivedAt.map({ $0 + Self.memory < now }) ?? true {
-                pair.isPeersNewChoice = true
-            }
-            pair.nominationReceivedAt = now
-            if pair.isValid(at: now) {
-                nominate(pair, at: now)
-            } else {
-                pair.nomination = .onSuccess
-            }
-        }
+        if currentRole == .controlled { receiveNomination(check.nomination, of: pair, at: now) }
         // The silent path may be back.
         if pair.isSilent, pair === current.selected, !configuration.isLite { pair.consent?.nextCheck = now }
         trigger(pair, at: now)
@@ -288,7 +278,7 @@ extension ICEAgent {
         at now: Instant
     ) {
         let pair = check.pair
-        authenticate(pair.path)
+        authenticate(pair.path, by: .response)
         let transaction = pair.transaction(id)
         // Karn: after a retransmission it is unknown which one was answered.
         if check.purpose == .consent || transaction?.transmissionCount == 1 || pair.roundTripTime == nil {
@@ -362,13 +352,10 @@ extension ICEAgent {
         )
     }
 
-    /// A nomination after a pause as long was not made at the beginning, when a peer may nominate several pairs.
-    private static var memory: Duration { .seconds(10) }
-
     private static func isUnderstood(_ type: STUNAttributeType) -> Bool {
         switch type {
         case .username, .messageIntegrity, .messageIntegritySHA256, .priority, .useCandidate, .userhash, .mappedAddress,
-            .xorMappedAddress, .errorCode, .unknownAttributes, .realm, .nonce, .passwordAlgorithm:
+            .xorMappedAddress, .errorCode, .unknownAttributes, .realm, .nonce, .passwordAlgorithm, .nomination:
             true
         default: false
         }
@@ -389,6 +376,6 @@ extension ICECandidatePair {
 extension ICEEarlyCheck {
     /// Says less than another one of the same pair.
     fileprivate func isWeaker(than other: ICEEarlyCheck) -> Bool {
-        other.remoteFragment == remoteFragment && other.usesCandidate && !usesCandidate
+        other.remoteFragment == remoteFragment && nomination.isWeaker(than: other.nomination)
     }
 }

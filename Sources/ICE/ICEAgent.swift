@@ -30,6 +30,8 @@ package final class ICEAgent {
     var counters = ICEStatistics()
     /// Paths along which something authentic came, oldest first.
     private var authenticPaths: [TransmitPath] = []
+    /// The last since `takeProof()`.
+    private var proof: ICEProof?
     private var events: [ICEEvent] = []
     private var nextEventIndex = 0
 
@@ -96,6 +98,12 @@ package final class ICEAgent {
     /// Holds beyond restarts, since the peer may leave the old path later than this side.
     package func isAuthentic(_ path: TransmitPath) -> Bool { authenticPaths.contains(path) }
 
+    /// Whether something authentic came since the last call, and what.
+    package func takeProof() -> ICEProof? {
+        defer { proof = nil }
+        return proof
+    }
+
     /// Smoothed, of the selected pair.
     package var roundTripTime: Duration? { activePair?.roundTripTime }
 
@@ -147,7 +155,18 @@ package final class ICEAgent {
     /// Makes the peer's credentials known; checks start.
     ///
     /// Other credentials than before, without a `restart` of ours, make its old candidates void.
-    package func setRemoteCredentials(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
+    ///
+    /// - Parameters:
+    ///   - credentials: of the peer's present generation.
+    ///   - isLite: whether the peer makes no checks.
+    ///   - renomination: what its description offers; this side understands every form.
+    ///   - now: the present.
+    package func setRemoteCredentials(
+        _ credentials: ICECredentials,
+        isLite: Bool,
+        renomination: ICERenomination = .none,
+        at now: Instant
+    ) {
         // The answer to a restart comes late, after the old path was given up.
         if state == .failed, current.remote == nil { setState(.checking) }
         guard isAlive, credentials != current.remote?.credentials,
@@ -160,7 +179,7 @@ package final class ICEAgent {
         }
         // RFC 8445 §6.1.1: against a lite agent the full one controls, whoever offered.
         if isLite, currentRole == .controlled { switchRole(to: .controlling) }
-        current.setRemote(credentials, isLite: isLite, at: now)
+        current.setRemote(credentials, isLite: isLite, renomination: renomination, at: now)
         // Candidates that were trickled ahead of the credentials, of whatever generation.
         let fragment = credentials.usernameFragment
         let (fitting, stale) = (
@@ -264,7 +283,8 @@ package final class ICEAgent {
     }
 
     /// Notes that something authentic came along a path.
-    func authenticate(_ path: TransmitPath) {
+    func authenticate(_ path: TransmitPath, by proof: ICEProof) {
+        self.proof = proof
         guard !authenticPaths.contains(path) else { return }
         // The path in use stays, however many others the peer shows.
         if authenticPaths.count >= ICELimits.authenticPaths,
@@ -319,6 +339,7 @@ package final class ICEAgent {
     func switchRole(to role: ICERole) {
         guard role != currentRole else { return }
         currentRole = role
+        current.nominations = ICENominations()
         for pair in current.pairs {
             // What the other role meant is void.
             if case .onSuccess = pair.nomination { pair.nomination = .none }

@@ -35,6 +35,8 @@ final class ICECandidatePair {
     var mappedLocal: ICECandidate?
     /// Waits in the queue of triggered checks.
     var isTriggered = false
+    /// Of our nomination, as controlling agent.
+    var nominationNumber: UInt32?
     /// When USE-CANDIDATE came last.
     var nominationReceivedAt: Instant?
     /// Whether the peer's nomination came after another pair had long been in use: it has moved.

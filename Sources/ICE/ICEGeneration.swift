@@ -31,6 +31,7 @@ final class ICEGeneration {
     var concludedAt: Instant?
     /// The nominated pair that fell silent, until it answers or another takes its place.
     var formerlyNominated: ICECandidatePair?
+    var nominations = ICENominations()
     /// When direct pairs are checked again while the selected one is relayed, and the pause after that.
     var nextDirectCheck: Instant?
     var directCheckPause: Duration?
@@ -40,10 +41,11 @@ final class ICEGeneration {
         localKey = STUNKey(password: local.password)
     }
 
-    func setRemote(_ credentials: ICECredentials, isLite: Bool, at now: Instant) {
+    func setRemote(_ credentials: ICECredentials, isLite: Bool, renomination: ICERenomination, at now: Instant) {
         remote = ICERemoteCredentials(
             credentials: credentials,
             isLite: isLite,
+            renomination: renomination,
             key: STUNKey(password: credentials.password),
             username: credentials.usernameFragment + ":" + local.usernameFragment
         )
@@ -105,6 +107,7 @@ final class ICEGeneration {
         firstValidAt = nil
         concludedAt = nil
         formerlyNominated = nil
+        nominations = ICENominations()
         nextDirectCheck = nil
         directCheckPause = nil
         hasRemoteEndOfCandidates = false
@@ -156,6 +159,7 @@ final class ICEGeneration {
 struct ICERemoteCredentials {
     let credentials: ICECredentials
     let isLite: Bool
+    let renomination: ICERenomination
     let key: STUNKey
     /// Of our requests: "peer's fragment:ours" (RFC 8445 §7.2.2).
     let username: String
@@ -178,7 +182,7 @@ struct ICEEarlyCheck {
     let port: PortID
     let from: TransportAddress
     let priority: UInt32
-    let usesCandidate: Bool
+    let nomination: ICENominationAttributes
     let remoteFragment: String
 }
 

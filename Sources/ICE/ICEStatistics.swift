@@ -73,6 +73,8 @@ package struct ICEDropCounts: Hashable, Sendable {
     package var staleCandidates = 0
     /// Candidates of the peer over TCP, of component 2, with port 0, multicast or unspecified address.
     package var unusableCandidates = 0
+    /// Nominations that came after one with a larger number, or without a number after one with.
+    package var staleNominations = 0
     /// Own candidates and servers beyond the limit.
     package var limitedGathering = 0
 

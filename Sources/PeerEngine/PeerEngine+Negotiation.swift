@@ -62,6 +62,7 @@ extension PeerEngine {
             ice.setRemoteCredentials(
                 ICECredentials(usernameFragment: transport.usernameFragment, password: transport.password),
                 isLite: transport.isLite,
+                renomination: transport.renomination,
                 at: now
             )
             for candidate in transport.candidates { _ = addRemoteCandidate(candidate, at: now) }

@@ -1,6 +1,6 @@
 /// The type of an attribute, an open set.
 ///
-/// RFC 8489 §18.3, RFC 8445 §21.2, RFC 8656 §18, RFC 5780 §9.1
+/// RFC 8489 §18.3, RFC 8445 §21.2, RFC 8656 §18, RFC 5780 §9.1, draft-thatcher-tsvwg-renomination §5
 package struct STUNAttributeType: RawRepresentable, Hashable, Sendable {
     package let rawValue: UInt16
 
@@ -34,6 +34,10 @@ package struct STUNAttributeType: RawRepresentable, Hashable, Sendable {
     package static let reservationToken = Self(rawValue: 0x0022)
     package static let priority = Self(rawValue: 0x0024)
     package static let useCandidate = Self(rawValue: 0x0025)
+    package static let nomination = Self(rawValue: 0x0030)
+    /// What libwebrtc takes for NOMINATION; IANA gave it to something else, so it means that only between two who have
+    /// agreed on it.
+    package static let nominationOfLibwebrtc = Self(rawValue: 0xC001)
     package static let changeRequest = Self(rawValue: 0x0003)
     package static let otherAddress = Self(rawValue: 0x802C)
     package static let additionalAddressFamily = Self(rawValue: 0x8000)

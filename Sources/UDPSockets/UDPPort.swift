@@ -27,7 +27,7 @@ package final class UDPPort {
     private static let firstReadByteCount = 2_048
 
     /// The kernel's buffers of a port, in bytes (it may grant less).
-    private static let bufferByteCount: CInt = 4 << 20
+    package static let bufferByteCount: CInt = 4 << 20
 
     private init(id: PortID, localAddress: TransportAddress, channel: any Channel, descriptor: CInt) {
         self.id = id
@@ -43,6 +43,7 @@ package final class UDPPort {
         _ ip: IPAddress,
         portRange: ClosedRange<UInt16>?,
         isEven: Bool = false,
+        bufferByteCount: CInt = UDPPort.bufferByteCount,
         id: PortID,
         eventLoop: any EventLoop,
         handler: @escaping @Sendable () -> any ChannelHandler,
@@ -50,7 +51,7 @@ package final class UDPPort {
     ) {
         let descriptor: CInt
         let local: TransportAddress
-        switch makeSocket(ip, ports: ports(portRange, isEven: isEven)) {
+        switch makeSocket(ip, ports: ports(portRange, isEven: isEven), bufferByteCount: bufferByteCount) {
         case .success(let made): (descriptor, local) = made
         case .failure(let error): return onBound(.failure(error))
         }
@@ -67,7 +68,7 @@ package final class UDPPort {
                 case .success(let channel):
                     onBound(.success(UDPPort(id: id, localAddress: local, channel: channel, descriptor: descriptor)))
                 case .failure(let error):
-                    onBound(.failure(UDPSocketError("cannot use UDP port \(local): \(error)")))
+                    onBound(.failure(UDPSocketError(reason: "cannot use UDP port \(local): \(error)")))
                 }
             }
     }
@@ -155,7 +156,8 @@ package final class UDPPort {
 
     private static func makeSocket(
         _ ip: IPAddress,
-        ports: [UInt16]
+        ports: [UInt16],
+        bufferByteCount: CInt
     ) -> Result<(CInt, TransportAddress), UDPSocketError> {
         let family = ip.isIPv4 ? AF_INET : AF_INET6
         let descriptor = socket(
@@ -175,7 +177,8 @@ package final class UDPPort {
             }
             guard errno == EADDRINUSE else { break }
         }
-        let error = systemError("cannot bind a UDP port on \(ip)")
+        let wanted = ports.count == 1 && ports[0] != 0 ? "the UDP port \(ports[0])" : "a UDP port"
+        let error = systemError("cannot bind \(wanted) on \(ip)")
         Glibc.close(descriptor)
         return .failure(error)
     }
@@ -200,13 +203,23 @@ package final class UDPPort {
     }
 
     private static func systemError(_ what: String) -> UDPSocketError {
-        UDPSocketError(unsafe "\(what): \(String(cString: strerror(errno)))")
+        let number = errno
+        return UDPSocketError(reason: unsafe "\(what): \(String(cString: strerror(number)))", errorNumber: number)
     }
 }
 
 /// Why a socket cannot be had, in the system's words.
 package struct UDPSocketError: Error, Hashable, CustomStringConvertible {
     package let description: String
+    private let errorNumber: CInt
 
-    init(_ description: String) { self.description = description }
+    package init(reason: String, errorNumber: CInt = 0) {
+        description = reason
+        self.errorNumber = errorNumber
+    }
+
+    /// Whether another socket has the port.
+    package var isPortTaken: Bool { errorNumber == EADDRINUSE }
+    /// Whether the machine does not have the address, or not yet.
+    package var isAddressMissing: Bool { errorNumber == EADDRNOTAVAIL }
 }

@@ -212,6 +212,8 @@ final class ICETestPeer {
     private(set) var isGatheringComplete = false
     /// Gets trickled candidates.
     weak var other: ICETestPeer?
+    /// What its description offers.
+    var renomination = ICERenomination.none
     private let isLite: Bool
     private unowned let network: ICEVirtualNetwork
 
@@ -279,7 +281,12 @@ final class ICETestPeer {
     }
 
     func setRemoteCredentials(of peer: ICETestPeer) {
-        agent.setRemoteCredentials(peer.agent.localCredentials, isLite: peer.isLite, at: network.now)
+        agent.setRemoteCredentials(
+            peer.agent.localCredentials,
+            isLite: peer.isLite,
+            renomination: peer.renomination,
+            at: network.now
+        )
     }
 
     /// The statistics of the selected pair.

@@ -4,6 +4,10 @@ public import NIOCore
 public struct RTCIceServer: Hashable, Sendable {
     /// URLs as `stun:stun.example.org:3478` (RFC 7064) and `turn:turn.example.org:3478` (RFC 7065), the latter by UDP,
     /// with `?transport=tcp` by TCP, and as `turns:` by TLS.
+    ///
+    /// A server that cannot be used is told by `iceCandidateError`: as `SyntaxError` if its URL cannot be read, as
+    /// `NotSupportedError` if it is `stuns:`, since STUN over TLS tells the address of a TCP connection, which no candidate
+    /// has. The others are asked all the same.
     public var urls: [String]
     /// The user name for TURN.
     public var username: String?
@@ -51,6 +55,11 @@ public struct RTCConfiguration: Sendable {
     public var includesLoopback: Bool?
     /// Local UDP ports to bind, 1 to 65535; nil lets the system choose.
     public var portRange: ClosedRange<UInt16>?
+    /// The UDP port that this connection shares with others; nil binds ports of its own.
+    ///
+    /// Its addresses are gathered from, or those of them that ``localAddresses`` names. The connection lives on the port's
+    /// event loop. ``portRange`` then is for the sockets to TURN servers.
+    public var sharedUDPPort: SharedUDPPort?
     /// How long a connection that had a path may be without before it asks for an ICE restart by itself, with the event
     /// `negotiationNeeded`; nil leaves that to the application, as browsers do.
     ///

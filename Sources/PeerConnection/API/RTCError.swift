@@ -29,6 +29,8 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notReadableError = Name(rawValue: "NotReadableError")
         /// The task that waited was cancelled.
         public static let abortError = Name(rawValue: "AbortError")
+        /// What was asked for exists and is not implemented here.
+        public static let notSupportedError = Name(rawValue: "NotSupportedError")
         /// The network failed.
         public static let networkError = Name(rawValue: "NetworkError")
     }

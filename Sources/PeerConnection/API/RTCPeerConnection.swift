@@ -20,10 +20,14 @@ public final class RTCPeerConnection: Sendable {
         guard (1_024...(1 << 30)).contains(configuration.maxMessageSize) else {
             throw RTCError(.typeError, "maxMessageSize \(configuration.maxMessageSize) is not in 1024 ... 1073741824")
         }
+        if let own = configuration.eventLoop, let shared = configuration.sharedUDPPort?.core.eventLoop, own !== shared {
+            throw RTCError(.typeError, "eventLoop is not that of sharedUDPPort: leave it nil, or make the port with it")
+        }
         view = ConnectionView(executor: configuration.executor)
         driver = try PeerDriver(
             configuration: configuration,
-            eventLoop: configuration.eventLoop ?? MultiThreadedEventLoopGroup.singleton.next(),
+            eventLoop: configuration.sharedUDPPort?.core.eventLoop ?? configuration.eventLoop
+                ?? MultiThreadedEventLoopGroup.singleton.next(),
             view: view
         )
     }

@@ -18,8 +18,11 @@ extension PeerDriver {
         }
         gathering.hasStarted = true
         let addresses: [IPAddress]
-        if let given = configuration.localAddresses {
-            addresses = given.compactMap { IPAddress($0) }
+        let given = configuration.localAddresses?.compactMap { IPAddress($0) }
+        if let shared = configuration.sharedUDPPort {
+            addresses = shared.core.addresses.filter { given?.contains($0) ?? true }
+        } else if let given {
+            addresses = given
         } else {
             addresses = NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback).map(\.ip)
         }
@@ -33,35 +36,54 @@ extension PeerDriver {
 
     /// Binds a socket for each address; candidates are gathered from it then.
     func bind(_ addresses: [IPAddress]) {
+        if let shared = configuration.sharedUDPPort { return join(shared.core, at: addresses) }
         gathering.pendingCount += addresses.count
         boundAddresses.formUnion(addresses)
         for (address, preference) in zip(addresses, ICEPriority.interleavedPreferences(addresses)) {
-            let id = PortID(rawValue: gathering.nextPortID)
-            gathering.nextPortID += 1
-            gathering.preferences[id] = preference
-            UDPPort.bind(
-                address,
-                portRange: configuration.portRange,
-                id: id,
-                eventLoop: eventLoop,
-                handler: { DatagramHandler(driver: self, port: id) },
-                onBound: { result in
-                    nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
-                    self.eventLoop.execute { self.assumeIsolated { unsafe $0.didBind(result, to: address) } }
-                }
-            )
+            bindOwn(address, preference: preference, kind: .own)
         }
     }
 
-    private func didBind(_ result: Result<UDPPort, UDPSocketError>, to address: IPAddress) {
+    /// Binds a socket of the connection's own.
+    ///
+    /// One for relays alone is waited for as well: servers are asked once all are there.
+    func bindOwn(_ address: IPAddress, preference: UInt16, kind: PeerSocket.Kind) {
+        if case .forRelays = kind { gathering.pendingCount += 1 }
+        let id = takePortID(preference)
+        UDPPort.bind(
+            address,
+            portRange: configuration.portRange,
+            id: id,
+            eventLoop: eventLoop,
+            handler: { DatagramHandler(driver: self, port: id) },
+            onBound: { result in
+                nonisolated(unsafe) let result = result  // made on this loop, handed over on this loop
+                self.eventLoop.execute {
+                    self.assumeIsolated {
+                        let socket = unsafe result.map { PeerSocket(id: id, port: $0, kind: kind) }
+                        $0.didBind(socket, to: address)
+                    }
+                }
+            }
+        )
+    }
+
+    func takePortID(_ preference: UInt16) -> PortID {
+        let id = PortID(rawValue: gathering.nextPortID)
+        gathering.nextPortID += 1
+        gathering.preferences[id] = preference
+        return id
+    }
+
+    func didBind(_ result: Result<PeerSocket, UDPSocketError>, to address: IPAddress) {
         gathering.pendingCount -= 1
         switch result {
-        case .success(let port):
+        case .success(let socket):
             if isClosed {
-                port.close()
+                socket.close()
             } else {
-                didOpen(port)
-                addHost(port, at: Self.now())
+                didOpen(socket)
+                addHost(socket, at: Self.now())
             }
         case .failure(let error):
             boundAddresses.remove(address)
@@ -72,8 +94,8 @@ extension PeerDriver {
         drain()
     }
 
-    private func addHost(_ port: UDPPort, at now: Instant) {
-        guard configuration.iceTransportPolicy == .all else { return }
+    private func addHost(_ port: PeerSocket, at now: Instant) {
+        guard configuration.iceTransportPolicy == .all, port.makesCandidates else { return }
         engine.ice.addLocalHost(
             port.localAddress,
             port: port.id,
@@ -87,6 +109,7 @@ extension PeerDriver {
     func updateGathering(after type: DescriptionType, isLocal: Bool) {
         let fragment = engine.ice.localCredentials.usernameFragment
         guard gathering.generation != fragment else { return }
+        registerFragment()
         if isLocal, type != .rollback {
             gathering.generation = fragment
             view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }

@@ -48,6 +48,7 @@ extension PeerDriver {
     }
 
     private func gatherFromNewAddresses(among present: [IPAddress]) {
+        guard configuration.sharedUDPPort?.core.followsMachine ?? true else { return }
         let wanted = configuration.localAddresses?.compactMap { IPAddress($0) }
         let new = present.filter { ip in
             !boundAddresses.contains(ip) && (wanted?.contains(ip) ?? !ip.isLoopback)

@@ -31,6 +31,7 @@ extension PeerDriver {
             for url in server.urls {
                 do {
                     let uri = try ICEServerURI(url)
+                    guard uri.scheme != .stuns else { throw Self.refusal(ofSTUNOverTLS: uri) }
                     guard uri.isRelay ? uri.transport == .tcp || !uri.isSecure : uri.transport == .udp else {
                         throw RTCError(.networkError, "the server \(uri) is left out: its transport is not spoken here")
                     }
@@ -51,6 +52,18 @@ extension PeerDriver {
         return entries
     }
 
+    /// Why a server of the scheme `stuns` is not asked.
+    ///
+    /// What it sees is the address of a TCP connection, RFC 7064 §3.1; a server-reflexive candidate is a UDP socket's.
+    /// libwebrtc asks such a server in the clear, by UDP, which is not what the scheme promises.
+    private static func refusal(ofSTUNOverTLS uri: ICEServerURI) -> RTCError {
+        let host = uri.host.contains(":") ? "[\(uri.host)]" : uri.host
+        return RTCError(
+            .notSupportedError,
+            "the server \(uri) is left out: STUN over TLS tells the address of a TCP connection, and candidates are for UDP. Use stun:\(host), or a relay over TLS by turns:\(host)"
+        )
+    }
+
     private func didResolve(_ addresses: [IPAddress], of entry: ServerEntry) {
         guard !isClosed else { return }
         gathering.pendingCount -= 1
@@ -68,7 +81,7 @@ extension PeerDriver {
         drain()
     }
 
-    private func ask(_ entry: ServerEntry, at address: TransportAddress, from port: UDPPort) {
+    private func ask(_ entry: ServerEntry, at address: TransportAddress, from port: PeerSocket) {
         let now = Self.now()
         let socket = RelayTable.Socket(
             port: port.id,
@@ -76,9 +89,10 @@ extension PeerDriver {
             preference: gathering.preferences[port.id] ?? 0
         )
         if !entry.uri.isRelay {
-            guard configuration.iceTransportPolicy == .all else { return }
+            guard configuration.iceTransportPolicy == .all, port.makesCandidates else { return }
             engine.ice.gatherServerReflexive(from: address, port: port.id, base: port.localAddress, at: now)
         } else if entry.uri.transport == .udp {
+            guard port.reachesRelays else { return }
             engine.relays.allocate(
                 from: RelayTable.Server(address: address, credentials: entry.credentials),
                 on: socket,

@@ -25,9 +25,11 @@ actor PeerDriver {
     let engine: PeerEngine
     let log = Logger(label: "PeerConnection.driver")
 
-    private(set) var ports: [UDPPort] = []
+    private(set) var ports: [PeerSocket] = []
     /// The same ports by the number in their `PortID`.
-    private var portTable: [UDPPort?] = []
+    private var portTable: [PeerSocket?] = []
+    /// This connection on the port that it shares with others.
+    var sharedMember: PortDemultiplexer.Member?
     /// Streams to TURN servers, those being opened as well.
     var streams: [PortID: ServerStream] = [:]
     /// Data channels by the key of the API object and by the engine's handle.
@@ -135,13 +137,24 @@ actor PeerDriver {
     /// Takes a read burst: one datagram, or several of equal length that the kernel joined (GRO).
     func receive(_ envelope: AddressedEnvelope<ByteBuffer>, on port: PortID) {
         guard let remote = TransportAddress(envelope.remoteAddress) else { return }
+        let count = envelope.data.readableBytes
+        receive(envelope.data, 0..<count, max(1, envelope.metadata?.segmentSize ?? count), from: remote, on: port)
+    }
+
+    /// Takes a part of a read burst, of `segment` bytes for each datagram but the last.
+    func receive(
+        _ data: ByteBuffer,
+        _ range: Range<Int>,
+        _ segment: Int,
+        from remote: TransportAddress,
+        on port: PortID
+    ) {
         let now = Self.now()
-        let bytes = envelope.data.readableBytesSpan
-        let segment = max(1, envelope.metadata?.segmentSize ?? bytes.byteCount)
-        var offset = 0
-        transportCounts.bytesReceived += bytes.byteCount
-        while offset < bytes.byteCount {
-            let end = min(offset + segment, bytes.byteCount)
+        let bytes = data.readableBytesSpan
+        var offset = range.lowerBound
+        transportCounts.bytesReceived += range.count
+        while offset < range.upperBound {
+            let end = min(offset + segment, range.upperBound)
             transportCounts.packetsReceived += 1
             engine.receive(bytes.extracting(offset..<end), from: remote, on: port, at: now)
             offset = end
@@ -173,7 +186,7 @@ actor PeerDriver {
     private func sendDatagrams(at now: Instant) -> Bool {
         var isBlocked = false
         unsafe engine.drainTrains(at: now) { path, bytes, segmentByteCount in
-            guard path.port.rawValue < portTable.count, let port = portTable[path.port.rawValue] else {
+            guard path.port.rawValue < portTable.count, let socket = portTable[path.port.rawValue] else {
                 if let stream = streams[path.port] {
                     unsafe stream.send(bytes)
                     transportCounts.bytesSent += bytes.count
@@ -181,7 +194,16 @@ actor PeerDriver {
                 }
                 return true
             }
-            switch unsafe port.send(
+            if case .shared(let core, let index, let member) = socket.kind {
+                unsafe core.noteRequests(
+                    bytes,
+                    segmentByteCount: segmentByteCount,
+                    to: path.remote,
+                    on: index,
+                    of: member
+                )
+            }
+            switch unsafe socket.port.send(
                 bytes,
                 segmentByteCount: segmentByteCount,
                 to: path.remote,
@@ -236,19 +258,21 @@ actor PeerDriver {
         log.debug("UDP port \(port.rawValue): \(error)")
     }
 
-    func didOpen(_ port: UDPPort) {
-        ports.append(port)
-        while portTable.count <= port.id.rawValue { portTable.append(nil) }
-        portTable[port.id.rawValue] = port
+    func didOpen(_ socket: PeerSocket) {
+        ports.append(socket)
+        while portTable.count <= socket.id.rawValue { portTable.append(nil) }
+        portTable[socket.id.rawValue] = socket
+        if case .shared = socket.kind { return }
         openPortCount += 1
     }
 
-    /// Closes a socket that is of no use any more.
-    func forget(_ port: UDPPort) {
-        ports.removeAll { $0 === port }
-        portTable[port.id.rawValue] = nil
-        boundAddresses.remove(port.localAddress.ip)
-        port.close()
+    /// Closes a socket that is of no use any more, or leaves a shared one.
+    func forget(_ socket: PeerSocket) {
+        ports.removeAll { $0.id == socket.id }
+        portTable[socket.id.rawValue] = nil
+        boundAddresses.remove(socket.localAddress.ip)
+        if case .shared(let core, let index, let member) = socket.kind { core.leave(index, member) }
+        socket.close()
     }
 
     /// Says that a socket that must be closed before the connection is, is open, or is no more.
@@ -282,6 +306,7 @@ actor PeerDriver {
         channelsByHandle = [:]
         handlesByKey = [:]
         for port in ports { port.close() }
+        leaveSharedPort()
         for stream in streams.values { stream.close() }
         streams = [:]
         ports = []

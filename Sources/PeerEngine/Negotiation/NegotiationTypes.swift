@@ -1,4 +1,5 @@
 package import DTLS
+package import ICE
 package import RTP
 package import SDP
 
@@ -67,6 +68,7 @@ package struct NegotiationOutcome {
         package var usernameFragment: String
         package var password: String
         package var isLite: Bool
+        package var renomination: ICERenomination
         package var fingerprints: [DTLSFingerprint]
         /// `candidate:…`, each.
         package var candidates: [String]

@@ -1,4 +1,5 @@
 internal import DTLS
+internal import ICE
 internal import RTP
 internal import SDP
 
@@ -239,6 +240,7 @@ extension Negotiator {
             usernameFragment: fragment,
             password: password,
             isLite: session.isICELite,
+            renomination: ICERenomination(options: media.iceOptions),
             fingerprints: media.fingerprints.compactMap { DTLSFingerprint(attributeValue: $0) },
             candidates: candidates,
             hasEndOfCandidates: media.hasEndOfCandidates,

@@ -239,7 +239,7 @@ extension Negotiator {
     private func addTransport(to media: inout MediaDescription, credentials: ICECredentials) {
         media.iceUsernameFragment = credentials.usernameFragment
         media.icePassword = credentials.password
-        media.iceOptions = ["trickle"]
+        media.iceOptions = ["trickle"] + ICERenomination.options
         media.fingerprints = [configuration.fingerprint]
     }
 

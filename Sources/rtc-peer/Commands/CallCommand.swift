@@ -16,6 +16,7 @@ struct CallCommand: AsyncParsableCommand {
             Examples:
               rtc-peer call
               rtc-peer call --listen 0.0.0.0:8443 --tls
+              rtc-peer call --listen 0.0.0.0:8443 --tls --udp-port 40000
               rtc-peer call --server http://192.0.2.7:8080 --room tea --name Otter
               rtc-peer call --video-file film.y4m --audio-file film.wav --duration 60
             """
@@ -118,6 +119,14 @@ struct CallCommand: AsyncParsableCommand {
     )
     var downloads: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Call everybody through this one UDP port, for a firewall that has no other open. Example: --udp-port 40000",
+            valueName: "PORT"
+        )
+    )
+    var udpPort: UInt16?
+
     @Option(help: ArgumentHelp("Hang up after so many seconds. Example: --duration 60", valueName: "SECONDS"))
     var duration: Double?
 
@@ -137,6 +146,7 @@ struct CallCommand: AsyncParsableCommand {
         if serverURL != nil, server.certificateSource != nil {
             throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }
+        if udpPort == 0 { throw ValidationError("--udp-port must be 1 to 65535") }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
     }
 
@@ -161,6 +171,8 @@ struct CallCommand: AsyncParsableCommand {
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
+            var configuration = server.ice.configuration
+            if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }
             let (embedded, address, fingerprint) = try await startServer(show, room: room)
             let place = "\(address.hasSuffix("/") ? address : address + "/")\(room)"
             let announce: @Sendable () -> Void = {
@@ -179,7 +191,7 @@ struct CallCommand: AsyncParsableCommand {
                     duration: duration.map { .seconds($0) },
                     recordDirectory: record,
                     downloadDirectory: downloads,
-                    configuration: server.ice.configuration,
+                    configuration: configuration,
                     staysAlone: stay,
                     joined: embedded == nil ? announce : nil
                 ),

@@ -45,6 +45,11 @@ struct ICEOptions: ParsableArguments {
     var hideAddresses = false
 
     func validate() throws {
+        for url in iceServer where url.lowercased().hasPrefix("stuns:") {
+            throw ValidationError(
+                "--ice-server \(url): STUN over TLS tells the address of a TCP connection, and candidates are for UDP; use stun:, or turns: for a relay over TLS"
+            )
+        }
         for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
             throw ValidationError(
                 "--ice-server \(url): begin it with stun:, turn: or turns:, as stun:stun.example.org:3478"
