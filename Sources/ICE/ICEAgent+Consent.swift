@@ -56,7 +56,8 @@ extension ICEAgent {
         pair.counters.requestsSent += 1
         pair.counters.consentRequestsSent += 1
         // As in libwebrtc a nominated pair's checks say so again, for a peer that has lost its choice.
-        transmit(bindingRequest(id, base: pair.base, remote: remote, nominating: pair.isNominated ? pair : nil), along: pair.path)
+        let nominated = pair.isNominated ? pair : nil
+        transmit(bindingRequest(id, base: pair.base, remote: remote, nominating: nominated), along: pair.path)
         return false
     }
 

@@ -223,9 +223,12 @@ import TimeSharing
         // A server's answers are nobody's address, and each found who had asked.
         let statistics = await shared.statistics()
         #expect(statistics.unknownResponses == 0 && statistics.remoteAddresses == 3)
-        // Through the relay alone.
+        // Through the relay alone, which relays between its own clients only here.
         configuration.iceTransportPolicy = .relay
-        let relayed = try Line(configuration)
+        var client = ConnectedPair.configuration()
+        client.iceServers = configuration.iceServers
+        client.iceTransportPolicy = .relay
+        let relayed = try Line(configuration, client: client)
         try await relayed.connect()
         try await relayed.talk("relayed")
         #expect(await relayed.pair.second.getStats().selectedCandidatePair?.localType == "relay")

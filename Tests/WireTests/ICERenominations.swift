@@ -87,7 +87,9 @@ import Testing
         #expect(ICERenomination(options: ["renomination2", "renomination"]) == .draft)
     }
 
-    @Test(arguments: forms.indices) func `The largest number counts, in whatever order and to whatever pair`(form: Int) throws {
+    @Test(arguments: forms.indices) func `The largest number counts, in any order and for any pair`(
+        form: Int
+    ) throws {
         let (option, write) = Self.forms[form]
         let side = try Controlled(option)
         #expect(side.selected == 2 && !side.isNominated, "data may flow before")
@@ -111,7 +113,7 @@ import Testing
         #expect(side.peer.agent.statistics.pairs.filter(\.isNominated).count == 1)
     }
 
-    @Test(arguments: forms.indices) func `A nominated pair that is not checked yet is used when it is, unless another was nominated since`(
+    @Test(arguments: forms.indices) func `A nominated pair is used once it works, unless another was nominated since`(
         form: Int
     ) throws {
         let (option, write) = Self.forms[form]
@@ -227,7 +229,8 @@ import Testing
         return (call, said)
     }
 
-    @Test(arguments: [ICERenomination.none, .libwebrtc, .draft]) func `A relayed call moves to the direct path that appears, and says so in the peer's form`(
+    @Test(arguments: [ICERenomination.none, .libwebrtc, .draft])
+    func `A relayed call moves to the direct path that appears, and says so in the peer's form`(
         option: ICERenomination
     ) throws {
         let (call, said) = try relayedCall(option)

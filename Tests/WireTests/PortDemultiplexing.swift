@@ -114,7 +114,7 @@ import Testing
         #expect(route(answer(last - UInt32(PortDemultiplexer.requestLimit))) == nil)
     }
 
-    @Test func `An address in use is not taken by a check, not by an older connection, and by a round trip of a newer one`() {
+    @Test func `An address in use is taken by a round trip of a newer connection, and by nothing else`() {
         let (old, middle, new) = (member("aaaa"), member("bbbb"), member("cccc"))
         claim(middle, .response)
         // Spoofed: the check is right, and from an address that is not the sender's.

@@ -193,9 +193,8 @@ package final class PortDemultiplexer {
     /// Notes a request that leaves: its response comes from an address that need not be its connection's.
     package func noteRequest(_ id: STUNTransactionID, to remote: TransportAddress, on socket: Int, of member: Member) {
         let place = Place(socket: socket, remote: remote)
-        guard owners[place]?.member != member, requests[id] == nil, var state = states.removeValue(forKey: member) else {
-            return
-        }
+        guard owners[place]?.member != member, requests[id] == nil, var state = states.removeValue(forKey: member)
+        else { return }
         requests[id] = Request(member: member, place: place)
         if state.requests.count < Self.requestLimit {
             state.requests.append(id)

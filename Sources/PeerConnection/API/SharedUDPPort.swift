@@ -79,7 +79,7 @@ public final class SharedUDPPort: Sendable {
         var addresses: [IPAddress] = []
         for text in localAddresses ?? [] {
             guard let ip = IPAddress(text), !ip.isUnspecified, !ip.isMulticast else {
-                throw RTCError(.typeError, "the local address \(text) is none of one machine: name its addresses singly")
+                throw RTCError(.typeError, "\(text) is no address of a machine: name its addresses one by one")
             }
             if !addresses.contains(ip) { addresses.append(ip) }
         }

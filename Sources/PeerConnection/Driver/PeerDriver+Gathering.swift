@@ -86,7 +86,7 @@ extension PeerDriver {
                 addHost(socket, at: Self.now())
             }
         case .failure(let error):
-            boundAddresses.remove(address)
+            if !ports.contains(where: { $0.localAddress.ip == address }) { boundAddresses.remove(address) }
             log.warning("\(error)")
             view.deliver(.iceCandidateError(RTCError(.networkError, "\(error)")))
         }

@@ -270,7 +270,8 @@ actor PeerDriver {
     func forget(_ socket: PeerSocket) {
         ports.removeAll { $0.id == socket.id }
         portTable[socket.id.rawValue] = nil
-        boundAddresses.remove(socket.localAddress.ip)
+        let ip = socket.localAddress.ip
+        if !ports.contains(where: { $0.localAddress.ip == ip }) { boundAddresses.remove(ip) }
         if case .shared(let core, let index, let member) = socket.kind { core.leave(index, member) }
         socket.close()
     }

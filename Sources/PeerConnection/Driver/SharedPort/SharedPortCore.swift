@@ -24,6 +24,7 @@ final class SharedPortCore: @unchecked Sendable {
     private struct Traffic {
         var datagrams = 0
         var bytes = 0
+        /// For a connection that does not use the socket, or not yet.
         var unlistened = 0
     }
 
@@ -70,7 +71,7 @@ final class SharedPortCore: @unchecked Sendable {
         followsMachine = !isExact
         bindNext(addresses[...], isExact: isExact) { error in
             guard let error else {
-                return completion(.success((self.number, self.sockets.values.map(\.localAddress.ip))))
+                return completion(.success((self.number, self.addresses)))
             }
             for socket in self.sockets.values { socket.close() }
             self.sockets = [:]
@@ -309,9 +310,9 @@ final class SharedPortCore: @unchecked Sendable {
         result.packetsReceived = traffic.datagrams
         result.bytesReceived = traffic.bytes
         result.unknownUsernames = counts.unknownUsernames
-        result.unknownAddresses = counts.unknownAddresses
+        result.unknownAddresses = counts.unknownAddresses + traffic.unlistened
         result.unknownResponses = counts.unknownResponses
-        result.malformed = counts.malformed + traffic.unlistened
+        result.malformed = counts.malformed
         result.conflicts = counts.conflicts
         result.movedAddresses = counts.moves
         return result
