@@ -14,6 +14,10 @@ struct PeerBench {
             print("usage: peer-bench offer|answer|both dc|ping|channels|bursts|setup|idle|rtp|media|codec|lab ARGS…")
             exit(2)
         }
+        if getenv("BENCH_SHARED_PORT") != nil {
+            let address = getenv("BENCH_ADDR").map { String(cString: $0) }
+            sharedPort = try await SharedUDPPort(localAddresses: address.map { [$0] })
+        }
         let figure = arguments[1]
         let rest = Array(arguments[2...])
         switch (arguments[0], figure) {
@@ -55,10 +59,14 @@ struct PeerBench {
         return value
     }
 
+    /// What all connections use if the environment says so; set before any work begins.
+    nonisolated(unsafe) private static var sharedPort: SharedUDPPort?
+
     /// The configuration of every figure: one address, no servers.
     static func configuration() -> RTCConfiguration {
         var configuration = RTCConfiguration()
         if let address = getenv("BENCH_ADDR") { configuration.localAddresses = [String(cString: address)] }
+        configuration.sharedUDPPort = sharedPort
         return configuration
     }
 }

@@ -211,9 +211,12 @@ class Mesh(Scenario):
 
     # Two cores carry all encoders and decoders of all pages: their cameras are slow.
     camera_fps = 10
+    # Of rtc-peer.
+    arguments = ()
 
     def start_peer(self):
-        self.peer = self.use(Peer("call", "--listen", "127.0.0.1:0", *SYNTHETIC, log_path=self.path("rtc-peer.log")))
+        self.peer = self.use(Peer("call", "--listen", "127.0.0.1:0", *self.arguments, *SYNTHETIC,
+                                  log_path=self.path("rtc-peer.log")))
         self.url = self.peer.wait_for("ready")["url"]
         self.pages = []
 
@@ -261,6 +264,22 @@ class TwoBrowsers(Mesh):
         self.pages.pop().hang_up()
         time.sleep(1)
         self.check_all_connected()
+
+
+class OneUDPPort(TwoBrowsers):
+    """Two browsers' stacks on one port of rtc-peer."""
+
+    name = "one UDP port"
+    arguments = ("--udp-port", "41000")
+
+    @check("a page comes again, and rtc-peer has used no other UDP port")
+    def no_other_port(self):
+        self.join(self.chromium.open_page())
+        self.check_all_connected()
+        ports = self.peer.udp_ports()
+        # 5353 is multicast DNS's, if a page tells a name.
+        if ports - {5353} != {41000}:
+            raise Failed(f"rtc-peer has the UDP ports {sorted(ports)}")
 
 
 class FourPages(Mesh):
@@ -452,5 +471,5 @@ class AiortcAnswers(AiortcCall):
         self.start_peer("--server", url, "--room", "interop")
 
 
-SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, TwoBrowsers, FourPages, PeersThroughServe, PeersThroughEmbedded,
+SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, TwoBrowsers, OneUDPPort, FourPages, PeersThroughServe, PeersThroughEmbedded,
              AiortcOffers, AiortcAnswers, *channels.SCENARIOS]

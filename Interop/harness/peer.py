@@ -45,6 +45,25 @@ class Peer:
                     self.events.append((time.monotonic(), event))
                     self.changed.notify_all()
 
+    def udp_ports(self):
+        """The local ports of its UDP sockets."""
+        inodes = set()
+        folder = f"/proc/{self.process.pid}/fd"
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+        ports = set()
+        for table in ("udp", "udp6"):
+            with open(f"/proc/{self.process.pid}/net/{table}") as lines:
+                for fields in map(str.split, list(lines)[1:]):
+                    if fields[9] in inodes:
+                        ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+        return ports
+
     def find(self, kind, since=0, **members):
         """The first event of that kind after that many events whose members have these values, or None."""
         for _, event in self.events[since:]:

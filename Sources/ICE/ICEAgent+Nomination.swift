@@ -51,8 +51,14 @@ extension ICEAgent {
     ///
     /// RFC 8445 §8.1.1, §7.3.1.5
     func nominate(_ pair: ICECandidatePair, at now: Instant) {
-        if currentRole == .controlled, let choice = current.nominations.peersChoice {
-            // The peer counts its nominations: there is nothing to guess.
+        // Our own last choice, or that of a peer that counts its nominations: there is nothing to guess, and a late answer
+        // to a former one changes nothing.
+        let choice =
+            switch currentRole {
+            case .controlling: current.nominations.lastNominated
+            case .controlled: current.nominations.peersChoice
+            }
+        if let choice {
             guard pair === choice else { return }
             if current.selected !== pair { current.selected?.nomination = .none }
         }

@@ -20,7 +20,8 @@ internal import UDPSockets
 ///
 /// Checks are told apart by the user name fragment that each connection signals, everything else by the peer's address,
 /// which must have passed a check with the right password first. So one connection at a time can join two given addresses:
-/// two shared ports hold one connection with each other, and a second one takes the place of the first. Peers with ports of
+/// two shared ports hold one connection with each other, a second one takes the place of the first, and a port holds none
+/// with itself. Peers with ports of
 /// their own, as browsers have for each connection, know no such limit, and any number of shared ports can be in a call.
 ///
 /// STUN servers are asked through the port, TURN servers by UDP from a socket of the connection's own, since they know
