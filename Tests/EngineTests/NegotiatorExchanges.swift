@@ -31,6 +31,13 @@ struct NegotiatorExchanges {
         #expect(made.answer.media.map(\.iceUsernameFragment) == Array(repeating: "graceU", count: 3))
         #expect(made.offered.remoteTransport?.usernameFragment == "adaU")
         #expect(made.offered.remoteTransport?.isRestart == false)
+        #expect(
+            (made.offer.media + made.answer.media).allSatisfy {
+                $0.iceOptions == ["trickle", "renomination", "renomination2"]
+            }
+        )
+        #expect(made.offered.remoteTransport?.renomination == .draft)
+        #expect(made.accepted.remoteTransport?.renomination == .draft)
         #expect(made.accepted.remoteTransport?.usernameFragment == "graceU")
         #expect(made.answered.dtlsRole == .client)
         #expect(made.accepted.dtlsRole == .server)

@@ -240,6 +240,25 @@ import TimeSharing
         #expect(await service.allocationCount() == 0)
     }
 
+    @Test(.timeLimit(.minutes(10))) func aPortHasOneNumberAtAllItsAddresses() async throws {
+        let shared = try await SharedUDPPort(localAddresses: ["127.0.0.1", "127.0.0.2", "127.0.0.1"])
+        #expect(shared.localAddresses == ["127.0.0.1", "127.0.0.2"])
+        func endpoints(_ configuration: RTCConfiguration) async throws -> [String] {
+            let line = try Line(configuration)
+            try await line.connect()
+            try await line.talk("there")
+            await line.pair.second.waitUntilGathered()
+            let sdp = try #require(line.pair.second.localDescription).sdp
+            await line.close()
+            return sdp.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("a=candidate:") }
+                .map { $0.split(separator: " ")[4...5].joined(separator: ":") }.sorted()
+        }
+        var configuration = configuration(shared)
+        #expect(try await endpoints(configuration) == shared.localAddresses.map { "\($0):\(shared.port)" })
+        configuration.localAddresses = ["127.0.0.2", "192.0.2.77"]
+        #expect(try await endpoints(configuration) == ["127.0.0.2:\(shared.port)"])
+    }
+
     @Test(.timeLimit(.minutes(10))) func aPortThatIsTakenAndAForeignEventLoopAreRefused() async throws {
         let shared = try await port()
         await #expect(throws: RTCError.self) { try await port(shared.port) }
