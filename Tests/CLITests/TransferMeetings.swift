@@ -413,20 +413,19 @@ import TimeSharing
     /// Who has just made a code up makes another one up; nobody was told the first.
     @Test(.timeLimit(.minutes(10))) func aFirstWithoutAPlaceEndsAtOnce() async throws {
         try await withServer(places: 1) { url in
-            try await withFirst(url) { _, _ in
-                // It is there once somebody else finds no place.
-                let other = try meeting(.second, url)
-                let waiting = Task { await other.run() }
-                let first = try meeting(.first, url)
-                let running = Task { await first.run() }
-                var connections = first.connections.makeAsyncIterator()
-                do {
-                    _ = try await connections.next()
-                    Issue.record("there was no place")
-                } catch MeetingError.roomFull {}
-                for meeting in [first, other] { await meeting.leave() }
-                for task in [running, waiting] { await task.value }
-            }
+            // Somebody who surely has the only place.
+            let stranger = try Stranger(url)
+            for await event in stranger.client.events { if case .joined = event { break } }
+            let first = try meeting(.first, url)
+            let running = Task { await first.run() }
+            var connections = first.connections.makeAsyncIterator()
+            do {
+                _ = try await connections.next()
+                Issue.record("there was no place")
+            } catch MeetingError.roomFull {}
+            await first.leave()
+            await running.value
+            await stranger.client.leave()
         }
     }
 

@@ -35,9 +35,13 @@ import TimeSharing
             publisher.withdraw([name])
             names.append(name)
         }
-        async let first = addresses(of: names[0], from: asker)
-        async let second = addresses(of: names[1], from: asker)
-        #expect(await [first, second] == [[], []])
+        // What takes a name back may come after a question that follows it.
+        while true {
+            async let first = addresses(of: names[0], from: asker)
+            async let second = addresses(of: names[1], from: asker)
+            if await [first, second] == [[], []] { break }
+            try Task.checkCancellation()
+        }
     }
 
     @Test(.timeLimit(.minutes(10))) func twoThatHideTheirAddressesConnectByNames() async throws {
