@@ -343,6 +343,40 @@ import TimeSharing
         }
     }
 
+    /// The second's last word came too late: it believes that the two have paired.
+    @Test(.timeLimit(.minutes(10))) func aFirstThatGaveTheExchangeUpIsAskedAgain() async throws {
+        let secret = [UInt8](repeating: 8, count: 32)
+        try await withServer { url in
+            let first = try Stranger(url)
+            var events = first.client.events.makeAsyncIterator()
+            let joined = await events.next()
+            guard case .joined? = joined else { throw MeetingError.over }
+            let second = try meeting(.second, url, resumption: secret)
+            let running = Task { await second.run() }
+            var hellos = 0
+            while hellos < 2, let event = await events.next() {
+                guard case .message(.pake(let text), let id) = event else { continue }
+                if text.hasPrefix("hello ") {
+                    hellos += 1
+                    let pairing = try Pairing(
+                        role: .responder,
+                        secret: .resumption(secret),
+                        fingerprint: [UInt8](repeating: 1, count: 32),
+                        random: [UInt8](repeating: 2, count: 48)
+                    )
+                    guard case .send(let reply) = try pairing.receive(text) else { continue }
+                    first.client.send(.pake(reply), to: id)
+                } else if text.hasPrefix("confirm ") {
+                    first.client.send(.pake(Pairing.refusal("somebody else is just pairing; try again")), to: id)
+                }
+            }
+            #expect(hellos == 2)
+            await second.leave()
+            await running.value
+            await first.client.leave()
+        }
+    }
+
     /// A second was killed between its last word and the first's hearing it, and comes again.
     @Test(.timeLimit(.minutes(10))) func whoGoesOnBeforeTheFirstKnowsIsToldToTryAgain() async throws {
         try await withServer { url in
