@@ -14,9 +14,10 @@ import TimeSharing
     private static func stripped(_ description: RTCSessionDescription?) throws -> RTCSessionDescription {
         var description = try #require(description)
         let lines = description.sdp.split(separator: "\r\n", omittingEmptySubsequences: true)
-        description.sdp = lines.filter { !$0.hasPrefix("a=candidate:") || $0.contains(" tcp ") }.joined(
-            separator: "\r\n"
-        ) + "\r\n"
+        description.sdp =
+            lines.filter { !$0.hasPrefix("a=candidate:") || $0.contains(" tcp ") }.joined(
+                separator: "\r\n"
+            ) + "\r\n"
         return description
     }
 

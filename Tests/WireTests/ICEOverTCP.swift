@@ -58,7 +58,6 @@ import Testing
         #expect(call.isConnected)
     }
 
-
     @Test func `A connection that breaks is made again`() throws {
         let network = ICEVirtualNetwork()
         let call = call(network)
@@ -137,7 +136,9 @@ import Testing
         call.signal()
         for number in 0..<100 {
             call.offerer.agent.addRemoteCandidate(
-                try ICECandidate(attributeValue: "candidate:1 1 tcp 1 198.51.100.7 \(1_000 + number) typ host tcptype passive"),
+                try ICECandidate(
+                    attributeValue: "candidate:1 1 tcp 1 198.51.100.7 \(1_000 + number) typ host tcptype passive"
+                ),
                 at: network.now
             )
         }
