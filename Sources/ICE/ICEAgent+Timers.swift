@@ -23,8 +23,9 @@ extension ICEAgent {
         useEarlyChecks(at: now)
         retransmitChecks(at: now)
         continueGathering(at: now)
+        openConnections(at: now)
         sendTriggeredChecks(at: now)
-        sendOrdinaryCheck(at: now)
+        sendOrdinaryChecks(at: now)
         // Each loss fails a pair, so this ends.
         repeat { selectPath(at: now) } while hasLostConsent(at: now)
         updateGathering()
@@ -32,9 +33,10 @@ extension ICEAgent {
             considerNomination(at: now)
             sendTriggeredChecks(at: now)
             // A missed answer may have made others wait.
-            sendOrdinaryCheck(at: now)
+            sendOrdinaryChecks(at: now)
             updateState(at: now)
         }
+        if !connections.isEmpty || !current.connectionBases.isEmpty { releaseConnections(at: now) }
         setTimers(at: now)
     }
 
@@ -49,6 +51,7 @@ extension ICEAgent {
             for gathering in current.gatherings {
                 if let next = gathering.nextInstant { advance(.gathering, to: next) }
             }
+            if let due = connectionsDue { advance(.connections, to: due) }
             if let started = current.checksStartedAt, activePair == nil || current.selected == nil,
                 now < started + configuration.patience
             {
@@ -63,7 +66,7 @@ extension ICEAgent {
         if !current.triggered.isEmpty, let next = nextOrdinaryCheck {
             advance(.pacing, to: next - configuration.pacing * configuration.triggeredBurst)
         } else if nextWaitingPair != nil {
-            advance(.pacing, to: nextOrdinaryCheck ?? now)
+            advance(.pacing, to: ordinaryCheckDue ?? now)
         }
         for pair in current.pairs {
             switch pair.state {

@@ -9,8 +9,15 @@ package struct ICEConfiguration: Sendable {
 
     /// Ta, the time between two ordinary checks.
     ///
-    /// The first goes at once. RFC 8445 §14.2
+    /// RFC 8445 §14.2
     package var pacing: Duration = .milliseconds(50)
+
+    /// So many ordinary checks may go out at once, if none went before; then one each Ta.
+    ///
+    /// Deviates from RFC 8445 §14.2, which has one: the best pair of hosts that are far apart is one of private addresses,
+    /// which nothing answers, and the one that works should not wait for Ta behind it. Three datagrams of a hundred bytes
+    /// are less than what any connection begins with.
+    package var ordinaryBurst = 3
 
     /// Checks that answer something authentic (triggered checks, nominations) may run ahead of `pacing` by as many.
     ///
@@ -45,6 +52,9 @@ package struct ICEConfiguration: Sendable {
     ///
     /// Data flows meanwhile.
     package var relayedNominationGrace: Duration = .milliseconds(500)
+
+    /// Time since the start of checks until TCP connections are opened: what datagrams reach sooner needs none.
+    package var connectionDelay: Duration = .milliseconds(200)
 
     /// Whether a server-reflexive candidate is told even if it equals a host candidate.
     ///
@@ -116,6 +126,14 @@ package enum ICELimits {
     package static let remoteCandidates = 64
     /// Own candidates in one generation, reflexive ones included.
     package static let localCandidates = 32
+    /// TCP connections of one generation, those included that have not shown whose they are.
+    package static let connections = 64
+    /// Accepted TCP connections that have not shown whose they are.
+    package static let silentConnections = 16
+    /// TCP connections that are opened to different candidates of the peer.
+    package static let connectionRequests = 16
+    /// How often a TCP connection to one candidate is opened.
+    package static let connectionAttempts = 4
     /// Pairs in one checklist, the default of RFC 8445 §6.1.2.5.
     package static let pairs = 100
     /// Checks remembered that came before the peer's credentials.

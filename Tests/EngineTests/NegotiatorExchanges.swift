@@ -1,4 +1,5 @@
 import DTLS
+import ICE
 import PeerEngine
 import RTP
 import SDP

@@ -63,6 +63,13 @@ import TimeSharing
         }
     }
 
+    /// Addresses and ports of a connection's UDP candidates.
+    private func endpoints(of connection: RTCPeerConnection) throws -> [String] {
+        try #require(connection.localDescription).sdp.split(whereSeparator: \.isNewline)
+            .filter { $0.hasPrefix("a=candidate:") && $0.contains(" udp ") }
+            .map { $0.split(separator: " ")[4...5].joined(separator: ":") }.sorted()
+    }
+
     /// Checks the port's figures until they are as they should be; the time limit ends it else.
     private func wait(
         _ port: SharedUDPPort,
@@ -88,10 +95,7 @@ import TimeSharing
             try await group.waitForAll()
         }
         for line in lines {
-            let sdp = try #require(line.pair.second.localDescription).sdp
-            let ports = sdp.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("a=candidate:") }
-                .compactMap { $0.split(separator: " ").dropFirst(5).first }
-            #expect(ports == ["\(shared.port)"])
+            #expect(try endpoints(of: line.pair.second) == ["127.0.0.1:\(shared.port)"])
         }
         let statistics = await shared.statistics()
         #expect(statistics.connections == 50 && statistics.remoteAddresses == 50)
@@ -248,10 +252,8 @@ import TimeSharing
             try await line.connect()
             try await line.talk("there")
             await line.pair.second.waitUntilGathered()
-            let sdp = try #require(line.pair.second.localDescription).sdp
             await line.close()
-            return sdp.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("a=candidate:") }
-                .map { $0.split(separator: " ")[4...5].joined(separator: ":") }.sorted()
+            return try self.endpoints(of: line.pair.second)
         }
         var configuration = configuration(shared)
         #expect(try await endpoints(configuration) == shared.localAddresses.map { "\($0):\(shared.port)" })

@@ -13,7 +13,8 @@ package import SansIO
 /// - One that has answered is moved only to a connection that was added later, by an answer from there to a check of that
 ///   one (a round trip, which nobody makes with an address that is not theirs): a peer with one port of its own that calls
 ///   anew before this side knows that the former call has ended.
-/// - An owner that got nothing authentic from there for `silence` loses it to any authentic check.
+/// - An owner that got nothing authentic from there for `silence` loses it to any authentic check. A lite agent, which makes
+///   no round trips, gets an address of another one by this way alone.
 ///
 /// While an owner keeps an address, no other connection gets anything from there, checks neither: so ICE tells that the
 /// path does not work, which its data could not pass.

@@ -13,6 +13,7 @@ extension PeerDriver {
         let now = Self.now()
         guard !gathering.hasStarted else {
             for port in ports { addHost(port, at: now) }
+            addTCPCandidatesAgain()
             engine.relays.gatherAgain(at: now)
             return askServers()
         }
@@ -69,8 +70,7 @@ extension PeerDriver {
     }
 
     func takePortID(_ preference: UInt16) -> PortID {
-        let id = PortID(rawValue: gathering.nextPortID)
-        gathering.nextPortID += 1
+        let id = takePortID()
         gathering.preferences[id] = preference
         return id
     }
@@ -84,6 +84,9 @@ extension PeerDriver {
             } else {
                 didOpen(socket)
                 addHost(socket, at: Self.now())
+                if socket.makesCandidates {
+                    addTCPCandidates(of: address, preference: gathering.preferences[socket.id] ?? 0)
+                }
             }
         case .failure(let error):
             if !ports.contains(where: { $0.localAddress.ip == address }) { boundAddresses.remove(address) }

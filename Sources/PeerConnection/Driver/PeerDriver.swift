@@ -32,6 +32,7 @@ actor PeerDriver {
     var sharedMember: PortDemultiplexer.Member?
     /// Streams to TURN servers, those being opened as well.
     var streams: [PortID: ServerStream] = [:]
+    var tcp = TCPSockets()
     /// Data channels by the key of the API object and by the engine's handle.
     var channelsByKey: [Int: RTCDataChannel] = [:]
     var handlesByKey: [Int: DataChannelHandle] = [:]
@@ -191,6 +192,10 @@ actor PeerDriver {
                     unsafe stream.send(bytes)
                     transportCounts.bytesSent += bytes.count
                     transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
+                } else if let connection = tcp.connections[path.port] {
+                    unsafe connection.send(bytes, segmentByteCount: segmentByteCount)
+                    transportCounts.bytesSent += bytes.count
+                    transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
                 }
                 return true
             }
@@ -247,9 +252,10 @@ actor PeerDriver {
         drain()
     }
 
-    /// Takes bytes of a stream to a TURN server.
+    /// Takes bytes of a stream to a TURN server, or to the peer.
     func receive(stream bytes: ByteBuffer, on port: PortID) {
         transportCounts.bytesReceived += bytes.readableBytes
+        guard !receive(framed: bytes, on: port) else { return }
         transportCounts.packetsReceived += 1
         engine.receive(stream: bytes.readableBytesSpan, on: port, at: Self.now())
     }
@@ -274,6 +280,12 @@ actor PeerDriver {
         if !ports.contains(where: { $0.localAddress.ip == ip }) { boundAddresses.remove(ip) }
         if case .shared(let core, let index, let member) = socket.kind { core.leave(index, member) }
         socket.close()
+    }
+
+    /// The number of the next socket.
+    func takePortID() -> PortID {
+        defer { gathering.nextPortID += 1 }
+        return PortID(rawValue: gathering.nextPortID)
     }
 
     /// Says that a socket that must be closed before the connection is, is open, or is no more.
@@ -310,6 +322,9 @@ actor PeerDriver {
         leaveSharedPort()
         for stream in streams.values { stream.close() }
         streams = [:]
+        for candidate in tcp.candidates.values { candidate.listener?.close(mode: .all, promise: nil) }
+        for connection in tcp.connections.values { connection.close() }
+        tcp = TCPSockets()
         ports = []
         portTable = []
         transceivers = [:]
