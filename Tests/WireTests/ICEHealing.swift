@@ -127,7 +127,8 @@ import Testing
         #expect(try #require(healed) - cut < .seconds(3))
         network.run(.seconds(60))
         #expect(call.answerer.agent.selectedPath?.remote.ip == new && call.isCompleted && call.isNominated)
-        #expect(call.offerer.candidates.filter { $0.kind == .srflx }.map(\.address.ip) == [IPAddress("192.0.2.100"), new])
+        let told = call.offerer.candidates.filter { $0.kind == .srflx }.map(\.address.ip)
+        #expect(told == [IPAddress("192.0.2.100"), new])
     }
 
     @Test func `A path that comes back after twenty seconds is used within half a second`() throws {
