@@ -86,10 +86,8 @@ import TimeSharing
         let shared = try await port()
         let configuration = configuration(shared)
         let lines = try (0..<50).map { _ in try Line(configuration) }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for line in lines { group.addTask { try await line.connect() } }
-            try await group.waitForAll()
-        }
+        // One by one: a hundred handshakes at once on a busy machine take longer than SCTP's patience.
+        for line in lines { try await line.connect() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, line) in lines.enumerated() { group.addTask { try await line.talk("line \(number)") } }
             try await group.waitForAll()
