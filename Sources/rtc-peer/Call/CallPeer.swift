@@ -154,7 +154,9 @@ actor CallPeer {
     private func handle(_ event: RTCPeerConnectionEvent) async {
         switch event {
         case .negotiationNeeded: await negotiate()
-        case .iceCandidate(let candidate): signalCandidate(candidate)
+        case .iceCandidate(let candidate):
+            signalCandidate(candidate)
+            if hasBeenConnected, candidate != nil { report(.lateCandidate(remote)) }
         case .connectionStateChange(let state):
             if state == .connected { hasBeenConnected = true }
             report(.stateChanged(remote, state))

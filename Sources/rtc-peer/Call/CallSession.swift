@@ -232,6 +232,8 @@ actor CallSession {
             if state == .failed, await peers[peer.id]?.isAbsent ?? false {
                 return await left(peer.id, saidGoodbye: false)
             }
+        // This side's network has changed: what should tell the others of it may have broken, too.
+        case .lateCandidate: client.check()
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
         case .remoteClosed(let peer):
             if await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }
