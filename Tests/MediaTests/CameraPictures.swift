@@ -62,7 +62,7 @@ import Testing
 
     private func frame(_ layout: CameraPictureLayout, _ bytes: [UInt8]) throws -> VideoFrame {
         try bytes.withUnsafeBytes { buffer in
-            try layout.frame(buffer, timestampNanoseconds: 42, pool: VideoFramePool(), subject: "camera")
+            try layout.frame(planes: [buffer], timestampNanoseconds: 42, pool: VideoFramePool(), subject: "camera")
         }
     }
 
