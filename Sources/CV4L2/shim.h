@@ -41,9 +41,21 @@ static const unsigned int cv4l2_V4L2_PIX_FMT_NV21M = V4L2_PIX_FMT_NV21M;
 static const unsigned int cv4l2_V4L2_PIX_FMT_YUV420M = V4L2_PIX_FMT_YUV420M;
 static const unsigned int cv4l2_V4L2_PIX_FMT_YVU420M = V4L2_PIX_FMT_YVU420M;
 static const unsigned long cv4l2_VIDIOC_QUERYCTRL = VIDIOC_QUERYCTRL;
-static const unsigned long cv4l2_VIDIOC_QUERYMENU = VIDIOC_QUERYMENU;
 static const unsigned long cv4l2_VIDIOC_G_CTRL = VIDIOC_G_CTRL;
 static const unsigned long cv4l2_VIDIOC_S_CTRL = VIDIOC_S_CTRL;
+
+/* A menu's entry is a packed union: `name` gets its text, or the number that stands for it. Returns 0 or an errno. */
+static inline int cv4l2_menu_entry(int descriptor, unsigned int control, unsigned int index, int is_number, char name[33],
+                                   long long *number) {
+    struct v4l2_querymenu entry = {.id = control, .index = index};
+    int code = cv4l2_ioctl(descriptor, VIDIOC_QUERYMENU, &entry);
+    if (code) return code;
+    *number = is_number ? entry.value : 0;
+    name[32] = 0;
+    for (int i = 0; i < 32; i++) name[i] = is_number ? 0 : (char)entry.name[i];
+    return 0;
+}
+static const unsigned int cv4l2_V4L2_CTRL_FLAG_NEXT_CTRL = V4L2_CTRL_FLAG_NEXT_CTRL;
 
 /* The structures of several planes are packed, and point to arrays of a length of their own: Swift cannot fill them. */
 struct cv4l2_plane {

@@ -74,6 +74,8 @@ extension RTCError {
             case .invalidArgument: .typeError
             }
         let subject = device.map { $0.systemName == error.subject ? $0.fullName : error.subject } ?? error.subject
-        self.init(name, "\(subject): \(error.message)")
+        // What is said of all cameras names none.
+        let isGeneral = MediaDeviceKind.allCases.contains { $0.noun == subject }
+        self.init(name, isGeneral ? error.message : "\(subject): \(error.message)")
     }
 }

@@ -40,6 +40,17 @@ public final class MediaDevices: Sendable {
         return (try? await DeviceQueue.shared.run { () throws(RTCError) in system.devices() }) ?? []
     }
 
+    /// Why there is no device of a kind, and what to look at: a `NotFoundError`, or a `NotAllowedError` where there is one
+    /// that this user may not use.
+    public func absence(of kind: MediaDeviceKind) async -> RTCError {
+        let system = system
+        do {
+            return try await DeviceQueue.shared.run { () throws(RTCError) in RTCError(system.hint(kind)) }
+        } catch {
+            return error
+        }
+    }
+
     /// The constraints that have an effect; others are ignored.
     public static var supportedConstraints: Set<String> { ConstraintSelection.supported }
 
