@@ -63,7 +63,8 @@ extension VideoFrame {
     /// The largest part in the middle that has the shape of `size`; it begins at even numbers, for the chroma.
     private func crop(toShapeOf size: (width: Int, height: Int)) -> (x: Int, y: Int, width: Int, height: Int) {
         // Out of range is refused where the frame is made.
-        let (wantedWidth, wantedHeight) = (max(1, size.width), max(1, size.height))
+        let limit = Self.dimensionLimit
+        let (wantedWidth, wantedHeight) = (min(max(1, size.width), limit), min(max(1, size.height), limit))
         var (width, height) = (self.width, self.height)
         if width * wantedHeight > wantedWidth * height {
             width = max(1, min(width, (height * wantedWidth + wantedHeight / 2) / wantedHeight))

@@ -41,8 +41,8 @@ import Testing
         #expect(!DeviceMonitor.isRelevant(message: message("add@/x", "ACTION=add", "SUBSYSTEM=block")))
         #expect(!DeviceMonitor.isRelevant(message: message("SUBSYSTEM=soundless")))
         #expect(!DeviceMonitor.isRelevant(message: []))
-        #expect(!DeviceMonitor.isRelevant(message: Array(repeating: 0, count: 100)))
-        #expect(!DeviceMonitor.isRelevant(message: Array(repeating: 255, count: 100)))
+        #expect(!DeviceMonitor.isRelevant(message: [UInt8](repeating: 0, count: 100)[...]))
+        #expect(!DeviceMonitor.isRelevant(message: [UInt8](repeating: 255, count: 100)[...]))
     }
 
     @Test func `Records of other files are left alone, and broken ones do no harm`() {

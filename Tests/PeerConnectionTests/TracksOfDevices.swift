@@ -118,6 +118,9 @@ import Testing
         let rate = try #require(source.interval).framesPerSecond
         for index in 0..<Int(rate * 3) { try source.give(at: 1 + Int64(Double(index) * 1e9 / rate)) }
         #expect((29...31).contains(taken.all.count))
+        // Leaps of the clock do no harm, and are followed.
+        for time in [Int64.max, .min, 0, .max, 1_000_000_000_000] { try source.give(at: time) }
+        #expect(taken.all.last?.timestampNanoseconds == 1_000_000_000_000)
         subscription.cancel()
     }
 

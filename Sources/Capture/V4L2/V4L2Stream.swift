@@ -104,8 +104,8 @@ internal import Media
 
     private static func setPlanesFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> Settled {
         var answer = cv4l2_planes_format()
-        // Planes in one memory, or in memory of their own: a driver that has not the one has the other.
-        for fourCC in [mode.format.fourCC, mode.format.separateFourCC].compactMap({ $0 }) {
+        // Planes in memory of their own, or in one: a driver that has not the one has the other.
+        for fourCC in [mode.format.separateFourCC, mode.format.fourCC].compactMap({ $0 }) {
             answer = cv4l2_planes_format()
             answer.width = UInt32(mode.width)
             answer.height = UInt32(mode.height)

@@ -57,9 +57,10 @@ final class VideoAdapter: Sendable {
         guard let rate, rate > 0.001, rate < 1_000 else { return true }
         let interval = Int64(1e9 / rate)
         // At first, and after a gap or a leap of the source's clock.
-        if due == 0 || abs(time - due) > 4 * interval { due = time }
-        guard time >= due - interval / 4 else { return false }
-        due += interval
+        // A program's own times may be anything.
+        if due == 0 || (time &- due).magnitude > UInt64(4 * interval) { due = time }
+        guard time &- due >= -interval / 4 else { return false }
+        due &+= interval
         return true
     }
 
@@ -111,7 +112,9 @@ final class AudioAdapter: Sendable {
             state.native = (frame.sampleRate, frame.channelCount)
             var frame = frame
             if let count = state.target.channelCount { frame = frame.withChannels(count) }
-            guard let rate = state.target.sampleRate, rate != frame.sampleRate else { return frame }
+            guard let rate = state.target.sampleRate, rate != frame.sampleRate,
+                (8_000...192_000).contains(frame.sampleRate)
+            else { return frame }
             var resampler: Resampler
             if let known = state.resampler, known.inputRate == frame.sampleRate, known.outputRate == rate,
                 known.channelCount == frame.channelCount
