@@ -57,6 +57,17 @@ actor CallPeer {
         }
     }
 
+    /// Sends another track in the place of one that has ended.
+    func replace(_ old: MediaStreamTrack, with new: MediaStreamTrack) async {
+        for sender in connection.senders where sender.track === old {
+            do {
+                try await sender.replaceTrack(new)
+            } catch {
+                report(.problem(remote, "\(error)"))
+            }
+        }
+    }
+
     // MARK: Signalling
 
     func receive(_ message: SignalingMessage) async {
