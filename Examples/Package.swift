@@ -10,6 +10,10 @@ let package = Package(
     targets: [
         .executableTarget(name: "hello", dependencies: [.product(name: "PeerConnection", package: "PeerConnection")]),
         .executableTarget(
+            name: "computer-vision",
+            dependencies: [.product(name: "PeerConnection", package: "PeerConnection")]
+        ),
+        .executableTarget(
             name: "answer-browser",
             dependencies: [
                 .product(name: "PeerConnection", package: "PeerConnection"),

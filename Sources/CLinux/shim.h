@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -51,6 +52,28 @@ static inline int clinux_open_netlink(void) {
         return -number;
     }
     return descriptor;
+}
+
+/* A socket that hears of devices: the kernel's own messages, which need neither udev nor a privilege. Or -errno. */
+static inline int clinux_open_uevents(void) {
+    struct sockaddr_nl address;
+    int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+    if (descriptor < 0) return -errno;
+    memset(&address, 0, sizeof address);
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = 1;
+    if (bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) {
+        int number = errno;
+        close(descriptor);
+        return -number;
+    }
+    return descriptor;
+}
+
+/* inotify's header is not in the Glibc module: tells of files of a folder that come, go or change their permissions. */
+static inline int clinux_inotify(void) { return inotify_init1(IN_NONBLOCK | IN_CLOEXEC); }
+static inline int clinux_watch_folder(int descriptor, const char *folder) {
+    return inotify_add_watch(descriptor, folder, IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVED_TO | IN_MOVED_FROM | IN_ONLYDIR);
 }
 
 /* CMSG_* are macros: sends `length` bytes as datagrams of `segment` bytes (UDP GSO; 0: one datagram).

@@ -16,6 +16,8 @@ internal import Locking
     public let height: Int
     /// Capture time in nanoseconds of the monotonic clock.
     public let timestampNanoseconds: Int64
+    /// How far the picture must be turned before it is shown; planes, width and height are those before that.
+    public let rotation: VideoRotation
     /// Bytes between the starts of two rows of Y.
     public let strideY: Int
     /// Bytes between the starts of two rows of U, and of V.
@@ -41,6 +43,7 @@ internal import Locking
     ///   - width: 1 ... ``dimensionLimit``.
     ///   - height: 1 ... ``dimensionLimit``.
     ///   - timestampNanoseconds: capture time, monotonic clock.
+    ///   - rotation: how far it must be turned before it is shown.
     ///   - pool: where the memory comes from and returns to; nil allocates it.
     ///   - fill: writes the three planes, `stride × rows` bytes each.
     /// - Throws: `MediaError.invalidArgument` for sizes out of range.
@@ -48,6 +51,7 @@ internal import Locking
         width: Int,
         height: Int,
         timestampNanoseconds: Int64,
+        rotation: VideoRotation = .none,
         pool: VideoFramePool? = nil,
         fill: (_ planes: borrowing Planes) throws(MediaError) -> Void
     ) throws(MediaError) {
@@ -61,6 +65,7 @@ internal import Locking
         self.width = width
         self.height = height
         self.timestampNanoseconds = timestampNanoseconds
+        self.rotation = rotation
         strideY = (width + 31) & ~31
         strideUV = strideY / 2
         self.pool = pool
@@ -117,6 +122,7 @@ internal import Locking
         height = other.height
         strideY = other.strideY
         strideUV = other.strideUV
+        rotation = other.rotation
         self.timestampNanoseconds = timestampNanoseconds
         pool = nil
         owner = other.owner ?? other

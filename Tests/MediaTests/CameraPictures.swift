@@ -62,7 +62,7 @@ import Testing
 
     private func frame(_ layout: CameraPictureLayout, _ bytes: [UInt8]) throws -> VideoFrame {
         try bytes.withUnsafeBytes { buffer in
-            try layout.frame(buffer, timestampNanoseconds: 42, pool: VideoFramePool(), subject: "camera")
+            try layout.frame(planes: [buffer], timestampNanoseconds: 42, pool: VideoFramePool(), subject: "camera")
         }
     }
 
@@ -94,6 +94,67 @@ import Testing
             let error = #expect(throws: MediaError.self) { try frame(layout, Array(made.prefix(count))) }
             #expect(error?.kind == .malformed)
         }
+    }
+
+    @Test(arguments: [CameraPixelFormat.i420, .yv12, .nv12, .nv21], [0, 16])
+    func `Planes in memory of their own give the same picture, and short ones are refused`(
+        format: CameraPixelFormat,
+        padding: Int
+    ) throws {
+        let (width, height) = (48, 32)
+        let isInterleaved = format.planeCount == 2
+        // Chroma rows are padded otherwise than luma's.
+        let (row, chromaRow) = (width + 2 * padding, (isInterleaved ? width : width / 2) + padding)
+        let layout = try CameraPictureLayout(
+            format: format,
+            width: width,
+            height: height,
+            bytesPerRow: row,
+            chromaBytesPerRow: chromaRow,
+            isFullRange: false,
+            subject: "camera"
+        )
+        func plane(_ rows: Int, _ width: Int, _ row: Int, _ value: (Int, Int) -> UInt8) -> [UInt8] {
+            (0..<rows).flatMap { y in (0..<width).map { value($0, y) } + Array(repeating: 0xEE, count: row - width) }
+        }
+        var planes = [plane(height, width, row, luma)]
+        if isInterleaved {
+            planes.append(
+                plane(height / 2, width, chromaRow) { x, y in
+                    (x % 2 == 0) == (format == .nv12) ? blue(x / 2 * 2, 2 * y) : red(x / 2 * 2, 2 * y)
+                }
+            )
+        } else {
+            for isFirst in [true, false] {
+                planes.append(
+                    plane(height / 2, width / 2, chromaRow) { x, y in
+                        isFirst == (format == .i420) ? blue(2 * x, 2 * y) : red(2 * x, 2 * y)
+                    }
+                )
+            }
+        }
+        func frame(_ planes: [[UInt8]]) throws -> VideoFrame {
+            let buffers = planes.map { bytes in
+                let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, bytes.count), alignment: 16)
+                buffer.copyBytes(from: bytes)
+                return UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<bytes.count])
+            }
+            defer { for buffer in buffers { buffer.deallocate() } }
+            return try layout.frame(planes: buffers, timestampNanoseconds: 1, pool: VideoFramePool(), subject: "camera")
+        }
+        let result = try frame(planes)
+        for (x, y) in [(0, 0), (1, 0), (47, 0), (0, 31), (47, 31), (20, 10), (21, 13)] {
+            let sample = result.sample(x: x, y: y)
+            #expect(sample.y == luma(x, y) && sample.u == blue(x, y) && sample.v == red(x, y))
+        }
+        #expect(layout.byteCounts.count == format.planeCount)
+        for index in planes.indices {
+            var short = planes
+            short[index] = Array(short[index].prefix(layout.byteCounts[index] - 1))
+            #expect(throws: MediaError.self) { try frame(short) }
+        }
+        #expect(throws: MediaError.self) { try frame(Array(planes.dropLast())) }
+        #expect(throws: MediaError.self) { try frame([]) }
     }
 
     @Test func `Full range becomes limited range`() throws {

@@ -19,6 +19,50 @@ import TimeSharing
         #expect(sound.readyState == .ended)
     }
 
+    @Test(.timeLimit(.minutes(10))) func aReceivedTrackEndsWithItsConnection() async throws {
+        let pair = try ConnectedPair()
+        try pair.first.addTrack(MediaStreamTrack(try TestPattern(width: 160, height: 90)))
+        try await pair.negotiate()
+        let track = try #require(pair.second.transceivers.first).receiver.track
+        let clone = track.clone()
+        let events = clone.events
+        var count = 0
+        for await frame in track.videoFrames {
+            #expect(frame.width == 160)
+            count += 1
+            if count == 1 { pair.second.close() }
+        }
+        #expect(count >= 1)
+        #expect(track.readyState == .ended && track.endReason == nil)
+        var last: MediaStreamTrack.Event?
+        for await event in events { last = event }
+        #expect(last == .ended(nil))
+        pair.first.close()
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aDisabledTrackIsBlackAtThePeer() async throws {
+        let pair = try ConnectedPair()
+        let sent = MediaStreamTrack(try TestPattern(width: 160, height: 90))
+        sent.enabled = false
+        try pair.first.addTrack(sent)
+        try await pair.negotiate()
+        let track = try #require(pair.second.transceivers.first).receiver.track
+        var sawBlack = false
+        for await frame in track.videoFrames {
+            let bars = TestPattern.readBars(frame)
+            if !sawBlack {
+                #expect(bars.allSatisfy { $0.y < 24 })
+                sawBlack = true
+                sent.enabled = true
+            } else if bars.allSatisfy({ $0.y > 30 }) {
+                break
+            }
+        }
+        #expect(sawBlack)
+        pair.first.close()
+        pair.second.close()
+    }
+
     @Test(.timeLimit(.minutes(10))) func aRemoteTrackUnmutesWithItsFirstPacketAndMutesWithBye() async throws {
         let pair = try ConnectedPair()
         try pair.first.addTrack(MediaStreamTrack(try TestPattern(width: 160, height: 90)))

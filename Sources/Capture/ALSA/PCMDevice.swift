@@ -239,7 +239,11 @@ internal import Media
         let noun = direction.noun
         switch -status {
         case ENOENT, ENXIO:
-            return MediaError(.notFound, name, "ALSA knows no such \(noun); `rtc-peer devices` lists what there is")
+            return MediaError(
+                .notFound,
+                name,
+                "ALSA knows no such \(noun) (\(reason)); `rtc-peer devices` lists what there is"
+            )
         case ENODEV: return MediaError(.unplugged, name, "the \(noun) is gone (\(reason)): plug it in again")
         case EACCES, EPERM:
             return MediaError(
@@ -252,7 +256,7 @@ internal import Media
             return MediaError(
                 .busy,
                 name,
-                "another program is using the \(noun): close it (`fuser -v /dev/snd/*` names it), or use a device that is "
+                "another program is using the \(noun) (\(reason)): close it (`fuser -v /dev/snd/*` names it), or use a device that is "
                     + "shared, as default"
             )
         default: return MediaError(.notUsable, name, "the \(noun) \(what): \(reason)")

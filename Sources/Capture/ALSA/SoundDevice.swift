@@ -38,21 +38,46 @@ public struct SoundDevice: Hashable, Sendable {
         return devices.sorted { rank($0.name) < rank($1.name) }
     }
 
-    /// Why this user may not use the machine's cards; nil if there are none, or one may be used.
-    ///
-    /// ALSA itself does not tell a card that it may not open from one that is not there.
-    public static func refusal(_ direction: Direction) -> MediaError? {
-        guard let directory = unsafe opendir("/dev/snd") else { return nil }
+    /// The devices of a direction, without a `default` that leads nowhere: a machine without cards has one, too.
+    package static func present(_ direction: Direction) -> [SoundDevice] {
+        let all = all(direction)
+        guard all.count == 1, all[0].name == "default", nodes(direction).isEmpty else { return all }
+        return []
+    }
+
+    /// Which card it is, if it is one.
+    package var hardware: DeviceIdentity? {
+        // As plughw:CARD=PCH,DEV=0.
+        guard
+            let card = name.split(whereSeparator: { ":,".contains($0) }).first(where: { $0.hasPrefix("CARD=") })?
+                .dropFirst("CARD=".count)
+        else { return nil }
+        let number = unsafe snd_card_get_index(String(card))
+        return number >= 0 ? DeviceIdentity("sound/card\(number)") : nil
+    }
+
+    /// The nodes of a direction, as `/dev/snd/pcmC0D0c`: card 0, device 0, capture.
+    private static func nodes(_ direction: Direction) -> [String] {
+        guard let directory = unsafe opendir("/dev/snd") else { return [] }
         defer { unsafe closedir(directory) }
-        var refused: MediaError?
+        var nodes: [String] = []
         for _ in 0..<hintLimit {
             guard let entry = unsafe readdir(directory) else { break }
             let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
-            // As pcmC0D0c: card 0, device 0, capture.
             guard name.hasPrefix("pcmC"), name.hasSuffix(direction == .capture ? "c" : "p") else { continue }
-            let path = "/dev/snd/" + name
+            nodes.append("/dev/snd/" + name)
+        }
+        return nodes
+    }
+
+    /// Why this user may not use the machine's cards; nil if there are none, or one may be used.
+    ///
+    /// ALSA itself does not tell a card that it may not open from one that is not there.
+    public static func refusal(_ direction: Direction) -> MediaError? {
+        var refused: MediaError?
+        for path in nodes(direction) {
             guard unsafe access(path, R_OK | W_OK) != 0, errno == EACCES else { return nil }
             refused = PCMDevice.error(-EACCES, path, direction, "")
         }

@@ -2,6 +2,13 @@ internal import CV4L2
 internal import Glibc
 public import Media
 
+extension CameraMode {
+    /// Whether only the rates may differ.
+    fileprivate func isSamePicture(as other: CameraMode) -> Bool {
+        (format, width, height) == (other.format, other.width, other.height)
+    }
+}
+
 /// A camera that the machine has, and what it can do.
 public struct Camera: Hashable, Sendable {
     /// Its device node, as `/dev/video0`.
@@ -43,7 +50,26 @@ public struct Camera: Hashable, Sendable {
         return listing
     }
 
-    private static func nodes() -> [String] {
+    /// What one camera can do, with sizes and rates of each wish where it has ranges.
+    ///
+    /// - Throws: `MediaError` if it cannot be opened, or gives no pictures that can be read.
+    package static func modes(path: String, wishes: [CameraWish]) throws(MediaError) -> [CameraMode] {
+        let device = try V4L2Device(path)
+        var modes: [CameraMode] = []
+        for wish in wishes.isEmpty ? [CameraWish()] : wishes {
+            for mode in Self.modes(of: device, wish: wish) {
+                guard let index = modes.firstIndex(where: { $0.isSamePicture(as: mode) }) else {
+                    modes.append(mode)
+                    continue
+                }
+                modes[index].intervals += mode.intervals.filter { !modes[index].intervals.contains($0) }
+            }
+        }
+        if modes.isEmpty { throw MediaError(.notUsable, path, "has no picture format that can be read") }
+        return modes
+    }
+
+    static func nodes() -> [String] {
         guard let directory = unsafe opendir("/dev") else { return [] }
         defer { unsafe closedir(directory) }
         var numbers: [Int] = []
@@ -63,7 +89,7 @@ public struct Camera: Hashable, Sendable {
         for index in 0..<formatLimit {
             var description = v4l2_fmtdesc()
             description.index = UInt32(index)
-            description.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+            description.type = device.bufferType
             guard device.request(cv4l2_VIDIOC_ENUM_FMT, &description) == 0 else { break }
             guard let format = CameraPixelFormat(fourCC: description.pixelformat) else { continue }
             for (width, height) in sizes(of: device, description.pixelformat, wish: wish) {

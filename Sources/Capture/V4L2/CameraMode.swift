@@ -38,12 +38,34 @@ public enum CameraPixelFormat: String, CaseIterable, Hashable, Sendable {
             self = .mjpeg
             return
         }
-        guard let format = Self.allCases.first(where: { $0.fourCC == fourCC }) else { return nil }
+        guard let format = Self.allCases.first(where: { $0.fourCC == fourCC || $0.separateFourCC == fourCC }) else {
+            return nil
+        }
         self = format
     }
 
+    /// V4L2's code where each plane has memory of its own; nil for formats of one plane.
+    var separateFourCC: UInt32? {
+        switch self {
+        case .i420: cv4l2_V4L2_PIX_FMT_YUV420M
+        case .yv12: cv4l2_V4L2_PIX_FMT_YVU420M
+        case .nv12: cv4l2_V4L2_PIX_FMT_NV12M
+        case .nv21: cv4l2_V4L2_PIX_FMT_NV21M
+        case .yuyv, .uyvy, .mjpeg: nil
+        }
+    }
+
+    /// Planes of a picture.
+    var planeCount: Int {
+        switch self {
+        case .i420, .yv12: 3
+        case .nv12, .nv21: 2
+        case .yuyv, .uyvy, .mjpeg: 1
+        }
+    }
+
     /// What turning it into I420 costs, in the points of ``CameraMode/best(of:for:)``.
-    var cost: Double {
+    package var cost: Double {
         switch self {
         case .i420, .yv12: 0
         case .nv12, .nv21: 2

@@ -10,8 +10,14 @@ struct CameraPictureLayout: Hashable, Sendable {
     let bytesPerRow: Int
     /// Whether black is 0 and white 255, not 16 and 235.
     let isFullRange: Bool
-    /// Bytes that a whole picture has at least; 1 for MJPEG.
-    let byteCount: Int
+    /// Bytes that a whole picture has at least in each memory of its own: one for all planes, or one for each; 1 for
+    /// MJPEG.
+    let byteCounts: [Int]
+    /// Bytes between the starts of two rows of the second and third plane; 0 where there is none.
+    private let chromaBytesPerRow: Int
+
+    /// Bytes that a whole picture has at least.
+    var byteCount: Int { byteCounts.reduce(0, +) }
 
     /// Checks what a driver says.
     ///
@@ -20,6 +26,7 @@ struct CameraPictureLayout: Hashable, Sendable {
     ///   - width: in pixels.
     ///   - height: in pixels.
     ///   - bytesPerRow: 0 stands for rows without padding.
+    ///   - chromaBytesPerRow: of the second and third plane if each plane has memory of its own, else nil.
     ///   - isFullRange: whether black is 0.
     ///   - subject: the device, for errors.
     /// - Throws: `MediaError.notUsable` for sizes outside 16 ... 8192 or rows too short for them.
@@ -28,6 +35,7 @@ struct CameraPictureLayout: Hashable, Sendable {
         width: Int,
         height: Int,
         bytesPerRow: Int,
+        chromaBytesPerRow: Int? = nil,
         isFullRange: Bool,
         subject: String
     ) throws(MediaError) {
@@ -43,59 +51,91 @@ struct CameraPictureLayout: Hashable, Sendable {
         guard format == .mjpeg || (least...65_536).contains(row), row % 2 == 0 || format == .mjpeg else {
             throw MediaError(.notUsable, subject, "the camera gives rows of \(row) bytes for \(width) pixels")
         }
+        // Interleaved chroma has rows as long as luma's, planes of their own half of it.
+        let isInterleaved = format == .nv12 || format == .nv21
+        let chroma = isInterleaved ? row : row / 2
+        let second = chromaBytesPerRow.map { $0 == 0 ? (isInterleaved ? width : width / 2) : $0 } ?? chroma
+        guard !isPlanar || ((isInterleaved ? width : width / 2)...65_536).contains(second) else {
+            throw MediaError(.notUsable, subject, "the camera gives chroma rows of \(second) bytes for \(width) pixels")
+        }
         self.format = format
         self.width = width
         self.height = height
         self.bytesPerRow = format == .mjpeg ? 0 : row
         self.isFullRange = isFullRange
+        self.chromaBytesPerRow = isPlanar ? second : 0
         // The last row may lack its padding.
-        byteCount =
+        let luma = row * (height - 1) + width
+        let interleaved = second * (height / 2 - 1) + width
+        let halved = second * (height / 2 - 1) + width / 2
+        let isSeparate = chromaBytesPerRow != nil
+        byteCounts =
             switch format {
-            case .mjpeg: 1
-            case .yuyv, .uyvy: row * (height - 1) + 2 * width
-            case .nv12, .nv21: row * (height + height / 2 - 1) + width
-            case .i420, .yv12: row * height + row / 2 * (height - 1) + width / 2
+            case .mjpeg: [1]
+            case .yuyv, .uyvy: [row * (height - 1) + 2 * width]
+            case .nv12, .nv21: isSeparate ? [luma, interleaved] : [row * height + interleaved]
+            case .i420, .yv12:
+                isSeparate ? [luma, halved, halved] : [row * height + second * (height / 2) + halved]
             }
     }
 
-    /// The picture in `bytes` as I420 of limited range.
+    /// The picture in `bytes`, one memory or one for each plane as ``byteCounts``, as I420 of limited range.
     ///
     /// - Throws: `MediaError.malformed` if bytes are missing or, with MJPEG, broken.
     func frame(
-        _ bytes: UnsafeRawBufferPointer,
+        planes bytes: [UnsafeRawBufferPointer],
         timestampNanoseconds: Int64,
         pool: VideoFramePool,
         subject: String
     ) throws(MediaError) -> VideoFrame {
-        guard bytes.count >= byteCount, let base = unsafe bytes.bindMemory(to: UInt8.self).baseAddress else {
-            throw MediaError(.malformed, subject, "a picture of \(bytes.count) bytes instead of \(byteCount)")
+        guard unsafe bytes.count == byteCounts.count,
+            unsafe zip(bytes, byteCounts).allSatisfy({ $0.count >= $1 }),
+            let base = unsafe bytes[0].bindMemory(to: UInt8.self).baseAddress
+        else {
+            let count = unsafe bytes.reduce(0) { $0 + $1.count }
+            throw MediaError(.malformed, subject, "a picture of \(count) bytes instead of \(byteCount)")
         }
+        // Where planes follow each other in one memory, the second and third are found by what is before them.
+        var second = unsafe base + bytesPerRow * height
+        var third = unsafe second + chromaBytesPerRow * (height / 2)
+        if unsafe bytes.count > 1, let start = unsafe bytes[1].bindMemory(to: UInt8.self).baseAddress {
+            unsafe second = start
+        }
+        if unsafe bytes.count > 2, let start = unsafe bytes[2].bindMemory(to: UInt8.self).baseAddress {
+            unsafe third = start
+        }
+        let count = unsafe bytes[0].count
         return try VideoFrame(
             width: width,
             height: height,
             timestampNanoseconds: timestampNanoseconds,
             pool: pool
         ) { planes throws(MediaError) in
-            let status = unsafe convert(base, count: bytes.count, to: planes)
+            let status = unsafe convert(base, second, third, count: count, to: planes)
             guard status == 0 else { throw MediaError(.malformed, subject, "a broken \(format) picture") }
             if isFullRange { limitRange(planes) }
         }
     }
 
-    private func convert(_ source: UnsafePointer<UInt8>, count: Int, to planes: borrowing VideoFrame.Planes) -> CInt {
+    private func convert(
+        _ source: UnsafePointer<UInt8>,
+        _ second: UnsafePointer<UInt8>,
+        _ third: UnsafePointer<UInt8>,
+        count: Int,
+        to planes: borrowing VideoFrame.Planes
+    ) -> CInt {
         let (width, height, row) = (CInt(width), CInt(height), CInt(bytesPerRow))
+        let chroma = CInt(chromaBytesPerRow)
         let (strideY, strideUV) = (CInt(planes.strideY), CInt(planes.strideUV))
-        let second = unsafe source + bytesPerRow * self.height
-        let third = unsafe second + bytesPerRow / 2 * (self.height / 2)
         switch format {
         case .i420:
             return unsafe I420Copy(
                 source,
                 row,
                 second,
-                row / 2,
+                chroma,
                 third,
-                row / 2,
+                chroma,
                 planes.y,
                 strideY,
                 planes.u,
@@ -110,9 +150,9 @@ struct CameraPictureLayout: Hashable, Sendable {
                 source,
                 row,
                 third,
-                row / 2,
+                chroma,
                 second,
-                row / 2,
+                chroma,
                 planes.y,
                 strideY,
                 planes.u,
@@ -127,7 +167,7 @@ struct CameraPictureLayout: Hashable, Sendable {
                 source,
                 row,
                 second,
-                row,
+                chroma,
                 planes.y,
                 strideY,
                 planes.u,
@@ -142,7 +182,7 @@ struct CameraPictureLayout: Hashable, Sendable {
                 source,
                 row,
                 second,
-                row,
+                chroma,
                 planes.y,
                 strideY,
                 planes.u,

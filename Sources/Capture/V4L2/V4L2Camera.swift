@@ -42,14 +42,25 @@ public final class V4L2Camera: VideoSource, FailingDevice {
     /// Opens a camera, chooses what serves the wish best and makes sure that it can be had; then closes it again.
     ///
     /// - Throws: `MediaError` that says what to do: `.notFound`, `.busy`, `.notPermitted`, `.unplugged`, `.notUsable`.
-    public init(path: String, wish: CameraWish = CameraWish()) throws(MediaError) {
+    public convenience init(path: String, wish: CameraWish = CameraWish()) throws(MediaError) {
         let device = try V4L2Device(path)
         guard let mode = CameraMode.best(of: Camera.modes(of: device, wish: wish), for: wish) else {
             throw MediaError(.notUsable, path, "the camera has no picture format that can be read")
         }
-        let stream = try V4L2Stream(device, mode: mode, interval: mode.interval(for: wish))
-        self.path = path
-        label = device.name.isEmpty ? path : device.name
+        try self.init(device, mode: mode, interval: mode.interval(for: wish))
+    }
+
+    /// Opens a camera in one of its modes, makes sure that it can be had, and closes it again.
+    ///
+    /// - Throws: as ``init(path:wish:)``.
+    package convenience init(path: String, mode: CameraMode, interval: FrameInterval?) throws(MediaError) {
+        try self.init(try V4L2Device(path), mode: mode, interval: interval)
+    }
+
+    private init(_ device: V4L2Device, mode: CameraMode, interval wanted: FrameInterval?) throws(MediaError) {
+        let stream = try V4L2Stream(device, mode: mode, interval: wanted)
+        path = device.path
+        label = device.name.isEmpty ? device.path : device.name
         interval = stream.interval
         self.mode = CameraMode(
             format: stream.layout.format,
@@ -94,6 +105,12 @@ public final class V4L2Camera: VideoSource, FailingDevice {
     public func stop() {
         let old = thread.withLock { $0 }
         old?.stop()
+    }
+
+    /// Returns when the device is closed after ``stop()``, or after 3 s.
+    package func waitUntilClosed() {
+        let old = thread.withLock { $0 }
+        old?.waitForEnd(milliseconds: Self.closeLimit)
     }
 
     /// Shared with the thread, which must not keep the camera alive.

@@ -10,6 +10,8 @@ final class V4L2Device: Sendable {
     let name: String
     /// Where it sits, as `usb-0000:00:14.0-1`.
     let bus: String
+    /// Whether it gives each plane of a picture in memory of its own.
+    let isMultiPlanar: Bool
 
     /// Opens a node and makes sure that it is a camera.
     ///
@@ -33,7 +35,8 @@ final class V4L2Device: Sendable {
         // A device may have several nodes: device_caps are this one's, capabilities the whole device's.
         let all = capability.capabilities
         let own = all & UInt32(V4L2_CAP_DEVICE_CAPS) != 0 ? capability.device_caps : all
-        guard own & UInt32(V4L2_CAP_VIDEO_CAPTURE) != 0, own & UInt32(V4L2_CAP_STREAMING) != 0 else {
+        let planar = UInt32(V4L2_CAP_VIDEO_CAPTURE_MPLANE)
+        guard own & (UInt32(V4L2_CAP_VIDEO_CAPTURE) | planar) != 0, own & UInt32(V4L2_CAP_STREAMING) != 0 else {
             close(descriptor)
             throw MediaError(.notUsable, path, Self.refusal(own))
         }
@@ -41,9 +44,15 @@ final class V4L2Device: Sendable {
         self.descriptor = descriptor
         name = Self.text(of: capability.card)
         bus = Self.text(of: capability.bus_info)
+        isMultiPlanar = own & UInt32(V4L2_CAP_VIDEO_CAPTURE) == 0
     }
 
     deinit { close(descriptor) }
+
+    /// The type of its buffers, as requests name it.
+    var bufferType: UInt32 {
+        isMultiPlanar ? V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE.rawValue : V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+    }
 
     /// Makes a request of the driver.
     ///
@@ -77,7 +86,7 @@ final class V4L2Device: Sendable {
             return MediaError(
                 .busy,
                 path,
-                "another program is using the camera: close it (`fuser -v \(path)` names it) and try again"
+                "another program is using the camera (\(reason)): close it (`fuser -v \(path)` names it) and try again"
             )
         default: return MediaError(.notUsable, path, "\(what): \(reason)")
         }
@@ -86,15 +95,14 @@ final class V4L2Device: Sendable {
     private static func refusal(_ capabilities: UInt32) -> String {
         func has(_ capability: CInt) -> Bool { capabilities & UInt32(bitPattern: capability) != 0 }
         if has(V4L2_CAP_META_CAPTURE) { return "gives metadata, not pictures: use the camera's other node" }
-        if has(V4L2_CAP_VIDEO_CAPTURE_MPLANE) {
-            return "gives pictures in separate planes only, which is not supported"
+        if has(V4L2_CAP_VIDEO_CAPTURE) || has(V4L2_CAP_VIDEO_CAPTURE_MPLANE) {
+            return "cannot stream into shared memory, which is needed"
         }
-        if has(V4L2_CAP_VIDEO_CAPTURE) { return "cannot stream into shared memory, which is needed" }
         return "is a video device but not a camera"
     }
 
     /// A text in a fixed array of bytes, as far as its zero byte; control characters are left out.
-    private static func text<Bytes>(of bytes: Bytes) -> String {
+    static func text<Bytes>(of bytes: Bytes) -> String {
         unsafe withUnsafeBytes(of: bytes) { bytes in
             let text = unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             return String(text.unicodeScalars.filter { $0.value >= 32 && $0.value != 127 }.map(Character.init))

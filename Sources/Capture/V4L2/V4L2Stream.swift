@@ -11,7 +11,8 @@ internal import Media
     let layout: CameraPictureLayout
     /// The rate that the driver has settled on; nil if it does not say.
     let interval: FrameInterval?
-    private var buffers: [UnsafeMutableRawBufferPointer] = unsafe []
+    /// The memory of each buffer: one for a whole picture, or one for each of its planes.
+    private var buffers: [[UnsafeMutableRawBufferPointer]] = unsafe []
     private var isStreaming = false
     private var lastTimestamp: Int64 = 0
 
@@ -34,32 +35,24 @@ internal import Media
 
     deinit {
         stop()
-        unsafe buffers.forEach { buffer in _ = unsafe munmap(buffer.baseAddress, buffer.count) }
+        unsafe buffers.joined().forEach { memory in _ = unsafe munmap(memory.baseAddress, memory.count) }
         var request = v4l2_requestbuffers()
-        request.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        request.type = device.bufferType
         request.memory = V4L2_MEMORY_MMAP.rawValue
         _ = device.request(cv4l2_VIDIOC_REQBUFS, &request)
     }
 
     private static func setFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> CameraPictureLayout {
-        var wanted = unsafe v4l2_format()
-        unsafe wanted.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
-        unsafe wanted.fmt.pix.width = UInt32(mode.width)
-        unsafe wanted.fmt.pix.height = UInt32(mode.height)
-        unsafe wanted.fmt.pix.pixelformat = mode.format.fourCC
-        unsafe wanted.fmt.pix.field = V4L2_FIELD_NONE.rawValue
-        let code = unsafe device.request(cv4l2_VIDIOC_S_FMT, &wanted)
-        guard code == 0 else {
-            throw device.error(code, "the camera refuses \(mode.format) at \(mode.width)x\(mode.height)")
-        }
-        // The driver has put in what it can do instead, if it is something else.
-        let settled = unsafe wanted.fmt.pix
-        guard let format = CameraPixelFormat(fourCC: settled.pixelformat) else {
+        let settled = try device.isMultiPlanar ? setPlanesFormat(device, mode) : setSingleFormat(device, mode)
+        guard let format = CameraPixelFormat(fourCC: settled.fourCC) else {
             throw MediaError(.notUsable, device.path, "the camera has no picture format that can be read")
         }
         // Whole pictures only: a call has no use for the two fields of television.
         guard settled.field == V4L2_FIELD_NONE.rawValue || settled.field == V4L2_FIELD_ANY.rawValue else {
             throw MediaError(.notUsable, device.path, "the camera gives interlaced pictures, which are not supported")
+        }
+        guard settled.bytesPerRow.count == 1 || settled.bytesPerRow.count == format.planeCount else {
+            throw MediaError(.notUsable, device.path, "\(format) in \(settled.bytesPerRow.count) planes")
         }
         let isFullRange =
             settled.quantization == V4L2_QUANTIZATION_FULL_RANGE.rawValue
@@ -69,16 +62,86 @@ internal import Media
             format: format,
             width: Int(settled.width),
             height: Int(settled.height),
-            bytesPerRow: Int(settled.bytesperline),
+            bytesPerRow: Int(settled.bytesPerRow.first ?? 0),
+            chromaBytesPerRow: settled.bytesPerRow.count > 1 ? Int(settled.bytesPerRow[1]) : nil,
             isFullRange: isFullRange,
             subject: device.path
         )
     }
 
+    /// What a driver has put in the place of what was wanted.
+    private struct Settled {
+        var fourCC: UInt32
+        var width: UInt32
+        var height: UInt32
+        var field: UInt32
+        var colorspace: UInt32
+        var quantization: UInt32
+        /// One number for each memory of a picture.
+        var bytesPerRow: [UInt32]
+    }
+
+    private static func setSingleFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> Settled {
+        var wanted = unsafe v4l2_format()
+        unsafe wanted.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        unsafe wanted.fmt.pix.width = UInt32(mode.width)
+        unsafe wanted.fmt.pix.height = UInt32(mode.height)
+        unsafe wanted.fmt.pix.pixelformat = mode.format.fourCC
+        unsafe wanted.fmt.pix.field = V4L2_FIELD_NONE.rawValue
+        let code = unsafe device.request(cv4l2_VIDIOC_S_FMT, &wanted)
+        guard code == 0 else { throw refusal(device, mode, code) }
+        let pixels = unsafe wanted.fmt.pix
+        return Settled(
+            fourCC: pixels.pixelformat,
+            width: pixels.width,
+            height: pixels.height,
+            field: pixels.field,
+            colorspace: pixels.colorspace,
+            quantization: pixels.quantization,
+            bytesPerRow: [pixels.bytesperline]
+        )
+    }
+
+    private static func setPlanesFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> Settled {
+        var answer = cv4l2_planes_format()
+        // Planes in memory of their own, or in one: a driver that has not the one has the other.
+        for fourCC in [mode.format.separateFourCC, mode.format.fourCC].compactMap({ $0 }) {
+            answer = cv4l2_planes_format()
+            answer.width = UInt32(mode.width)
+            answer.height = UInt32(mode.height)
+            answer.fourcc = fourCC
+            let code = unsafe cv4l2_set_planes_format(device.descriptor, &answer)
+            guard code == 0 else { throw refusal(device, mode, code) }
+            if answer.fourcc == fourCC { break }
+        }
+        guard (1...planeLimit).contains(Int(answer.count)) else {
+            throw MediaError(.notUsable, device.path, "the camera gives pictures in \(answer.count) planes")
+        }
+        let rows = unsafe withUnsafeBytes(of: answer.bytes_per_line) { bytes in
+            unsafe Array(bytes.bindMemory(to: UInt32.self).prefix(Int(answer.count)))
+        }
+        return Settled(
+            fourCC: answer.fourcc,
+            width: answer.width,
+            height: answer.height,
+            field: answer.field,
+            colorspace: answer.colorspace,
+            quantization: answer.quantization,
+            bytesPerRow: rows
+        )
+    }
+
+    private static func refusal(_ device: V4L2Device, _ mode: CameraMode, _ code: CInt) -> MediaError {
+        device.error(code, "the camera refuses \(mode.format) at \(mode.width)x\(mode.height)")
+    }
+
+    /// Planes of a picture: Y, U and V.
+    private static let planeLimit = 3
+
     private static func setInterval(_ device: V4L2Device, _ interval: FrameInterval?) -> FrameInterval? {
         guard let interval else { return nil }
         var parameters = v4l2_streamparm()
-        parameters.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        parameters.type = device.bufferType
         unsafe parameters.parm.capture.timeperframe.numerator = interval.numerator
         unsafe parameters.parm.capture.timeperframe.denominator = interval.denominator
         // A camera with one rate only need not know this request.
@@ -90,7 +153,7 @@ internal import Media
     private func map() throws(MediaError) {
         var request = v4l2_requestbuffers()
         request.count = Self.bufferCount
-        request.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        request.type = device.bufferType
         request.memory = V4L2_MEMORY_MMAP.rawValue
         let code = device.request(cv4l2_VIDIOC_REQBUFS, &request)
         guard code == 0 else { throw device.error(code, "the camera gives no buffers") }
@@ -98,30 +161,56 @@ internal import Media
             throw MediaError(.notUsable, device.path, "the camera gives \(request.count) buffers")
         }
         for index in 0..<request.count {
-            var buffer = unsafe Self.buffer(index)
-            let code = unsafe device.request(cv4l2_VIDIOC_QUERYBUF, &buffer)
-            guard code == 0 else { throw device.error(code, "buffer \(index) cannot be found") }
-            let length = unsafe Int(buffer.length)
-            guard (1...Self.byteLimit).contains(length), length >= layout.byteCount else {
-                throw MediaError(
-                    .notUsable,
-                    device.path,
-                    "a buffer of \(length) bytes for pictures of \(layout.width)x\(layout.height) in \(layout.format)"
+            let parts = try memory(of: index)
+            guard parts.count == layout.byteCounts.count else {
+                throw MediaError(.notUsable, device.path, "a buffer of \(parts.count) planes for \(layout.format)")
+            }
+            unsafe buffers.append([])
+            for (part, least) in zip(parts, layout.byteCounts) {
+                guard (1...Self.byteLimit).contains(part.length), part.length >= least else {
+                    throw MediaError(
+                        .notUsable,
+                        device.path,
+                        "a buffer of \(part.length) bytes for pictures of \(layout.width)x\(layout.height) in "
+                            + "\(layout.format)"
+                    )
+                }
+                let address = unsafe mmap(
+                    nil,
+                    part.length,
+                    PROT_READ | PROT_WRITE,
+                    MAP_SHARED,
+                    device.descriptor,
+                    off_t(part.offset)
+                )
+                guard let address = unsafe address, unsafe address != MAP_FAILED else {
+                    throw device.error(errno, "buffer \(index) cannot be mapped")
+                }
+                unsafe buffers[Int(index)].append(
+                    UnsafeMutableRawBufferPointer(start: address, count: part.length)
                 )
             }
-            let address = unsafe mmap(
-                nil,
-                length,
-                PROT_READ | PROT_WRITE,
-                MAP_SHARED,
-                device.descriptor,
-                off_t(buffer.m.offset)
-            )
-            guard let address = unsafe address, unsafe address != MAP_FAILED else {
-                throw device.error(errno, "buffer \(index) cannot be mapped")
-            }
-            unsafe buffers.append(UnsafeMutableRawBufferPointer(start: address, count: length))
         }
+    }
+
+    /// Where a buffer's memory is, as the driver tells.
+    private func memory(of index: UInt32) throws(MediaError) -> [(offset: UInt32, length: Int)] {
+        if device.isMultiPlanar {
+            var planes = cv4l2_planes()
+            planes.index = index
+            let code = unsafe cv4l2_planes_ioctl(device.descriptor, cv4l2_VIDIOC_QUERYBUF, &planes)
+            guard code == 0 else { throw device.error(code, "buffer \(index) cannot be found") }
+            return each(planes).prefix(Int(planes.count)).map { ($0.memory_offset, Int($0.length)) }
+        }
+        var buffer = unsafe Self.buffer(index)
+        let code = unsafe device.request(cv4l2_VIDIOC_QUERYBUF, &buffer)
+        guard code == 0 else { throw device.error(code, "buffer \(index) cannot be found") }
+        return unsafe [(buffer.m.offset, Int(buffer.length))]
+    }
+
+    /// The first planes, as many as there can be.
+    private func each(_ planes: cv4l2_planes) -> [cv4l2_plane] {
+        [planes.plane.0, planes.plane.1, planes.plane.2]
     }
 
     private static func buffer(_ index: UInt32) -> v4l2_buffer {
@@ -135,7 +224,7 @@ internal import Media
     /// Hands all buffers to the driver and starts the pictures.
     func start() throws(MediaError) {
         for index in unsafe 0..<UInt32(buffers.count) { try give(index) }
-        var type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        var type = device.bufferType
         let code = device.request(cv4l2_VIDIOC_STREAMON, &type)
         // A USB bus that has not enough bandwidth left says ENOSPC.
         guard code != ENOSPC else {
@@ -152,14 +241,69 @@ internal import Media
     private func stop() {
         guard isStreaming else { return }
         isStreaming = false
-        var type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
+        var type = device.bufferType
         _ = device.request(cv4l2_VIDIOC_STREAMOFF, &type)
     }
 
     private func give(_ index: UInt32) throws(MediaError) {
-        var buffer = unsafe Self.buffer(index)
-        let code = unsafe device.request(cv4l2_VIDIOC_QBUF, &buffer)
+        let code: CInt
+        if device.isMultiPlanar {
+            var planes = cv4l2_planes()
+            planes.index = index
+            planes.count = UInt32(layout.byteCounts.count)
+            code = unsafe cv4l2_planes_ioctl(device.descriptor, cv4l2_VIDIOC_QBUF, &planes)
+        } else {
+            var buffer = unsafe Self.buffer(index)
+            code = unsafe device.request(cv4l2_VIDIOC_QBUF, &buffer)
+        }
         guard code == 0 else { throw device.error(code, "the camera does not take a buffer") }
+    }
+
+    /// A buffer that the driver has filled.
+    private struct Filled {
+        var index: Int
+        var flags: UInt32
+        var sequence: UInt32
+        var seconds: Int64
+        var microseconds: Int64
+        /// Where the picture is in each memory.
+        var parts: [(offset: Int, end: Int)]
+    }
+
+    /// - Returns: an errno, or 0 and the buffer.
+    private func dequeue() -> (code: CInt, filled: Filled?) {
+        if device.isMultiPlanar {
+            var planes = cv4l2_planes()
+            planes.count = UInt32(layout.byteCounts.count)
+            let code = unsafe cv4l2_planes_ioctl(device.descriptor, cv4l2_VIDIOC_DQBUF, &planes)
+            guard code == 0 else { return (code, nil) }
+            let parts = each(planes).prefix(layout.byteCounts.count).map { (Int($0.data_offset), Int($0.bytes_used)) }
+            return (
+                0,
+                Filled(
+                    index: Int(planes.index),
+                    flags: planes.flags,
+                    sequence: planes.sequence,
+                    seconds: planes.seconds,
+                    microseconds: planes.microseconds,
+                    parts: Array(parts)
+                )
+            )
+        }
+        var buffer = unsafe Self.buffer(0)
+        let code = unsafe device.request(cv4l2_VIDIOC_DQBUF, &buffer)
+        guard code == 0 else { return (code, nil) }
+        return unsafe (
+            0,
+            Filled(
+                index: Int(buffer.index),
+                flags: buffer.flags,
+                sequence: buffer.sequence,
+                seconds: Int64(buffer.timestamp.tv_sec),
+                microseconds: Int64(buffer.timestamp.tv_usec),
+                parts: [(0, Int(buffer.bytesused))]
+            )
+        )
     }
 
     /// What came out of a look at the driver's queue.
@@ -176,8 +320,7 @@ internal import Media
     ///
     /// - Throws: `MediaError`: `.unplugged` if the camera is gone.
     func next(pool: VideoFramePool) throws(MediaError) -> Outcome {
-        var buffer = unsafe Self.buffer(0)
-        let code = unsafe device.request(cv4l2_VIDIOC_DQBUF, &buffer)
+        let (code, filled) = dequeue()
         switch code {
         case 0: break
         case EAGAIN: return .empty
@@ -187,32 +330,37 @@ internal import Media
             // While a camera is being taken away drivers say several things here.
             throw device.isUnplugged ? device.error(ENODEV, "") : device.error(code, "the camera gives no picture")
         }
-        let index = unsafe Int(buffer.index)
-        guard unsafe index < buffers.count else {
+        guard let filled else { return .empty }
+        let index = filled.index
+        guard index >= 0, unsafe index < buffers.count else {
             throw MediaError(.notUsable, device.path, "the driver gives buffer \(index), which does not exist")
         }
-        let mapped = unsafe buffers[index]
-        let count = unsafe min(Int(buffer.bytesused), mapped.count)
-        let timestamp = unsafe self.timestamp(of: buffer)
-        let sequence = unsafe buffer.sequence
         var frame: VideoFrame?
-        if unsafe buffer.flags & UInt32(V4L2_BUF_FLAG_ERROR) == 0 {
-            let bytes = unsafe UnsafeRawBufferPointer(rebasing: mapped[..<count])
+        if filled.flags & UInt32(V4L2_BUF_FLAG_ERROR) == 0 {
+            let planes = unsafe zip(buffers[index], filled.parts).map { memory, part in
+                let end = min(max(0, part.end), memory.count)
+                return unsafe UnsafeRawBufferPointer(rebasing: memory[min(max(0, part.offset), end)..<end])
+            }
             // A broken picture is skipped and counted by the caller.
-            frame = unsafe try? layout.frame(bytes, timestampNanoseconds: timestamp, pool: pool, subject: device.path)
+            frame = unsafe try? layout.frame(
+                planes: planes,
+                timestampNanoseconds: timestamp(of: filled),
+                pool: pool,
+                subject: device.path
+            )
         }
         try give(UInt32(index))
         guard let frame else { return .damaged }
-        return .frame(frame, sequence: sequence)
+        return .frame(frame, sequence: filled.sequence)
     }
 
     /// The driver's time if it is of the monotonic clock and believable, else now; later than the one before.
-    private func timestamp(of buffer: v4l2_buffer) -> Int64 {
+    private func timestamp(of filled: Filled) -> Int64 {
         let now = ScheduledThread.now()
         var timestamp = now
-        let kind = unsafe buffer.flags & UInt32(V4L2_BUF_FLAG_TIMESTAMP_MASK)
+        let kind = filled.flags & UInt32(V4L2_BUF_FLAG_TIMESTAMP_MASK)
         if kind == UInt32(V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC) {
-            let (seconds, micros) = unsafe (Int64(buffer.timestamp.tv_sec), Int64(buffer.timestamp.tv_usec))
+            let (seconds, micros) = (filled.seconds, filled.microseconds)
             if (0...(now / 1_000_000_000 + 1)).contains(seconds), (0..<1_000_000).contains(micros) {
                 let driver = seconds * 1_000_000_000 + micros * 1_000
                 if ((now - Self.oldest)...now).contains(driver) { timestamp = driver }

@@ -3,8 +3,9 @@ public import Media
 
 /// Sound or pictures from one source. mediacapture-main §4.3
 ///
-/// A local track wraps a ``VideoSource`` or ``AudioSource``, which runs while somebody takes its frames; one track
-/// can be sent over several connections. A remote track carries what the peer sends.
+/// A local track is had from ``MediaDevices/getUserMedia(_:)``, or wraps a ``VideoSource`` or ``AudioSource`` of the
+/// program's own; it runs while somebody takes its frames, and can be sent over several connections. A remote track
+/// carries what the peer sends. Clones share the source and nothing else.
 public final class MediaStreamTrack: Sendable {
     /// Whether a track can still give frames.
     public enum ReadyState: String, Hashable, Sendable {
@@ -14,23 +15,30 @@ public final class MediaStreamTrack: Sendable {
         case ended
     }
 
-    private enum Origin {
-        case video(any VideoSource)
-        case audio(any AudioSource)
-        case remote
+    /// Something that changed on a track, other than by its own methods.
+    public enum Event: Hashable, Sendable {
+        /// The source ended by itself: a device that was taken away, with the reason, or the peer's media.
+        case ended(MediaError?)
+        /// The source gives nothing at present.
+        case mute
+        /// The source gives frames again, or for the first time.
+        case unmute
     }
 
-    private struct State {
+    struct State {
         var isEnabled = true
-        var isMuted = false
         var readyState = ReadyState.live
+        var endReason: MediaError?
         var nextKey = 0
         var videoTakers: [Int: @Sendable (VideoFrame) -> Void] = [:]
         var audioTakers: [Int: @Sendable (AudioFrame) -> Void] = [:]
         /// What ends the streams of frames.
         var endHandlers: [Int: @Sendable () -> Void] = [:]
         var muteHandler: (@Sendable (Bool) -> Void)?
-        var isRunning = false
+        var eventHandler: (@Sendable (Event) -> Void)?
+        var constraints = MediaTrackConstraints.any
+        /// The track's place at the source; nil once it has ended.
+        var key: Int?
         var isEmpty: Bool { videoTakers.isEmpty && audioTakers.isEmpty }
     }
 
@@ -40,70 +48,116 @@ public final class MediaStreamTrack: Sendable {
     public let kind: MediaKind
     /// What the source calls itself, as a camera's name.
     public let label: String
-    private let origin: Origin
-    private let state: Mutex<State>
+    let source: TrackSource
+    let state = Mutex(State())
+    let videoAdapter = VideoAdapter()
+    let audioAdapter = AudioAdapter()
+    private let broadcaster = EventBroadcaster<Event>()
 
     /// A track of pictures from a source; the source starts when the track is first used.
-    public init(_ source: any VideoSource) {
-        id = Self.makeID()
-        kind = .video
-        label = source.label
-        origin = .video(source)
-        state = Mutex(State())
-        endWithDevice(source)
-    }
+    public convenience init(_ source: any VideoSource) { self.init(TrackSource(.video(source))) }
 
     /// A track of sound from a source; the source starts when the track is first used.
-    public init(_ source: any AudioSource) {
+    public convenience init(_ source: any AudioSource) { self.init(TrackSource(.audio(source))) }
+
+    convenience init(remote kind: MediaKind) { self.init(TrackSource(remote: kind)) }
+
+    init(_ source: TrackSource) {
         id = Self.makeID()
-        kind = .audio
+        kind = source.kind
         label = source.label
-        origin = .audio(source)
-        state = Mutex(State())
-        endWithDevice(source)
+        self.source = source
+        let key = source.attach(
+            .init(
+                video: { [weak self] in self?.take($0) },
+                audio: { [weak self] in self?.take($0) },
+                muted: { [weak self] in self?.didChangeMuted($0) },
+                ended: { [weak self] in self?.didEnd($0) },
+                demand: { [weak self] in self?.demand ?? VideoDemand(width: 0, height: 0, isNative: false) },
+                pin: { [weak self] in self?.pinVideo() }
+            )
+        )
+        state.withLock { state in
+            state.key = key
+            if key == nil { state.readyState = .ended }
+        }
     }
 
-    /// A device that is taken away ends the track. mediacapture-main §4.3.1
-    private func endWithDevice(_ source: AnyObject) {
-        (source as? any FailingDevice)?.addFailureHandler { [weak self] _ in self?.stop() }
+    deinit {
+        if let key = state.withLock({ $0.key }) { source.detach(key) }
+        broadcaster.finish()
     }
 
-    init(remote kind: MediaKind) {
-        id = Self.makeID()
-        self.kind = kind
-        label = "remote \(kind.rawValue)"
-        origin = .remote
-        state = Mutex(State(isMuted: true))
-    }
-
-    /// Whether frames pass; while false, pictures stop (the peer keeps the last) and sound is silence.
+    /// Whether frames pass; while false, pictures are black and sound is silence.
     public var enabled: Bool {
         get { state.withLock { $0.isEnabled } }
         set { state.withLock { $0.isEnabled = newValue } }
     }
     /// Whether the source gives nothing at present: a remote track before its first packet and after the peer's BYE.
-    public var muted: Bool { state.withLock { $0.isMuted } }
+    public var muted: Bool { source.isMuted }
     /// Calls `handler` with each change of ``muted`` (`mute` and `unmute`), on the connection's event loop or the
     /// decoder's thread; nil ends that.
     public func setMuteHandler(_ handler: (@Sendable (Bool) -> Void)?) { state.withLock { $0.muteHandler = handler } }
     /// Whether the track can still give frames.
     public var readyState: ReadyState { state.withLock { $0.readyState } }
+    /// Why the track ended by itself, as a camera that was unplugged; nil before, and after ``stop()``.
+    public var endReason: MediaError? { state.withLock { $0.endReason } }
 
-    /// Ends the track: a local source stops, and the streams of its frames end.
-    public func stop() {
-        let (mustStop, endHandlers) = state.withLock { state -> (Bool, [@Sendable () -> Void]) in
-            state.readyState = .ended
-            state.videoTakers = [:]
-            state.audioTakers = [:]
-            defer {
-                state.endHandlers = [:]
-                state.isRunning = false
-            }
-            return (state.isRunning, Array(state.endHandlers.values))
-        }
-        if mustStop { stopSource() }
-        for end in endHandlers { end() }
+    /// Events from now on; a new subscription for each call, which ends with the track.
+    public var events: EventStream<Event> { broadcaster.subscribe() }
+
+    /// Calls `handler` for each event, on the thread of the source, before the streams get it.
+    public func setEventHandler(_ handler: (@Sendable (Event) -> Void)?) {
+        state.withLock { $0.eventHandler = handler }
     }
+
+    /// A track on the same source, with its own ``id``, ``enabled`` and constraints; ended if this one is.
+    public func clone() -> MediaStreamTrack {
+        let clone = MediaStreamTrack(source)
+        let (isEnabled, readyState, constraints) = state.withLock { ($0.isEnabled, $0.readyState, $0.constraints) }
+        clone.enabled = isEnabled
+        clone.state.withLock { $0.constraints = constraints }
+        clone.videoAdapter.target = videoAdapter.target
+        clone.audioAdapter.target = audioAdapter.target
+        if readyState == .ended { clone.stop() }
+        return clone
+    }
+
+    /// Ends the track, without an event: the streams of its frames end, and the source stops with its last track.
+    public func stop() { finish(nil, event: nil) }
+
+    private func didEnd(_ reason: MediaError?) { finish(reason, event: .ended(reason)) }
+
+    private func finish(_ reason: MediaError?, event: Event?) {
+        let (key, endHandlers, handler) = state.withLock { state in
+            defer {
+                state.readyState = .ended
+                state.key = nil
+                state.videoTakers = [:]
+                state.audioTakers = [:]
+                state.endHandlers = [:]
+            }
+            if state.readyState == .live { state.endReason = reason }
+            return (state.key, Array(state.endHandlers.values), state.eventHandler)
+        }
+        guard let key else { return }
+        source.detach(key)
+        for end in endHandlers { end() }
+        if let event {
+            handler?(event)
+            broadcaster.send(event)
+        }
+        broadcaster.finish()
+    }
+
+    private func didChangeMuted(_ isMuted: Bool) {
+        let (muteHandler, handler) = state.withLock { ($0.muteHandler, $0.eventHandler) }
+        muteHandler?(isMuted)
+        handler?(isMuted ? .mute : .unmute)
+        broadcaster.send(isMuted ? .mute : .unmute)
+    }
+
+    // MARK: Takers
 
     /// Calls `take` with each picture, on the thread of the source or decoder, until the subscription is cancelled or
     /// released.
@@ -147,93 +201,73 @@ public final class MediaStreamTrack: Sendable {
         }
     }
 
-    // MARK: From pipelines and sources
-
-    func deliver(_ frame: VideoFrame) {
-        setMuted(false)
-        let takers = state.withLock { state -> [@Sendable (VideoFrame) -> Void] in
-            return state.isEnabled ? Array(state.videoTakers.values) : []
-        }
-        for take in takers { take(frame) }
-    }
-
-    func deliver(_ frame: AudioFrame) {
-        setMuted(false)
-        let (takers, isEnabled) = state.withLock { state in
-            return (Array(state.audioTakers.values), state.isEnabled)
-        }
-        let frame = isEnabled ? frame : frame.silenced()
-        for take in takers { take(frame) }
-    }
-
-    func setMuted(_ isMuted: Bool) {
-        let handler = state.withLock { state -> (@Sendable (Bool) -> Void)? in
-            guard state.isMuted != isMuted else { return nil }
-            state.isMuted = isMuted
-            return state.muteHandler
-        }
-        handler?(isMuted)
-    }
-
-    /// Whether anybody takes frames: decoding for nobody is a waste.
-    var hasTakers: Bool { state.withLock { !$0.isEmpty } }
-
     private func subscribe(
         onEnd: (@Sendable () -> Void)?,
         _ add: (inout State, Int) -> Void
     ) throws -> MediaSubscription {
-        let (key, mustStart, isOver) = state.withLock { state -> (Int, Bool, Bool) in
+        let (key, place) = state.withLock { state -> (Int, Int?) in
             let key = state.nextKey
             state.nextKey += 1
-            guard state.readyState == .live else { return (key, false, true) }
+            guard state.readyState == .live, let place = state.key else { return (key, nil) }
             add(&state, key)
             state.endHandlers[key] = onEnd
-            defer { state.isRunning = true }
-            return (key, !state.isRunning, false)
+            return (key, place)
         }
-        if isOver { onEnd?() }
-        if mustStart {
+        if let place {
             do {
-                try startSource()
+                try source.setUsed(true, by: place)
             } catch {
-                // Whoever comes next tries again.
-                state.withLock { $0.isRunning = false }
                 unsubscribe(key)
                 throw error
             }
+        } else {
+            onEnd?()
         }
         return MediaSubscription { [weak self] in self?.unsubscribe(key) }
     }
 
     private func unsubscribe(_ key: Int) {
-        let mustStop = state.withLock { state -> Bool in
+        let place = state.withLock { state -> Int? in
             state.videoTakers[key] = nil
             state.audioTakers[key] = nil
             state.endHandlers[key] = nil
-            guard state.isEmpty, state.isRunning else { return false }
-            state.isRunning = false
-            return true
+            return state.isEmpty ? state.key : nil
         }
-        if mustStop { stopSource() }
+        if let place { try? source.setUsed(false, by: place) }
     }
 
-    private func startSource() throws {
-        switch origin {
-        case .video(let source): try source.start { [weak self] in self?.deliver($0) }
-        case .audio(let source): try source.start { [weak self] in self?.deliver($0) }
-        case .remote: break
-        }
+    // MARK: From the source
+
+    private func take(_ frame: VideoFrame) {
+        if videoAdapter.note(frame), source.device == nil { retarget(frame) }
+        guard let frame = videoAdapter.adapt(frame) else { return }
+        let (takers, isEnabled) = state.withLock { (Array($0.videoTakers.values), $0.isEnabled) }
+        guard !takers.isEmpty, let shown = isEnabled ? frame : videoAdapter.blackened(frame) else { return }
+        for take in takers { take(shown) }
     }
 
-    private func stopSource() {
-        switch origin {
-        case .video(let source): source.stop()
-        case .audio(let source): source.stop()
-        case .remote: break
-        }
+    private func take(_ frame: AudioFrame) {
+        let frame = audioAdapter.adapt(frame)
+        let (takers, isEnabled) = state.withLock { (Array($0.audioTakers.values), $0.isEnabled) }
+        let heard = isEnabled ? frame : frame.silenced()
+        for take in takers { take(heard) }
     }
 
-    private static func makeID() -> String {
+    // MARK: From pipelines
+
+    func deliver(_ frame: VideoFrame) { source.deliver(frame) }
+
+    func deliver(_ frame: AudioFrame) { source.deliver(frame) }
+
+    func setMuted(_ isMuted: Bool) { source.setMuted(isMuted) }
+
+    /// The peer's media is over.
+    func endRemote() { source.end(nil) }
+
+    /// Whether anybody takes frames: decoding for nobody is a waste.
+    var hasTakers: Bool { source.isUsed }
+
+    static func makeID() -> String {
         // The form of a version 4 UUID, as browsers make.
         let digits = Array("0123456789abcdef")
         var text = ""
@@ -246,23 +280,5 @@ public final class MediaStreamTrack: Sendable {
             }
         }
         return text
-    }
-}
-
-/// Frames are taken while this lives and is not cancelled.
-public final class MediaSubscription: Sendable {
-    private let onCancel: Mutex<(@Sendable () -> Void)?>
-
-    init(_ onCancel: @escaping @Sendable () -> Void) { self.onCancel = Mutex(onCancel) }
-
-    deinit { cancel() }
-
-    /// Takes no more frames.
-    public func cancel() {
-        let action = onCancel.withLock { action in
-            defer { action = nil }
-            return action
-        }
-        action?()
     }
 }

@@ -27,6 +27,10 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
         public static let notFoundError = Name(rawValue: "NotFoundError")
         /// A device or file could not be read.
         public static let notReadableError = Name(rawValue: "NotReadableError")
+        /// This user may not use the device.
+        public static let notAllowedError = Name(rawValue: "NotAllowedError")
+        /// No device meets a constraint, which is named in ``RTCError/constraint``.
+        public static let overconstrainedError = Name(rawValue: "OverconstrainedError")
         /// The task that waited was cancelled.
         public static let abortError = Name(rawValue: "AbortError")
         /// What was asked for exists and is not implemented here.
@@ -57,6 +61,8 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
     public var name: Name
     /// The kind of failure, where the W3C text has one.
     public var errorDetail: DetailType?
+    /// The constraint that could not be met, as `width`; set with ``Name/overconstrainedError``.
+    public var constraint: String?
     /// What happened, where, and what to do.
     public var message: String
 
@@ -65,6 +71,12 @@ public struct RTCError: Error, Hashable, Sendable, CustomStringConvertible {
         self.name = name
         self.message = message
         self.errorDetail = errorDetail
+    }
+
+    /// An `OverconstrainedError` with the name of the constraint. mediacapture-main
+    init(overconstrained constraint: String, _ message: String) {
+        self.init(.overconstrainedError, message)
+        self.constraint = constraint
     }
 
     /// `InvalidStateError: …`.

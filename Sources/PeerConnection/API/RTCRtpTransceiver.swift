@@ -73,6 +73,7 @@ public final class RTCRtpTransceiver: Sendable {
     /// Ends sending and receiving for good; the next negotiation tells the peer.
     public func stop() {
         state.withLock { $0.direction = .stopped }
+        receiver.track.endRemote()
         owner.perform { $0.stop(self) }
     }
 
@@ -92,6 +93,7 @@ public final class RTCRtpTransceiver: Sendable {
             if let currentDirection { state.currentDirection = currentDirection }
             if currentDirection == .stopped { state.direction = .stopped }
         }
+        if currentDirection == .stopped { receiver.track.endRemote() }
     }
 }
 

@@ -327,6 +327,8 @@ actor PeerDriver {
         tcp = TCPSockets()
         ports = []
         portTable = []
+        // Who reads their frames has nothing to wait for.
+        for transceiver in transceivers.values { transceiver.receiver.track.endRemote() }
         transceivers = [:]
         view.didClose()
         if openPortCount <= 0 { resumeClosedWaiters() }

@@ -41,6 +41,7 @@ final class VideoSendPipeline: SendPipeline {
         let pipeline = Mutex(WeakPipeline())
         /// Touched only by the worker's thread, one job after another.
         nonisolated(unsafe) private let encoder = VP8Encoder()
+        private let pool = VideoFramePool()
 
         init(send: @escaping @Sendable (EncodedFrame) -> Void) { self.send = send }
 
@@ -51,6 +52,8 @@ final class VideoSendPipeline: SendPipeline {
             do throws(MediaError) {
                 if let bitRate { try encoder.setBitRate(bitRate) }
                 if isKey { encoder.requestKeyFrame() }
+                // Peers are not told how far to turn pictures: they get them upright.
+                let frame = try frame.upright(pool: pool)
                 guard let picture = try encoder.encode(frame) else { return }
                 pipeline.didEncode(width: frame.width, height: frame.height)
                 send(

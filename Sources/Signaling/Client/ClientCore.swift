@@ -42,7 +42,7 @@ final class ClientCore: WebSocketOwner {
     private static let longestDelay = 10.0
     private static let connectTimeout = TimeAmount.seconds(10)
     /// How long a server may take to answer when it is asked for a sign of life.
-    private static let checkTimeout = TimeAmount.seconds(2)
+    private static let checkTimeout = TimeAmount.seconds(1)
     /// From the connection to `joined`.
     private static let joinTimeout = TimeAmount.seconds(10)
 

@@ -67,6 +67,13 @@ enum CallDevices {
         return finding
     }
 
+    /// “No camera was found”, or why it cannot be used.
+    static func sentence(_ noun: String, _ error: RTCError) -> String {
+        error.name == .notFoundError
+            ? "No \(noun) was found (`rtc-peer devices` says what to look at)"
+            : "No \(noun) can be used (\(error.message))"
+    }
+
     /// “No camera was found”, or why those that there are cannot be used.
     static func sentence(_ noun: String, _ problems: [MediaError]) -> String {
         problems.isEmpty

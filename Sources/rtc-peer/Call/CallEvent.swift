@@ -4,6 +4,8 @@ internal import Signaling
 /// What a call tells the terminal or the JSON output.
 enum CallEvent: Sendable {
     case phase(SignalingPeer, CallPhase)
+    /// A candidate was told after the connection was up: the network has changed.
+    case lateCandidate(SignalingPeer)
     case stateChanged(SignalingPeer, RTCPeerConnectionState)
     /// Media begins; `feed` takes what is noticed about it later.
     case track(SignalingPeer, RTCTrackEvent, feed: @Sendable (CallEvent) -> Void)

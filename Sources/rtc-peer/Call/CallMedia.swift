@@ -7,12 +7,20 @@ struct CallMedia {
     var audio: MediaStreamTrack?
     /// Plays what comes; nil if there is nothing to play it on.
     var speaker: ALSASpeaker?
-    /// Devices that may be unplugged, and what to call them then.
-    var devices: [(noun: String, device: any FailingDevice)] = []
+    /// Devices that may be unplugged.
+    var devices: [CallDevice] = []
     /// Sentences for the user on what was chosen and why.
     var notes: [String] = []
 
     var tracks: [MediaStreamTrack] { [audio, video].compactMap { $0 } }
+
+    /// Takes a device that has come back.
+    mutating func replace(_ old: MediaStreamTrack, with device: CallDevice) {
+        devices.removeAll { $0.track === old }
+        devices.append(device)
+        if video === old { video = device.track }
+        if audio === old { audio = device.track }
+    }
 }
 
 /// Chooses and opens the sources.
@@ -28,51 +36,59 @@ struct CallMediaOptions {
     var speaker: String?
     var playsSound: Bool
 
-    func open() throws -> CallMedia {
+    func open() async throws -> CallMedia {
         var media = CallMedia()
-        if sendsVideo { try openVideo(&media) }
-        if sendsAudio { try openAudio(&media) }
+        if sendsVideo { try await openVideo(&media) }
+        if sendsAudio { try await openAudio(&media) }
         if playsSound { try openSpeaker(&media) }
         return media
     }
 
-    private func openVideo(_ media: inout CallMedia) throws {
+    private func openVideo(_ media: inout CallMedia) async throws {
         if let videoFile {
             media.video = MediaStreamTrack(try VideoFile(path: videoFile))
             return
         }
         if !usesTestPattern {
-            let finding = try CallDevices.camera(camera, wish: size.wish)
-            if let source = finding.device {
-                let rate = source.interval.map { " at \(Int($0.framesPerSecond.rounded())) pictures a second" } ?? ""
-                media.notes.append(
-                    "Camera: \(source.label) (\(source.path)), \(source.mode.width)x\(source.mode.height)\(rate)"
-                )
-                media.video = MediaStreamTrack(source)
-                media.devices.append(("camera", source))
+            let constraints = MediaTrackConstraints(
+                width: .ideal(size.width),
+                height: .ideal(size.height),
+                frameRate: .ideal(Double(size.framesPerSecond)),
+                deviceId: camera.map { .exact($0) }
+            )
+            do throws(RTCError) {
+                let device = try await CallDevice.open(.video, constraints)
+                media.notes.append("Camera: \(device.description)")
+                media.video = device.track
+                media.devices.append(device)
                 return
+            } catch {
+                if camera != nil { throw error }
+                media.notes.append("\(CallDevices.sentence("camera", error)): a test pattern is sent.")
             }
-            media.notes.append("\(CallDevices.sentence("camera", finding.problems)): a test pattern is sent.")
         }
         media.video = MediaStreamTrack(
             try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         )
     }
 
-    private func openAudio(_ media: inout CallMedia) throws {
+    private func openAudio(_ media: inout CallMedia) async throws {
         if let audioFile {
             media.audio = MediaStreamTrack(try AudioFile(path: audioFile))
             return
         }
         if !usesTestPattern {
-            let finding = try CallDevices.microphone(microphone)
-            if let source = finding.device {
-                media.notes.append("Microphone: \(source.label)")
-                media.audio = MediaStreamTrack(source)
-                media.devices.append(("microphone", source))
+            let constraints = MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
+            do throws(RTCError) {
+                let device = try await CallDevice.open(.audio, constraints)
+                media.notes.append("Microphone: \(device.description)")
+                media.audio = device.track
+                media.devices.append(device)
                 return
+            } catch {
+                if microphone != nil { throw error }
+                media.notes.append("\(CallDevices.sentence("microphone", error)): a tone of 440 Hz is sent.")
             }
-            media.notes.append("\(CallDevices.sentence("microphone", finding.problems)): a tone of 440 Hz is sent.")
         }
         media.audio = MediaStreamTrack(Tone())
     }
@@ -87,6 +103,5 @@ struct CallMediaOptions {
         }
         media.notes.append("Loudspeaker: \(speaker.name)")
         media.speaker = speaker
-        media.devices.append(("loudspeaker", speaker))
     }
 }

@@ -57,6 +57,17 @@ actor CallPeer {
         }
     }
 
+    /// Sends another track in the place of one that has ended.
+    func replace(_ old: MediaStreamTrack, with new: MediaStreamTrack) async {
+        for sender in connection.senders where sender.track === old {
+            do {
+                try await sender.replaceTrack(new)
+            } catch {
+                report(.problem(remote, "\(error)"))
+            }
+        }
+    }
+
     // MARK: Signalling
 
     func receive(_ message: SignalingMessage) async {
@@ -154,7 +165,9 @@ actor CallPeer {
     private func handle(_ event: RTCPeerConnectionEvent) async {
         switch event {
         case .negotiationNeeded: await negotiate()
-        case .iceCandidate(let candidate): signalCandidate(candidate)
+        case .iceCandidate(let candidate):
+            signalCandidate(candidate)
+            if hasBeenConnected, candidate != nil { report(.lateCandidate(remote)) }
         case .connectionStateChange(let state):
             if state == .connected { hasBeenConnected = true }
             report(.stateChanged(remote, state))

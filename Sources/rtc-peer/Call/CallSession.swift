@@ -30,6 +30,8 @@ actor CallSession {
         case signaling(SignalingEvent)
         case call(CallEvent)
         case request(CallRequest)
+        case deviceLost(CallDevice, MediaError?)
+        case deviceReturned(CallDevice, CallDevice)
         case second
         case interrupted
         case timeOver
@@ -37,7 +39,7 @@ actor CallSession {
 
     private let options: Options
     private let client: SignalingClient
-    private let media: CallMedia
+    private var media: CallMedia
     private let output: CallOutput
     private var peers: [SignalingPeerID: CallPeer] = [:]
     private var recorders: [SignalingPeerID: Recorder] = [:]
@@ -46,6 +48,10 @@ actor CallSession {
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
     private var iceServers: [RTCIceServer] = []
     private var hasJoined = false
+    /// Puts something into the queue.
+    private var happen: (@Sendable (Happening) -> Void)?
+    /// For devices to be plugged in again, by the ids of their tracks.
+    private var waits: [String: Task<Void, Never>] = [:]
 
     init(options: Options, client: SignalingClient, media: CallMedia, output: CallOutput) {
         self.options = options
@@ -75,9 +81,9 @@ actor CallSession {
                 if !Task.isCancelled { feed.yield(.timeOver) }
             },
         ]
-        for (noun, device) in media.devices {
-            device.addFailureHandler { feed.yield(.call(.problem(nil, "the \(noun) has stopped: \($0)"))) }
-        }
+        happen = { feed.yield($0) }
+        for device in media.devices { watch(device) }
+        media.speaker?.addFailureHandler { feed.yield(.call(.problem(nil, "the loudspeaker has stopped: \($0)"))) }
         do {
             try media.speaker?.start()
         } catch {
@@ -90,7 +96,8 @@ actor CallSession {
                 break
             }
         }
-        for task in tasks { task.cancel() }
+        for task in tasks + waits.values { task.cancel() }
+        happen = nil
         await client.leave()
         for id in peers.keys { await close(id) }
         media.speaker?.stop()
@@ -103,6 +110,8 @@ actor CallSession {
         case .signaling(let event): return await handle(event, feed: feed)
         case .call(let event): return await handle(event).map { Ending(reason: $0) }
         case .request(let request): return await handle(request).map { Ending(reason: $0) }
+        case .deviceLost(let device, let reason): lost(device, reason)
+        case .deviceReturned(let old, let new): await replace(old, with: new)
         case .second: await report()
         case .interrupted: return Ending(reason: "interrupted")
         case .timeOver:
@@ -110,6 +119,39 @@ actor CallSession {
             return Ending(reason: "the time given by --duration is over" + unjoined, isFailure: !hasJoined)
         }
         return nil
+    }
+
+    // MARK: Devices
+
+    /// Hears when a device ends by itself.
+    private func watch(_ device: CallDevice) {
+        guard let happen else { return }
+        device.track.setEventHandler { event in
+            if case .ended(let reason) = event { happen(.deviceLost(device, reason)) }
+        }
+        // It may have ended before.
+        if device.track.readyState == .ended { happen(.deviceLost(device, device.track.endReason)) }
+    }
+
+    /// The call goes on, and takes the device again when it is plugged in.
+    private func lost(_ device: CallDevice, _ reason: MediaError?) {
+        guard let happen, waits[device.track.id] == nil else { return }
+        let why = reason.map { "\($0)" } ?? "it gives nothing more"
+        output.device(
+            device,
+            change: "removed",
+            "The \(device.noun) has stopped (\(why)): the call goes on without it until it is back."
+        )
+        waits[device.track.id] = Task {
+            if let new = await device.returned() { happen(.deviceReturned(device, new)) }
+        }
+    }
+
+    private func replace(_ old: CallDevice, with new: CallDevice) async {
+        media.replace(old.track, with: new)
+        for peer in peers.values { await peer.replace(old.track, with: new.track) }
+        output.device(new, change: "added", "The \(new.noun) is back: \(new.description)")
+        watch(new)
     }
 
     // MARK: Signalling
@@ -232,6 +274,8 @@ actor CallSession {
             if state == .failed, await peers[peer.id]?.isAbsent ?? false {
                 return await left(peer.id, saidGoodbye: false)
             }
+        // This side's network has changed: what should tell the others of it may have broken, too.
+        case .lateCandidate: client.check()
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
         case .remoteClosed(let peer):
             if await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }

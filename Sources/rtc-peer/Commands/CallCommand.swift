@@ -157,7 +157,7 @@ struct CallCommand: AsyncParsableCommand {
         let show = CallOutput(isJSON: output.json)
         do {
             for directory in [record, downloads].compactMap({ $0 }) { try makeDirectory(directory) }
-            let media = try CallMediaOptions(
+            let media = try await CallMediaOptions(
                 usesTestPattern: testPattern,
                 size: size,
                 videoFile: videoFile,

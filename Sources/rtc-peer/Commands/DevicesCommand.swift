@@ -8,10 +8,12 @@ import TerminalUI
 struct DevicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "devices",
-        abstract: "Lists cameras, microphones and loudspeakers, and tries them if asked.",
+        abstract: "Lists cameras, microphones and loudspeakers; watches, sets and tries them if asked.",
         discussion: """
             Examples:
               rtc-peer devices
+              rtc-peer devices --watch
+              rtc-peer devices --controls --set power_line_frequency=1
               rtc-peer devices --try
               rtc-peer devices --try --camera /dev/video2 --size 1280x720@30 --seconds 10
             """
@@ -24,6 +26,27 @@ struct DevicesCommand: AsyncParsableCommand {
             """
     )
     var tries = false
+
+    @Flag(help: "Go on, and tell what is plugged in and taken away, until Ctrl-C. Example: --watch")
+    var watch = false
+
+    @Flag(help: "List what cameras let be set: exposure, focus, the mains' frequency. Example: --controls")
+    var controls = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Set a control of --camera, or of the only one. Example: --set exposure_time_absolute=200",
+            valueName: "NAME=VALUE"
+        ),
+        transform: { text in
+            let parts = text.split(separator: "=", maxSplits: 1)
+            guard parts.count == 2, let value = Int(parts[1]) else {
+                throw ValidationError("--set \(text): expected NAME=NUMBER; --controls lists the names")
+            }
+            return CameraSetting(name: String(parts[0]), value: value)
+        }
+    )
+    var set: [CameraSetting] = []
 
     @Option(help: ArgumentHelp("How long each is tried. Example: --seconds 10", valueName: "SECONDS"))
     var seconds = 3.0
@@ -72,20 +95,38 @@ struct DevicesCommand: AsyncParsableCommand {
 
     func run() async throws {
         output.startLogging()
-        list()
-        guard tries else { return }
+        // Subscribed before the list is made, so that nothing falls between the two.
+        let events = watch ? MediaDevices.shared.events : nil
+        await list()
         var hasFailed = false
+        if controls || !set.isEmpty {
+            do {
+                try changeAndListControls()
+            } catch {
+                hasFailed = true
+                fail(error)
+            }
+        }
+        if let events { await follow(events) }
+        guard tries else {
+            if hasFailed { throw ExitCode.failure }
+            return
+        }
         for trial in [tryCamera, tryMicrophone, trySpeaker] {
             do {
                 show(try await trial())
             } catch {
                 hasFailed = true
-                var line = JSONLine(event: "error")
-                line["message"] = .string("\(error)")
-                show((line, "! \(error)"))
+                fail(error)
             }
         }
         if hasFailed { throw ExitCode.failure }
+    }
+
+    private func fail(_ error: any Error) {
+        var line = JSONLine(event: "error")
+        line["message"] = .string("\(error)")
+        show((line, "! \(error)"))
     }
 
     private var wish: CameraWish {
@@ -96,37 +137,102 @@ struct DevicesCommand: AsyncParsableCommand {
 
     // MARK: The list
 
-    private func list() {
+    private func list() async {
+        let devices = await MediaDevices.shared.enumerateDevices()
         let listing = Camera.all(wish: wish)
         for camera in listing.cameras {
             var line = JSONLine(event: "camera")
             line["path"] = .string(camera.path)
             line["name"] = .string(camera.name)
+            let id = devices.first { $0.systemName == camera.path }?.deviceId
+            if let id { line["id"] = .string(id) }
             line["modes"] = .string(camera.modes.map(text).joined(separator: "; "))
-            show((line, "Camera \(camera.path)  \(camera.name)"))
+            show((line, "Camera \(camera.path)  \(camera.name)" + (id.map { "  \($0)" } ?? "")))
             for format in CameraPixelFormat.allCases {
                 let modes = camera.modes.filter { $0.format == format }
                 if !modes.isEmpty, !output.json { print("  \(format)  \(modes.map(sizeText).joined(separator: ", "))") }
             }
         }
-        for problem in listing.problems {
-            var line = JSONLine(event: "error")
-            line["message"] = .string("\(problem)")
-            show((line, "! \(problem)"))
+        for problem in listing.problems { fail(problem) }
+        if listing.cameras.isEmpty, listing.problems.isEmpty { await explain(.videoinput) }
+        for (kind, noun) in [(MediaDeviceKind.audioinput, "microphone"), (.audiooutput, "loudspeaker")] {
+            let found = devices.filter { $0.kind == kind }
+            for device in found {
+                var line = JSONLine(event: noun)
+                line["name"] = .string(device.systemName)
+                line["description"] = .string(device.label)
+                show((line, "\(noun.capitalizedFirst) \(device.systemName)  \(device.label)"))
+            }
+            if found.isEmpty { await explain(kind) }
         }
-        if listing.cameras.isEmpty, !output.json { print("No camera") }
-        list(SoundDevice.all(.capture), "microphone")
-        list(SoundDevice.all(.playback), "loudspeaker")
     }
 
-    private func list(_ devices: [SoundDevice], _ noun: String) {
-        for device in devices {
-            var line = JSONLine(event: noun)
-            line["name"] = .string(device.name)
-            line["description"] = .string(device.description)
-            show((line, "\(noun.capitalizedFirst) \(device.name)  \(device.description)"))
+    /// Says why there is nothing of a kind, for people.
+    private func explain(_ kind: MediaDeviceKind) async {
+        let reason = await MediaDevices.shared.absence(of: kind)
+        if !output.json { print(TerminalText.printable("! \(reason.message)")) }
+    }
+
+    // MARK: Watching
+
+    private func follow(_ events: EventStream<MediaDevices.Event>) async {
+        fflush(nil)
+        let watching = Task {
+            for await case .devicechange(let change) in events {
+                for device in change.removedDevices { tell(device, "removed") }
+                for device in change.userInsertedDevices { tell(device, "added") }
+                // A reader of a pipe gets each line at once.
+                fflush(nil)
+            }
         }
-        if devices.isEmpty, !output.json { print("No \(noun)") }
+        for await _ in Interrupts.stream() { break }
+        watching.cancel()
+    }
+
+    private func tell(_ device: MediaDeviceInfo, _ change: String) {
+        var line = JSONLine(event: "device")
+        line["change"] = .string(change)
+        line["kind"] = .string(device.kind.rawValue)
+        line["id"] = .string(device.deviceId)
+        line["name"] = .string(device.label)
+        line["path"] = .string(device.systemName)
+        let sign = change == "added" ? "+" : "-"
+        show((line, "\(sign) \(device.kind.rawValue) \(device.systemName)  \(device.label)"))
+    }
+
+    // MARK: Controls
+
+    private func changeAndListControls() throws {
+        let paths = camera.map { [$0] } ?? Camera.all().cameras.map(\.path)
+        if !set.isEmpty, paths.count != 1 {
+            throw MediaError(.invalidArgument, "--set", "there are \(paths.count) cameras: name one with --camera")
+        }
+        for path in paths {
+            let camera = try CameraControls(path: path)
+            for setting in set { try camera.set(setting.name, to: setting.value) }
+            if controls { for control in try camera.all() { show(control, path) } }
+        }
+    }
+
+    private func show(_ control: CameraControl, _ path: String) {
+        var line = JSONLine(event: "control")
+        line["camera"] = .string(path)
+        line["name"] = .string(control.name)
+        line["title"] = .string(control.title)
+        line["kind"] = .string(control.kind.rawValue)
+        line["minimum"] = .integer(Int64(control.range.lowerBound))
+        line["maximum"] = .integer(Int64(control.range.upperBound))
+        line["step"] = .integer(Int64(control.step))
+        line["default"] = .integer(Int64(control.defaultValue))
+        if let value = control.value { line["value"] = .integer(Int64(value)) }
+        let choices = control.choices.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
+        if !choices.isEmpty { line["choices"] = .string(choices) }
+        line["isReadOnly"] = .bool(control.isReadOnly)
+        line["isInactive"] = .bool(control.isInactive)
+        let range = choices.isEmpty ? "\(control.range.lowerBound) to \(control.range.upperBound)" : choices
+        let marks = (control.isReadOnly ? "  read only" : "") + (control.isInactive ? "  inactive" : "")
+        let value = control.kind == .button ? "button" : control.value.map { "\($0)" } ?? "–"
+        show((line, "  \(control.name) = \(value)  (\(range); default \(control.defaultValue))\(marks)"))
     }
 
     private func text(_ mode: CameraMode) -> String { "\(mode.format) \(sizeText(mode))" }
@@ -246,6 +352,12 @@ struct DevicesCommand: AsyncParsableCommand {
 
 extension String {
     fileprivate var capitalizedFirst: String { prefix(1).uppercased() + dropFirst() }
+}
+
+/// A control of a camera, and what to set it to.
+struct CameraSetting: Sendable {
+    var name: String
+    var value: Int
 }
 
 /// What a device gave while it was tried.

@@ -1,0 +1,300 @@
+internal import Capture
+internal import Locking
+internal import Media
+
+/// What one track or several clones take their frames from: a device, a file, a generator, or the peer.
+///
+/// It runs while any of them has takers, and stops for good with the last of them. Starting and stopping are done by
+/// one thread at a time, without a lock held: who finds another at work leaves it the rest.
+final class TrackSource: Sendable {
+    /// Where frames come from.
+    enum Origin {
+        case video(any VideoSource)
+        case audio(any AudioSource)
+        case remote
+    }
+
+    /// A track, as the source sees it.
+    struct Listener: Sendable {
+        let video: @Sendable (VideoFrame) -> Void
+        let audio: @Sendable (AudioFrame) -> Void
+        let muted: @Sendable (Bool) -> Void
+        let ended: @Sendable (MediaError?) -> Void
+        /// What it needs of the camera's mode, when another track wants another one.
+        let demand: @Sendable () -> VideoDemand
+        /// Called before the camera's mode changes for another track: this one's pictures stay as they are.
+        let pin: @Sendable () -> Void
+    }
+
+    /// A change of the origin that waits for its turn.
+    private struct Replacement {
+        /// Makes the new origin while the old one is stopped.
+        let make: @Sendable () throws(MediaError) -> Origin
+        let done: @Sendable (MediaError?) -> Void
+    }
+
+    private struct State {
+        var origin: Origin
+        var listeners: [Int: Listener] = [:]
+        var nextKey = 0
+        /// The tracks that have takers.
+        var users: Set<Int> = []
+        var isRunning = false
+        var isOperating = false
+        /// It could not be started; whoever comes next tries again.
+        var isRefused = false
+        var isMuted: Bool
+        var isEnded = false
+        var replacements: [Replacement] = []
+        /// Counts origins, so that one that is gone ends nothing.
+        var generation = 0
+    }
+
+    let kind: MediaKind
+    let label: String
+    /// The device behind it, if it is one of ``MediaDevices``.
+    let device: SourceDevice?
+    private let state: Mutex<State>
+
+    init(_ origin: Origin, device: SourceDevice? = nil, label: String? = nil) {
+        self.device = device
+        switch origin {
+        case .video(let source): (kind, self.label) = (.video, label ?? source.label)
+        case .audio(let source): (kind, self.label) = (.audio, label ?? source.label)
+        case .remote: preconditionFailure("a remote source is made by its kind")
+        }
+        state = Mutex(State(origin: origin, isMuted: false))
+        watch(origin, generation: 0)
+    }
+
+    init(remote kind: MediaKind) {
+        self.kind = kind
+        label = "remote \(kind.rawValue)"
+        device = nil
+        state = Mutex(State(origin: .remote, isMuted: true))
+    }
+
+    deinit {
+        let (origin, isRunning) = state.withLock { ($0.origin, $0.isRunning) }
+        if isRunning { Self.stop(origin) }
+    }
+
+    var isMuted: Bool { state.withLock { $0.isMuted } }
+    /// Whether any track has takers.
+    var isUsed: Bool { state.withLock { !$0.users.isEmpty } }
+    /// Whether frames can still come.
+    var isLive: Bool { state.withLock { !$0.isEnded } }
+
+    // MARK: Tracks
+
+    /// Adds a track.
+    ///
+    /// - Returns: its key; nil if the source is over.
+    func attach(_ listener: Listener) -> Int? {
+        state.withLock { state in
+            guard !state.isEnded else { return nil }
+            defer { state.nextKey += 1 }
+            state.listeners[state.nextKey] = listener
+            return state.nextKey
+        }
+    }
+
+    /// Removes a track that has ended; with the last one the source is over.
+    func detach(_ key: Int) {
+        state.withLock { state in
+            state.listeners[key] = nil
+            state.users.remove(key)
+            if state.listeners.isEmpty { state.isEnded = true }
+        }
+        settle()
+    }
+
+    /// Says that a track has takers, or none any more.
+    ///
+    /// - Throws: what the source throws when it cannot start; the track counts as having none then.
+    func setUsed(_ isUsed: Bool, by key: Int) throws {
+        state.withLock { state in
+            guard isUsed, state.listeners[key] != nil else { return _ = state.users.remove(key) }
+            state.users.insert(key)
+            state.isRefused = false
+        }
+        guard let failure = settle(), isUsed else { return }
+        state.withLock { state in _ = state.users.remove(key) }
+        throw failure
+    }
+
+    /// What the other tracks need.
+    func demands(besides key: Int) -> [VideoDemand] {
+        let others = state.withLock { $0.listeners.filter { $0.key != key }.map(\.value) }
+        return others.map { $0.demand() }
+    }
+
+    /// Keeps the other tracks' pictures as they are, whatever the camera does.
+    func pin(besides key: Int) {
+        let others = state.withLock { $0.listeners.filter { $0.key != key }.map(\.value) }
+        for other in others { other.pin() }
+    }
+
+    // MARK: Frames, from the origin
+
+    func deliver(_ frame: VideoFrame) { for listener in listeners() { listener.video(frame) } }
+
+    func deliver(_ frame: AudioFrame) { for listener in listeners() { listener.audio(frame) } }
+
+    private func listeners() -> [Listener] {
+        let (listeners, isUnmuted) = state.withLock { state in
+            defer { state.isMuted = false }
+            return (state.isEnded ? [] : Array(state.listeners.values), state.isMuted)
+        }
+        if isUnmuted { for listener in listeners { listener.muted(false) } }
+        return listeners
+    }
+
+    func setMuted(_ isMuted: Bool) {
+        let listeners = state.withLock { state -> [Listener] in
+            guard state.isMuted != isMuted, !state.isEnded else { return [] }
+            state.isMuted = isMuted
+            return Array(state.listeners.values)
+        }
+        for listener in listeners { listener.muted(isMuted) }
+    }
+
+    /// Ends all tracks: the device is gone, or the peer's media is over.
+    func end(_ reason: MediaError?) { end(reason, generation: nil) }
+
+    private func end(_ reason: MediaError?, generation: Int?) {
+        let listeners = state.withLock { state -> [Listener] in
+            guard !state.isEnded, generation == nil || generation == state.generation else { return [] }
+            state.isEnded = true
+            defer { state.listeners = [:] }
+            state.users = []
+            return Array(state.listeners.values)
+        }
+        settle()
+        for listener in listeners { listener.ended(reason) }
+    }
+
+    /// A device that is taken away ends its tracks. mediacapture-main §4.3.1
+    private func watch(_ origin: Origin, generation: Int) {
+        let source: AnyObject
+        switch origin {
+        case .video(let video): source = video
+        case .audio(let audio): source = audio
+        case .remote: return
+        }
+        (source as? any FailingDevice)?.addFailureHandler { [weak self] reason in
+            self?.end(reason, generation: generation)
+        }
+        (source as? any EndingSource)?.setEndHandler { [weak self] in self?.end(nil, generation: generation) }
+    }
+
+    // MARK: Starting, stopping, replacing
+
+    /// Puts another origin in the place of this one, which is stopped first; if none can be made, it goes on.
+    func replace(with make: @escaping @Sendable () throws(MediaError) -> Origin) async -> MediaError? {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state -> Bool in
+                if state.isEnded { return true }
+                state.replacements.append(Replacement(make: make) { continuation.resume(returning: $0) })
+                return false
+            }
+            if isOver { return continuation.resume(returning: MediaError(.unplugged, label, "the track is over")) }
+            // What was given up for nothing cannot be had again.
+            if let failure = settle() { end(failure as? MediaError) }
+        }
+    }
+
+    private enum Step {
+        case start(Origin)
+        case stop(Origin)
+        case replace(Replacement)
+        case refuse([Replacement])
+    }
+
+    /// Brings the origin to where the tracks want it.
+    ///
+    /// - Returns: why it could not be started.
+    @discardableResult
+    private func settle() -> (any Error)? {
+        var failure: (any Error)?
+        while let step = nextStep() {
+            switch step {
+            case .start(let origin):
+                do {
+                    try start(origin)
+                } catch {
+                    failure = error
+                    state.withLock { state in
+                        state.isRunning = false
+                        state.isRefused = true
+                    }
+                }
+            case .stop(let origin): Self.stop(origin)
+            case .replace(let replacement): perform(replacement)
+            case .refuse(let replacements):
+                for replacement in replacements {
+                    replacement.done(MediaError(.unplugged, label, "the track is over"))
+                }
+            }
+            state.withLock { $0.isOperating = false }
+        }
+        return failure
+    }
+
+    private func nextStep() -> Step? {
+        state.withLock { state in
+            guard !state.isOperating else { return nil }
+            if state.isEnded, !state.replacements.isEmpty {
+                defer { state.replacements = [] }
+                state.isOperating = true
+                return .refuse(state.replacements)
+            }
+            let isWanted = !state.users.isEmpty && !state.isEnded && !state.isRefused && state.replacements.isEmpty
+            if isWanted != state.isRunning {
+                state.isOperating = true
+                state.isRunning = isWanted
+                return isWanted ? .start(state.origin) : .stop(state.origin)
+            }
+            guard !state.replacements.isEmpty else { return nil }
+            state.isOperating = true
+            return .replace(state.replacements.removeFirst())
+        }
+    }
+
+    private func perform(_ replacement: Replacement) {
+        do throws(MediaError) {
+            let new = try replacement.make()
+            let generation = state.withLock { state in
+                state.origin = new
+                state.generation += 1
+                state.isRefused = false
+                return state.generation
+            }
+            watch(new, generation: generation)
+            replacement.done(nil)
+        } catch {
+            replacement.done(error)
+        }
+    }
+
+    private func start(_ origin: Origin) throws {
+        switch origin {
+        case .video(let source): try source.start { [weak self] in self?.deliver($0) }
+        case .audio(let source): try source.start { [weak self] in self?.deliver($0) }
+        case .remote: break
+        }
+    }
+
+    private static func stop(_ origin: Origin) {
+        switch origin {
+        case .video(let source): source.stop()
+        case .audio(let source): source.stop()
+        case .remote: break
+        }
+    }
+}
+
+/// A source that ends by itself, in order.
+protocol EndingSource: AnyObject, Sendable {
+    func setEndHandler(_ handler: @escaping @Sendable () -> Void)
+}

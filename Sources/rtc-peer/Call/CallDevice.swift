@@ -1,0 +1,59 @@
+import PeerConnection
+
+/// A camera or microphone of a call: it may be unplugged, and is taken again when it is plugged in.
+struct CallDevice: Sendable {
+    let track: MediaStreamTrack
+    let constraints: MediaTrackConstraints
+
+    /// The device that serves constraints best.
+    static func open(_ kind: MediaKind, _ constraints: MediaTrackConstraints) async throws(RTCError) -> CallDevice {
+        let wanted = MediaStreamConstraints(
+            audio: kind == .audio ? constraints : nil,
+            video: kind == .video ? constraints : nil
+        )
+        let tracks = try await MediaDevices.shared.getUserMedia(wanted).getTracks()
+        guard let track = tracks.first else { throw RTCError(.notFoundError, "there is no \(kind.rawValue)") }
+        return CallDevice(track: track, constraints: constraints)
+    }
+
+    /// `camera` or `microphone`.
+    var noun: String { track.kind == .video ? "camera" : "microphone" }
+
+    /// Its name, and a camera's size and rate.
+    var description: String {
+        let settings = track.getSettings()
+        guard track.kind == .video, let width = settings.width, let height = settings.height else { return track.label }
+        let rate = settings.frameRate.map { " at \(Int($0.rounded())) pictures a second" } ?? ""
+        return "\(track.label), \(width)x\(height)\(rate)"
+    }
+
+    /// Waits until the same device is plugged in again, and takes it.
+    ///
+    /// - Returns: nil if the task is cancelled, or devices are not told of here.
+    func returned() async -> CallDevice? {
+        guard let id = track.getSettings().deviceId else { return nil }
+        var constraints = constraints
+        constraints.deviceId = .exact(id)
+        let events = MediaDevices.shared.events
+        let present = await MediaDevices.shared.enumerateDevices().contains { $0.deviceId == id }
+        if present, let device = await again(constraints) { return device }
+        for await case .devicechange(let change) in events
+        where change.userInsertedDevices.contains(where: { $0.deviceId == id }) {
+            if let device = await again(constraints) { return device }
+        }
+        return nil
+    }
+
+    /// A device that was just plugged in may need a moment until its permissions are set.
+    private func again(_ constraints: MediaTrackConstraints) async -> CallDevice? {
+        for _ in 0..<Self.tries where !Task.isCancelled {
+            if let device = try? await Self.open(track.kind, constraints) {
+                return CallDevice(track: device.track, constraints: self.constraints)
+            }
+            try? await Task.sleep(for: .milliseconds(500))
+        }
+        return nil
+    }
+
+    private static let tries = 10
+}
