@@ -64,10 +64,41 @@ package final class ScheduledThread: Sendable {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
-    private static func sleep(until nanoseconds: Int64) {
+    static func sleep(until nanoseconds: Int64) {
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         while unsafe clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &time, nil) == EINTR {}
     }
+}
+
+/// A thread that does one thing after another, each at the time it names itself.
+final class TimedThread: Sendable {
+    private let isStopped = Atomic<Bool>(false)
+
+    /// Starts a thread that calls `prepare` and `act` in turn until `prepare` gives nil or `stop()` is called.
+    ///
+    /// - Parameters:
+    ///   - name: at most 15 bytes.
+    ///   - prepare: makes the next thing ready and says when it is due, in nanoseconds from the beginning.
+    ///   - act: does it, when it is due; what is more than a second late moves all that follow.
+    init(
+        name: String,
+        prepare: @escaping @Sendable () -> Int64?,
+        act: @escaping @Sendable (_ timeNanoseconds: Int64) -> Void
+    ) {
+        ThreadStart.run(name: name) { [self] in
+            var start = ScheduledThread.now()
+            while !isStopped.load(ordering: .relaxed), let offset = prepare() {
+                let now = ScheduledThread.now()
+                if now - start - offset > Schedule.patience { start = now - offset }
+                ScheduledThread.sleep(until: start + offset)
+                if isStopped.load(ordering: .relaxed) { return }
+                act(max(start + offset, 0))
+            }
+        }
+    }
+
+    /// Ends it; what is under way comes to its end.
+    func stop() { isStopped.store(true, ordering: .relaxed) }
 }
 
 /// Starts threads.

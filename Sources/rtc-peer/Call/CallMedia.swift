@@ -17,31 +17,34 @@ struct CallMedia {
 
 /// Chooses and opens the sources.
 struct CallMediaOptions {
-    var usesTestPattern: Bool
+    var video: VideoChoice
+    var audio: AudioChoice
+    /// Whether files begin again at their end.
+    var isLooping: Bool
     var size: PictureSize
-    var videoFile: String?
-    var audioFile: String?
     var camera: String?
     var microphone: String?
-    var sendsVideo: Bool
-    var sendsAudio: Bool
     var speaker: String?
     var playsSound: Bool
 
     func open() throws -> CallMedia {
         var media = CallMedia()
-        if sendsVideo { try openVideo(&media) }
-        if sendsAudio { try openAudio(&media) }
+        try openVideo(&media)
+        try openAudio(&media)
         if playsSound { try openSpeaker(&media) }
         return media
     }
 
     private func openVideo(_ media: inout CallMedia) throws {
-        if let videoFile {
-            media.video = MediaStreamTrack(try VideoFile(path: videoFile))
+        switch video {
+        case .none: return
+        case .file(let path):
+            let source = try VideoFile(path: path, isLooping: isLooping)
+            media.video = MediaStreamTrack(source)
+            media.devices.append(("video file", source))
             return
-        }
-        if !usesTestPattern {
+        case .test: break
+        case .camera:
             let finding = try CallDevices.camera(camera, wish: size.wish)
             if let source = finding.device {
                 let rate = source.interval.map { " at \(Int($0.framesPerSecond.rounded())) pictures a second" } ?? ""
@@ -60,11 +63,15 @@ struct CallMediaOptions {
     }
 
     private func openAudio(_ media: inout CallMedia) throws {
-        if let audioFile {
-            media.audio = MediaStreamTrack(try AudioFile(path: audioFile))
+        switch audio {
+        case .none: return
+        case .file(let path):
+            let source = try AudioFile(path: path, isLooping: isLooping)
+            media.audio = MediaStreamTrack(source)
+            media.devices.append(("audio file", source))
             return
-        }
-        if !usesTestPattern {
+        case .tone: break
+        case .microphone:
             let finding = try CallDevices.microphone(microphone)
             if let source = finding.device {
                 media.notes.append("Microphone: \(source.label)")

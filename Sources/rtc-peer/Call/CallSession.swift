@@ -1,3 +1,4 @@
+import Display
 import PeerConnection
 import Signaling
 import TerminalUI
@@ -8,7 +9,7 @@ actor CallSession {
         var name: String
         var room: String
         var duration: Duration?
-        var recordDirectory: String?
+        var recordings: RecordingPlace?
         var downloadDirectory: String?
         /// Of each connection; what the signalling server recommends comes on top.
         var configuration: RTCConfiguration
@@ -40,12 +41,14 @@ actor CallSession {
     private let media: CallMedia
     private let output: CallOutput
     private var peers: [SignalingPeerID: CallPeer] = [:]
-    private var recorders: [SignalingPeerID: Recorder] = [:]
+    private var recorders: [SignalingPeerID: MediaRecorder] = [:]
     private var phases: [SignalingPeerID: CallPhases] = [:]
     private var reports: [SignalingPeerID: RTCStatsReport] = [:]
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
     private var iceServers: [RTCIceServer] = []
     private var hasJoined = false
+    private var view: (any CallView)?
+    private var preview: MediaSubscription?
 
     init(options: Options, client: SignalingClient, media: CallMedia, output: CallOutput) {
         self.options = options
@@ -56,12 +59,21 @@ actor CallSession {
 
     /// Runs the call.
     ///
+    /// - Parameters:
+    ///   - isJSON: whether commands come as JSON.
+    ///   - view: shows the pictures.
+    ///   - requests: what is asked for in it.
     /// - Returns: why it ended.
-    func run(isJSON: Bool) async -> Ending {
+    func run(isJSON: Bool, view: (any CallView)? = nil, requests: AsyncStream<ViewRequest> = .init { $0.finish() }) async
+        -> Ending
+    {
+        self.view = view
+        startPreview()
         let (happenings, feed) = AsyncStream<Happening>.makeStream()
         let tasks = [
             Task { [client] in for await event in client.events { feed.yield(.signaling(event)) } },
             Task { for await request in CallInput.commands(isJSON: isJSON) { feed.yield(.request(request)) } },
+            Task { for await request in requests { feed.yield(.request(CallRequest(request))) } },
             Task { for await _ in Interrupts.stream() { feed.yield(.interrupted) } },
             Task {
                 while !Task.isCancelled {
@@ -94,7 +106,17 @@ actor CallSession {
         await client.leave()
         for id in peers.keys { await close(id) }
         media.speaker?.stop()
+        preview?.cancel()
         return ending
+    }
+
+    private func startPreview() {
+        guard let pictures = view?.pictures, let track = media.video else { return }
+        do {
+            preview = try track.addVideoTaker { pictures.showPreview($0) }
+        } catch {
+            output.problem("the picture that is sent is not shown: \(error)")
+        }
     }
 
     /// - Returns: the end if the call is over.
@@ -177,13 +199,24 @@ actor CallSession {
             )
             peers[peer.id] = callPeer
             if isInitiator { phases[peer.id] = CallPhases(offer: .now) }
-            if let directory = options.recordDirectory {
-                recorders[peer.id] = Recorder(directory: directory, name: CallOutput.name(peer))
-            }
             output.peer(peer, state: "connecting")
+            view?.pictures.add(peer.id.rawValue, name: TerminalText.printable(CallOutput.name(peer)))
+            startRecording(peer, feed: feed)
             try await callPeer.start(tracks: media.tracks)
         } catch {
             output.problem("cannot connect to \(CallOutput.name(peer)): \(error)")
+        }
+    }
+
+    private func startRecording(_ peer: SignalingPeer, feed: @escaping @Sendable (CallEvent) -> Void) {
+        guard let place = options.recordings else { return }
+        let name = CallOutput.name(peer)
+        do throws(MediaError) {
+            recorders[peer.id] = try MediaRecorder(path: place.freePath(for: name), title: name) { error in
+                feed(.problem(peer, "recording: \(error)"))
+            }
+        } catch {
+            output.problem("\(name) is not recorded: \(error)")
         }
     }
 
@@ -205,10 +238,13 @@ actor CallSession {
     }
 
     private func close(_ id: SignalingPeerID) async {
-        recorders.removeValue(forKey: id)?.close()
+        if let recorder = recorders.removeValue(forKey: id), let peer = peers[id] {
+            output.recording(peer.remote, await recorder.stop())
+        }
         phases[id] = nil
         reports[id] = nil
         subscriptions[id] = nil
+        view?.pictures.remove(id.rawValue)
         let peer = peers.removeValue(forKey: id)
         await peer?.close()
     }
@@ -257,12 +293,18 @@ actor CallSession {
         }
         do {
             try recorders[peer.id]?.record(event.receiver)
+        } catch {
+            output.problem("\(CallOutput.name(peer)) is not recorded: \(error)")
+        }
+        do {
             // Decoding shows that the call works, even when nobody watches here.
             switch event.track.kind {
             case .video:
                 let first = OnceFlag()
-                let subscription = try event.track.addVideoTaker { _ in
+                let pictures = view?.pictures
+                let subscription = try event.track.addVideoTaker { picture in
                     if first.take() { feed(.phase(peer, .firstFrame)) }
+                    pictures?.show(picture, of: peer.id.rawValue)
                 }
                 subscriptions[peer.id, default: []].append(subscription)
             case .audio:
@@ -283,10 +325,22 @@ actor CallSession {
         case .sendFile(let path):
             if peers.isEmpty { output.problem("nobody is here to take \(path)") }
             for peer in peers.values { await peer.send(file: path) }
+        case .microphone(let isOn): set(media.audio, isOn, noun: "sound")
+        case .camera(let isOn): set(media.video, isOn, noun: "picture")
         case .hangUp: return "hung up"
         case .unknown(let message): output.problem(message)
         }
         return nil
+    }
+
+    private func set(_ track: MediaStreamTrack?, _ isOn: Bool?, noun: String) {
+        guard let track else { return output.problem("no \(noun) is sent in this call") }
+        track.enabled = isOn ?? !track.enabled
+        output.sending(microphone: media.audio?.enabled, camera: media.video?.enabled)
+        view?.pictures.set(
+            isMicrophoneOff: media.audio?.enabled == false,
+            isCameraOff: media.video?.enabled == false
+        )
     }
 
     private func report() async {
