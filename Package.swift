@@ -206,8 +206,8 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
-                "TURNServer", "TURNService", "TimeSharing", "STUN",
+                "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
+                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],

@@ -124,7 +124,9 @@ package struct OggOpusReader<Source: ByteSource> {
 /// The sum over a page of Ogg: CRC-32 with the polynomial 0x04C11DB7, most significant bit first. RFC 3533 §6
 enum OggChecksum {
     private static let table: [UInt32] = (0..<256).map { index in
-        (0..<8).reduce(UInt32(index) << 24) { value, _ in value & 0x8000_0000 != 0 ? value << 1 ^ 0x04C1_1DB7 : value << 1 }
+        (0..<8).reduce(UInt32(index) << 24) { value, _ in
+            value & 0x8000_0000 != 0 ? value << 1 ^ 0x04C1_1DB7 : value << 1
+        }
     }
 
     static func of(_ parts: [ArraySlice<UInt8>]) -> UInt32 {

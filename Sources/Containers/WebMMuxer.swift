@@ -160,9 +160,10 @@ package struct WebMMuxer {
     ///
     /// - Parameters:
     ///   - payload: the encoded picture or block of sound.
-    ///   - track: what `addTrack` gave.
+    ///   - number: the track, as `addTrack` gave it.
     ///   - nanoseconds: its time from the beginning; one before an earlier frame's is taken as that.
     ///   - isKeyFrame: whether a player can begin here.
+    /// - Throws: `Failure` for a track that is not there, or a frame that is too large.
     package mutating func write(
         _ payload: [UInt8],
         track number: Int,
@@ -172,14 +173,20 @@ package struct WebMMuxer {
         guard !isFinished, tracks.indices.contains(number - 1) else { throw .unknownTrack }
         guard payload.count <= Self.frameByteLimit else { throw .tooLarge }
         let isVideo = tracks[number - 1].codec.isVideo
-        let time = max(0, tracks[number - 1].lastTime, nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 >= 500_000 ? 1 : 0))
+        let time = max(
+            0,
+            tracks[number - 1].lastTime,
+            nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 >= 500_000 ? 1 : 0)
+        )
         let startsCluster = beginsCluster(at: time, isKeyFrame: isKeyFrame, isVideo: isVideo)
         if startsCluster { beginCluster(at: time) }
         guard let open = cluster else { return }
         // Of another track's cluster that began later than this frame.
         let placed = max(time, open.milliseconds)
         tracks[number - 1].lastTime = placed
-        if startsCluster, isVideo ? isKeyFrame : !hasVideo { addCue(placed, track: number, clusterContentAt: open.contentAt) }
+        if startsCluster, isVideo ? isKeyFrame : !hasVideo {
+            addCue(placed, track: number, clusterContentAt: open.contentAt)
+        }
         var block = EBMLWriter()
         block.write(id: EBMLID.simpleBlock)
         block.write(size: payload.count + 4)

@@ -86,7 +86,8 @@ package struct WebMReader<Source: ByteSource> {
         while tracks.isEmpty {
             guard let element = try nextElement() else { throw .cut(atByte: offset) }
             switch element.id {
-            case EBMLID.segment: segmentEnd = element.byteCount.flatMap { offset.addingReportingOverflow($0).partialValue }
+            case EBMLID.segment:
+                segmentEnd = element.byteCount.flatMap { offset.addingReportingOverflow($0).partialValue }
             case EBMLID.info: try readInfo(try take(element))
             case EBMLID.tracks: try readTracks(try take(element))
             case EBMLID.cluster: throw .malformed(atByte: offset, "frames come before the tracks")

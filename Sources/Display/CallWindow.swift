@@ -20,6 +20,7 @@ package final class CallWindow: CallView {
     /// - Parameters:
     ///   - title: what stands over it.
     ///   - request: called on the window's thread with what is asked for; closing the window asks for hanging up.
+    /// - Returns: the window; it stays until it is closed.
     /// - Throws: `MediaError` with what to do if there is no display or no SDL.
     package static func open(
         title: String,
@@ -95,7 +96,11 @@ package final class CallWindow: CallView {
         }
         guard csdl2_init_video() == 0 else {
             let reason = unsafe String(cString: csdl2_error())
-            throw MediaError(.notUsable, "window", "the display cannot be opened (\(reason)): check DISPLAY, or \(Self.advice)")
+            throw MediaError(
+                .notUsable,
+                "window",
+                "the display cannot be opened (\(reason)): check DISPLAY, or \(Self.advice)"
+            )
         }
         guard let window = unsafe csdl2_create_window(title, 960, 572) else {
             let reason = unsafe String(cString: csdl2_error())
@@ -174,7 +179,13 @@ package final class CallWindow: CallView {
             if let picture = participant.picture {
                 place(picture, key: id, cell.fitting(width: picture.width, height: picture.height))
             } else {
-                write("no picture", x: cell.x + cell.width / 2, y: cell.y + cell.height / 2, scale: scale, isCentred: true)
+                write(
+                    "no picture",
+                    x: cell.x + cell.width / 2,
+                    y: cell.y + cell.height / 2,
+                    scale: scale,
+                    isCentred: true
+                )
             }
             let name = String(participant.name.prefix(max(1, cell.width / (BitmapFont.advance * scale) - 2)))
             write(
@@ -211,7 +222,13 @@ package final class CallWindow: CallView {
         var x = 4 * scale
         for (index, word) in words.enumerated() {
             let isAlarm = index == 0 && state.isMicrophoneOff || index == 1 && state.isCameraOff
-            write(word, x: x, y: top + 2 * scale, scale: scale, colour: isAlarm ? (255, 110, 90, 255) : (190, 190, 200, 255))
+            write(
+                word,
+                x: x,
+                y: top + 2 * scale,
+                scale: scale,
+                colour: isAlarm ? (255, 110, 90, 255) : (190, 190, 200, 255)
+            )
             x += BitmapFont.width(of: word) * scale + 3 * BitmapFont.advance * scale
         }
         if state.participants.isEmpty {

@@ -20,7 +20,12 @@ package struct PictureArea: Hashable, Sendable {
         var (fitWidth, fitHeight) = (width, pictureHeight * width / pictureWidth)
         if fitHeight > height { (fitWidth, fitHeight) = (pictureWidth * height / pictureHeight, height) }
         (fitWidth, fitHeight) = (max(1, fitWidth), max(1, fitHeight))
-        return PictureArea(x: x + (width - fitWidth) / 2, y: y + (height - fitHeight) / 2, width: fitWidth, height: fitHeight)
+        return PictureArea(
+            x: x + (width - fitWidth) / 2,
+            y: y + (height - fitHeight) / 2,
+            width: fitWidth,
+            height: fitHeight
+        )
     }
 }
 

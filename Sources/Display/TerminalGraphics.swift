@@ -14,12 +14,14 @@ package enum TerminalGraphics: String, Hashable, Sendable, CaseIterable {
     /// - Parameters:
     ///   - environment: looks a variable up.
     ///   - attributes: the terminal's answer to "primary device attributes", if it was asked.
+    /// - Returns: the best that is safe to use.
     package static func detect(environment: (String) -> String?, attributes: [Int] = []) -> TerminalGraphics {
         let term = environment("TERM") ?? ""
         let program = environment("TERM_PROGRAM") ?? ""
         // Multiplexers draw characters only, whatever runs around them.
         let isMultiplexed =
-            environment("TMUX") != nil || environment("STY") != nil || term.hasPrefix("screen") || term.hasPrefix("tmux")
+            environment("TMUX") != nil || environment("STY") != nil || term.hasPrefix("screen")
+            || term.hasPrefix("tmux")
         if !isMultiplexed {
             if environment("KITTY_WINDOW_ID") != nil || term == "xterm-kitty" || term == "xterm-ghostty"
                 || program == "WezTerm" || program == "ghostty"
@@ -42,7 +44,9 @@ package enum TerminalGraphics: String, Hashable, Sendable, CaseIterable {
     /// The numbers of an answer to "primary device attributes", `ESC [ ? 62 ; 4 c`.
     package static func attributes(ofAnswer answer: [UInt8]) -> [Int] {
         let text = String(decoding: answer, as: UTF8.self)
-        guard let start = text.range(of: "\u{1B}[?"), let end = text[start.upperBound...].firstIndex(of: "c") else { return [] }
+        guard let start = text.range(of: "\u{1B}[?"), let end = text[start.upperBound...].firstIndex(of: "c") else {
+            return []
+        }
         return text[start.upperBound..<end].split(separator: ";").compactMap { Int($0) }
     }
 }
@@ -69,6 +73,7 @@ package struct TerminalPainter: Sendable {
     ///   - columns: of the place.
     ///   - rows: of the place.
     ///   - cell: pixels of a character, if the terminal tells.
+    /// - Returns: width and height.
     package func pixelSize(columns: Int, rows: Int, cell: (width: Int, height: Int)?) -> (width: Int, height: Int) {
         switch graphics {
         case .blocks, .blocks256: return (max(1, columns), max(1, rows * 2))
@@ -167,7 +172,7 @@ package struct TerminalPainter: Sendable {
     package var removal: String { graphics == .kitty ? "\u{1B}_Ga=d,d=I,i=77,q=2\u{1B}\\" : "" }
 }
 
-/// RFC 4648 §4
+/// Bytes as letters and digits. RFC 4648 §4
 enum Base64 {
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 

@@ -91,7 +91,8 @@ import Testing
         for (name, options) in [("a.opus", []), ("a.ogg", ["-ac", "2"]), ("a.webm", [])] as [(String, [String])] {
             let path = folder.path + "/" + name
             let made = try Tool.run(
-                "ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=660:duration=3"] + options
+                "ffmpeg",
+                ["-v", "error", "-f", "lavfi", "-i", "sine=frequency=660:duration=3"] + options
                     + ["-c:a", "libopus", path]
             )
             try #require(made.status == 0, "\(made.errors)")
@@ -166,19 +167,25 @@ import Testing
             #expect(error?.subject == path)
             return error?.message ?? ""
         }
-        #expect(try message("text", Array("a letter to a friend, quite long".utf8), isVideo: true).contains("neither WebM"))
+        #expect(
+            try message("text", Array("a letter to a friend, quite long".utf8), isVideo: true).contains("neither WebM")
+        )
         #expect(try message("text2", Array("a letter".utf8), isVideo: false).contains("neither a WAV"))
         #expect(try message("empty", [], isVideo: false).contains("neither a WAV"))
         #expect(try message("head", Array(try Self.webm().prefix(60)), isVideo: true).contains("is cut short"))
         #expect(try message("ogg", Array("OggS".utf8), isVideo: false).contains("cut short"))
         let vp9 = folder.path + "/vp9.webm"
-        _ = try Tool.run("ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "testsrc=duration=0.2", "-c:v", "libvpx-vp9", vp9])
+        _ = try Tool.run(
+            "ffmpeg",
+            ["-v", "error", "-f", "lavfi", "-i", "testsrc=duration=0.2", "-c:v", "libvpx-vp9", vp9]
+        )
         let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: vp9)))
         #expect(try message("vp9.webm", bytes, isVideo: true).contains("pictures as V_VP9, not V_VP8"))
         #expect(try message("silent.webm", bytes, isVideo: false).contains("has no sound"))
         let mp3 = folder.path + "/vorbis.ogg"
         _ = try Tool.run(
-            "ffmpeg", ["-v", "error", "-f", "lavfi", "-i", "sine=duration=0.2", "-c:a", "flac", "-f", "ogg", mp3]
+            "ffmpeg",
+            ["-v", "error", "-f", "lavfi", "-i", "sine=duration=0.2", "-c:a", "flac", "-f", "ogg", mp3]
         )
         let flac = Array(try Data(contentsOf: URL(fileURLWithPath: mp3)))
         #expect(try message("flac.ogg", flac, isVideo: false).contains("without Opus"))

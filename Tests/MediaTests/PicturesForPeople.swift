@@ -90,7 +90,9 @@ import Testing
     @Test func `Sixels paint what was to be painted`() {
         // Ten columns of red over blue, eight rows: two bands.
         var picture = Self.plain(10, 8, 255, 0, 0)
-        for index in (10 * 4)..<(10 * 8) { picture.bytes.replaceSubrange(index * 3..<index * 3 + 3, with: [0, 0, 255]) }
+        for index in (10 * 4)..<(10 * 8) {
+            picture.bytes.replaceSubrange(index * 3..<index * 3 + 3, with: [0, 0, 255])
+        }
         let text = Sixel.text(of: picture)
         #expect(text.hasPrefix("\u{1B}P0;1;0q\"1;1;10;8#5;2;0;0;100#180;2;100;0;0"))
         // Rows 0 to 3 are 15, rows 4 and 5 are 48; of the second band rows 0 and 1 are 3.
@@ -140,7 +142,12 @@ import Testing
 
     @Test func `All pictures are in the composed one, one's own in the corner`() throws {
         func colour(_ y: UInt8) throws -> VideoFrame { try picture(64, 36) { _, _ in (y, 128, 128) } }
-        let composed = try PictureLayout.compose([try colour(60), try colour(120)], preview: try colour(200), width: 320, height: 90)
+        let composed = try PictureLayout.compose(
+            [try colour(60), try colour(120)],
+            preview: try colour(200),
+            width: 320,
+            height: 90
+        )
         #expect(composed.sample(x: 80, y: 45).y == 60)
         #expect(composed.sample(x: 200, y: 30).y == 120)
         #expect(composed.sample(x: 300, y: 80).y == 200)
@@ -181,7 +188,10 @@ import Testing
             var screen = TerminalView.Screen(graphics)
             let pictures = CallPictures()
             pictures.showPreview(try picture(16, 16) { _, _ in (90, 128, 128) })
-            _ = try? screen.draw(pictures.now, size: .init(columns: columns, rows: rows, cell: .init(width: 1, height: 1)))
+            _ = try? screen.draw(
+                pictures.now,
+                size: .init(columns: columns, rows: rows, cell: .init(width: 1, height: 1))
+            )
             _ = screen.ending
         }
     }

@@ -50,7 +50,12 @@ import Testing
                 let time = Int64(tick) * 20
                 if tick == 0 { audio = try muxer.addTrack(.opus(channelCount: 2)) }
                 frames.append((audio, time, [0xFC, UInt8(tick & 0xFF), 3], true))
-                try muxer.write([0xFC, UInt8(tick & 0xFF), 3], track: audio, nanoseconds: time * 1_000_000, isKeyFrame: true)
+                try muxer.write(
+                    [0xFC, UInt8(tick & 0xFF), 3],
+                    track: audio,
+                    nanoseconds: time * 1_000_000,
+                    isKeyFrame: true
+                )
                 if tick % 5 == 0 {
                     // Pictures begin later.
                     if tick == 10 { video = try muxer.addTrack(.vp8(width: 320, height: 180)) }
@@ -210,14 +215,27 @@ import Testing
             let decoded = try Tool.run("ffmpeg", "-v", "error", "-nostdin", "-i", path, "-f", "null", "-")
             #expect(decoded.status == 0 && decoded.errors.isEmpty, "\(name): \(decoded.errors)")
             let counts = try Tool.run(
-                "ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of",
-                "csv=p=0", path
+                "ffprobe",
+                "-v",
+                "error",
+                "-count_frames",
+                "-show_entries",
+                "stream=codec_name,nb_read_frames",
+                "-of",
+                "csv=p=0",
+                path
             )
             #expect(counts.errors.isEmpty)
             #expect(counts.output.split(separator: "\n") == ["vp8,100", "opus,200"], "\(name)")
         }
         let facts = try Tool.run(
-            "ffprobe", "-v", "error", "-show_entries", "format=duration:format_tags=title", "-of", "csv=p=0",
+            "ffprobe",
+            "-v",
+            "error",
+            "-show_entries",
+            "format=duration:format_tags=title",
+            "-of",
+            "csv=p=0",
             folder.path + "/whole.webm"
         )
         #expect(facts.output.contains("4.0") && facts.output.contains("Otter & Björn"), "\(facts.output)")

@@ -57,8 +57,19 @@ import TimeSharing
     /// Decodes all; the times stay as they are, not pressed into a rate that ffmpeg guesses.
     private static func decode(_ path: String) throws -> (output: String, errors: String) {
         try run(
-            "ffmpeg", "-v", "error", "-nostdin", "-i", path, "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f",
-            "null", "-"
+            "ffmpeg",
+            "-v",
+            "error",
+            "-nostdin",
+            "-i",
+            path,
+            "-fps_mode",
+            "passthrough",
+            "-enc_time_base",
+            "-1",
+            "-f",
+            "null",
+            "-"
         )
     }
 
@@ -80,7 +91,9 @@ import TimeSharing
         }
     }
 
-    @Test(.timeLimit(.minutes(10))) func `What was received is stored as it came, and decodes without an error`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `What was received is stored as it came, and decodes without an error`()
+        async throws
+    {
         let folder = try Folder()
         let pair = try await Self.sendingPair()
         // In the middle of a stream: pictures wait for a key frame, which is asked for.
@@ -97,16 +110,33 @@ import TimeSharing
         let decoded = try Self.decode(summary.path)
         #expect(decoded.errors.isEmpty, "\(decoded.errors)")
         let counts = try Self.run(
-            "ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of",
-            "csv=p=0", summary.path
+            "ffprobe",
+            "-v",
+            "error",
+            "-count_frames",
+            "-show_entries",
+            "stream=codec_name,nb_read_frames",
+            "-of",
+            "csv=p=0",
+            summary.path
         )
         let lines = Set(counts.output.split(separator: "\n").map(String.init))
         #expect(lines == ["vp8,\(summary.videoFrameCount)", "opus,\(summary.audioFrameCount)"])
         // Both began at once: so they do here.
         let starts = try Self.run(
-            "ffprobe", "-v", "error", "-show_entries", "stream=start_time", "-of", "csv=p=0", summary.path
+            "ffprobe",
+            "-v",
+            "error",
+            "-show_entries",
+            "stream=start_time",
+            "-of",
+            "csv=p=0",
+            summary.path
         )
-        #expect(starts.output.split(separator: "\n").compactMap { Double($0) }.allSatisfy { $0 < 1 }, "\(starts.output)")
+        #expect(
+            starts.output.split(separator: "\n").compactMap { Double($0) }.allSatisfy { $0 < 1 },
+            "\(starts.output)"
+        )
         let again = await recorder.stop()
         #expect(again.byteCount == summary.byteCount)
         #expect(throws: MediaError.self) { try recorder.record(pair.second.transceivers[0].receiver) }
@@ -136,7 +166,8 @@ import TimeSharing
         let small = try #require(SmallFileSystem(bytes: 128 << 10))
         let pair = try await Self.sendingPair()
         let failures = Mutex<[MediaError]>([])
-        let recorder = try MediaRecorder(path: small.path + "/a.webm") { error in failures.withLock { $0.append(error) } }
+        let recorder = try MediaRecorder(path: small.path + "/a.webm") { error in failures.withLock { $0.append(error) }
+        }
         for transceiver in pair.second.transceivers { try recorder.record(transceiver.receiver) }
         while recorder.state == .recording { try await Self.waitForFrames(1, of: pair.second) }
         // Others still get pictures.
@@ -150,7 +181,9 @@ import TimeSharing
         #expect(decoded.errors.isEmpty, "\(decoded.errors)")
     }
 
-    @Test(.timeLimit(.minutes(10))) func `A codec that WebM does not hold is left out, and the rest recorded`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A codec that WebM does not hold is left out, and the rest recorded`()
+        async throws
+    {
         let folder = try Folder()
         let pair = try ConnectedPair()
         try pair.first.addTrack(MediaStreamTrack(try TestPattern(width: 320, height: 180, framesPerSecond: 15)))
@@ -163,7 +196,9 @@ import TimeSharing
         try await pair.second.setLocalDescription()
         try await pair.first.setRemoteDescription(try #require(pair.second.localDescription))
         let failures = Mutex<[MediaError]>([])
-        let recorder = try MediaRecorder(path: folder.path + "/a.webm") { error in failures.withLock { $0.append(error) } }
+        let recorder = try MediaRecorder(path: folder.path + "/a.webm") { error in
+            failures.withLock { $0.append(error) }
+        }
         for transceiver in pair.second.transceivers { try recorder.record(transceiver.receiver) }
         try await Self.waitForFrames(30, of: pair.second)
         let summary = await recorder.stop()

@@ -44,8 +44,12 @@ import Testing
         interleaver.addTrack(0, isSound: true)
         interleaver.addTrack(1, isSound: false)
         var events: [(arrival: Int64, track: Int, captured: Int64)] = []
-        for index in 0..<500 { events.append((Int64(index) * 20 * millisecond + sound.delay, 0, Int64(index) * 20 * millisecond)) }
-        for index in 0..<250 { events.append((Int64(index) * 40 * millisecond + pictures.delay, 1, Int64(index) * 40 * millisecond)) }
+        for index in 0..<500 {
+            events.append((Int64(index) * 20 * millisecond + sound.delay, 0, Int64(index) * 20 * millisecond))
+        }
+        for index in 0..<250 {
+            events.append((Int64(index) * 40 * millisecond + pictures.delay, 1, Int64(index) * 40 * millisecond))
+        }
         events.sort { ($0.arrival, $0.track) < ($1.arrival, $1.track) }
         var captured: [Int: [Int64]] = [0: [], 1: []]
         var result: [(track: Int, captured: Int64, placed: Int64)] = []
@@ -123,9 +127,12 @@ import Testing
             guard track == 1, captured >= 5_000 * Self.millisecond else { return }
             stamp.ssrc = 99
             stamp.rtpTimestamp = stamp.rtpTimestamp &+ 0x7654_3210
-            stamp.senderClock = captured < 6_000 * Self.millisecond ? nil : stamp.senderClock.map {
-                .init(ntpTimestamp: $0.ntpTimestamp, rtpTimestamp: $0.rtpTimestamp &+ 0x7654_3210)
-            }
+            stamp.senderClock =
+                captured < 6_000 * Self.millisecond
+                ? nil
+                : stamp.senderClock.map {
+                    .init(ntpTimestamp: $0.ntpTimestamp, rtpTimestamp: $0.rtpTimestamp &+ 0x7654_3210)
+                }
         }
         #expect(frames.count == 750)
         let offsets = Self.offsets(frames)

@@ -27,7 +27,11 @@ struct WebMTrack {
         let tracks = reader.tracks.filter { kind == .video ? $0.isVideo : $0.isAudio }
         guard let track = tracks.first(where: { $0.codecID == codec }) else {
             let found = tracks.first.map { "\(noun) as \(String($0.codecID.prefix(40))), not \(codec)" } ?? "no \(noun)"
-            throw MediaError(.malformed, file.path, "has \(found): convert it, as with ffmpeg -i \(file.path) \(advice)")
+            throw MediaError(
+                .malformed,
+                file.path,
+                "has \(found): convert it, as with ffmpeg -i \(file.path) \(advice)"
+            )
         }
         self.track = track
     }

@@ -76,6 +76,7 @@ struct FrameInterleaver {
     /// The next frame in order, if it need not wait any longer.
     ///
     /// - Parameter now: nil at the end, when nothing waits.
+    /// - Returns: nil if all must wait, or there is none.
     mutating func next(at now: Int64?) -> Placed? {
         if let now, isStarting {
             let isOver = now - (start ?? now) >= Self.startPatience || waitingByteCount > Self.byteLimit

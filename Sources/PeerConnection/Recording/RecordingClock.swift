@@ -24,7 +24,7 @@ struct RecordingClock {
         var lastArrival: Int64 = 0
         /// Where tick 0 lies in the recording.
         var base: Int64 = 0
-        var lastTime: Int64 = -1
+        var lastTime: Int64 = -RecordingClock.step
         var hasBegun = false
         var report: (ntp: Int64, ticks: Int64)?
 
@@ -96,6 +96,7 @@ struct RecordingClock {
     /// - Parameters:
     ///   - ticks: what ``ticks(of:track:)`` gave when it was noted.
     ///   - key: its track.
+    /// - Returns: a time after all that were placed.
     func time(ofTicks ticks: Int64, track key: Int) -> Int64 {
         guard let track = tracks[key] else { return 0 }
         let own = track.base &+ track.nanoseconds(ticks)

@@ -3,7 +3,9 @@ internal import Containers
 internal import Glibc
 internal import Media
 
-/// The file of a recording: frames in, order by time, WebM out. Belongs to one thread at a time.
+/// The file of a recording: frames in, order by time, WebM out.
+///
+/// Belongs to one thread at a time.
 struct RecordingFile: ~Copyable {
     let path: String
     private var output: RecordingOutput?

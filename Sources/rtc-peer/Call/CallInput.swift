@@ -53,7 +53,9 @@ enum CallInput {
         if let isOn = value["microphone"]?.bool { return .microphone(isOn) }
         if let isOn = value["camera"]?.bool { return .camera(isOn) }
         if value["hangup"]?.bool == true { return .hangUp }
-        return .unknown("expected {\"chat\":…}, {\"sendFile\":…}, {\"microphone\":…}, {\"camera\":…} or {\"hangup\":true}, got \(line.prefix(80))")
+        return .unknown(
+            "expected {\"chat\":…}, {\"sendFile\":…}, {\"microphone\":…}, {\"camera\":…} or {\"hangup\":true}, got \(line.prefix(80))"
+        )
     }
 
     private static func parse(_ line: String) -> CallRequest {
@@ -61,7 +63,9 @@ enum CallInput {
         if line == "/mute" { return .microphone(nil) }
         if line == "/video" { return .camera(nil) }
         if line.hasPrefix("/send ") { return .sendFile(String(line.dropFirst("/send ".count))) }
-        if line.hasPrefix("/") { return .unknown("commands are /send FILE, /mute, /video and /quit; anything else is chat") }
+        if line.hasPrefix("/") {
+            return .unknown("commands are /send FILE, /mute, /video and /quit; anything else is chat")
+        }
         return .chat(line)
     }
 }

@@ -26,7 +26,9 @@ struct CallOutput: Sendable {
     func sending(microphone: Bool?, camera: Bool?) {
         guard isJSON else {
             func words(_ noun: String, _ isOn: Bool?) -> String? { isOn.map { "\(noun) \($0 ? "on" : "off")" } }
-            return say([words("Microphone", microphone), words("camera", camera)].compactMap { $0 }.joined(separator: ", "))
+            return say(
+                [words("Microphone", microphone), words("camera", camera)].compactMap { $0 }.joined(separator: ", ")
+            )
         }
         var line = JSONLine(event: "sending")
         if let microphone { line["microphone"] = .bool(microphone) }
@@ -82,7 +84,8 @@ struct CallOutput: Sendable {
     /// What a recording came to; nothing is said of one that nothing came for.
     func recording(_ peer: SignalingPeer, _ recording: MediaRecorder.Summary) {
         guard recording.byteCount > 0 else { return }
-        let seconds = Double(recording.duration.components.seconds) + Double(recording.duration.components.attoseconds) / 1e18
+        let seconds =
+            Double(recording.duration.components.seconds) + Double(recording.duration.components.attoseconds) / 1e18
         emit(
             "recording",
             [

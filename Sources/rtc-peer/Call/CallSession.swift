@@ -64,7 +64,8 @@ actor CallSession {
     ///   - view: shows the pictures.
     ///   - requests: what is asked for in it.
     /// - Returns: why it ended.
-    func run(isJSON: Bool, view: (any CallView)? = nil, requests: AsyncStream<ViewRequest> = .init { $0.finish() }) async
+    func run(isJSON: Bool, view: (any CallView)? = nil, requests: AsyncStream<ViewRequest> = .init { $0.finish() })
+        async
         -> Ending
     {
         self.view = view

@@ -24,6 +24,7 @@ enum CallShow: String, ExpressibleByArgument, CaseIterable, Sendable {
     ///   - title: of a window.
     ///   - output: whose lines a terminal's view shares the screen with.
     ///   - request: takes what is asked for by keys.
+    /// - Returns: the view, open.
     /// - Throws: `MediaError` with what to do if it cannot be shown there.
     func open(
         title: String,
@@ -34,7 +35,10 @@ enum CallShow: String, ExpressibleByArgument, CaseIterable, Sendable {
         switch self {
         case .window: return try await CallWindow.open(title: title, request: request)
         case .terminal:
-            graphics = TerminalGraphics.detect(environment: Self.environment, attributes: TerminalQuery.deviceAttributes())
+            graphics = TerminalGraphics.detect(
+                environment: Self.environment,
+                attributes: TerminalQuery.deviceAttributes()
+            )
         case .blocks: graphics = .blocks
         case .sixel: graphics = .sixel
         case .kitty: graphics = .kitty

@@ -95,7 +95,9 @@ struct SnapshotCommand: AsyncParsableCommand {
 
     private static func picture(of source: any VideoSource, settles: Bool) async throws -> VideoFrame {
         let first = Mutex<Int64?>(nil)
-        let (pictures, feed) = AsyncThrowingStream<VideoFrame, any Error>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let (pictures, feed) = AsyncThrowingStream<VideoFrame, any Error>.makeStream(
+            bufferingPolicy: .bufferingNewest(1)
+        )
         (source as? any FailingDevice)?.addFailureHandler { feed.finish(throwing: $0) }
         try source.start { frame in
             let start = first.withLock { first in
