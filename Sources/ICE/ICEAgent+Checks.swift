@@ -8,12 +8,15 @@ extension ICEAgent {
     /// Adds a candidate of the peer, or makes a peer-reflexive one of the same address the signalled one.
     func insertRemote(_ candidate: ICECandidate, at now: Instant) {
         if let index = current.remoteCandidates.firstIndex(where: {
-            $0.address.isSameEndpoint(as: candidate.address)
+            $0.transport == candidate.transport && $0.address.isSameEndpoint(as: candidate.address)
         }) {
             // RFC 8838 §11.4 (and 8445 §7.3.1.3): the signalled candidate replaces the peer-reflexive one.
             guard current.remoteCandidates[index].kind == .prflx, candidate.kind != .prflx else { return }
             current.remoteCandidates[index] = candidate
-            for pair in current.pairs where pair.remote.address.isSameEndpoint(as: candidate.address) {
+            for pair in current.pairs
+            where pair.remote.transport == candidate.transport
+                && pair.remote.address.isSameEndpoint(as: candidate.address)
+            {
                 pair.remote = candidate
             }
             current.sortPairs(role: currentRole)
@@ -31,14 +34,29 @@ extension ICEAgent {
     ///
     /// RFC 8445 §6.1.2.2, §6.1.2.4: server-reflexive candidates are replaced by their base, so only bases pair.
     func pairUp(_ local: ICELocalCandidate, _ remote: ICECandidate, at now: Instant) {
-        guard local.isBase, Self.canReach(from: local.base.ip, to: remote.address.ip),
-            current.pair(on: local.port, to: remote.address) == nil
+        guard local.isBase, local.candidate.transport == remote.transport,
+            Self.canReach(from: local.base.ip, to: remote.address.ip)
         else { return }
-        let pair = makePair(local, remote)
+        if remote.transport == .tcp {
+            // RFC 6544 §6.2: a pair comes of the connection. What the scope of a link-local address is here is not known.
+            guard local.candidate.tcpType == .active, !remote.address.ip.isLinkLocal else { return }
+            return current.request(ICEConnectionRequest(candidate: local.port, remote: remote.address))
+        }
+        guard current.pair(on: local.port, to: remote.address) == nil else { return }
+        guard add(makePair(local, remote), at: now) else { return }
+        if local.candidate.kind == .relay { emit(.relayPaired(local.port, remote.address.ip)) }
+    }
+
+    /// - Returns: whether there was room.
+    @discardableResult
+    func add(_ pair: ICECandidatePair, at now: Instant) -> Bool {
         // What comes long after the nomination comes of a change: it is tried in good time.
         if configuration.isLite || current.isConcluded && !current.isLongConcluded(at: now) { pair.state = .frozen }
-        guard current.insert(pair) else { return counters.dropped.limitedPairs += 1 }
-        if local.candidate.kind == .relay { emit(.relayPaired(local.port, remote.address.ip)) }
+        guard current.insert(pair) else {
+            counters.dropped.limitedPairs += 1
+            return false
+        }
+        return true
     }
 
     func makePair(_ local: ICELocalCandidate, _ remote: ICECandidate) -> ICECandidatePair {
@@ -204,7 +222,7 @@ extension ICEAgent {
     }
 
     func reflexivePriority(of host: ICECandidate) -> UInt32 {
-        host.priority & 0x00FF_FFFF | ICECandidate.Kind.prflx.preference << 24
+        host.priority & 0x00FF_FFFF | ICECandidate.Kind.prflx.preference(over: host.transport) << 24
     }
 
     func transmit(_ message: [UInt8], along path: TransmitPath) {

@@ -65,6 +65,7 @@ extension ICEAgent {
         let selected = current.selected
         for generation in [previous, current] {
             generation?.localCandidates.removeAll { $0.port == port }
+            generation?.connectionBases.removeAll { $0.port == port }
             for pair in generation?.pairs ?? [] where pair.path.port == port {
                 pair.state = .failed
                 pair.consent = nil

@@ -105,7 +105,8 @@ extension ICEAgent {
             end(in: .failed)
         } else if current.concludedAt != nil {
             // The path in use was taken away, and the others are tried.
-            if current.pairs.contains(where: \.isPending) { setState(.disconnected) } else { end(in: .failed) }
+            let hasHope = current.awaitsConnections || current.pairs.contains(where: \.isPending)
+            if hasHope { setState(.disconnected) } else { end(in: .failed) }
         } else if state != .new || (current.remote != nil && knowsOfRemote) {
             setState(.checking)
         }
@@ -122,7 +123,7 @@ extension ICEAgent {
     /// agent goes on waiting, since a candidate that works may still be on its way.
     private func hasFailed(at now: Instant) -> Bool {
         guard let started = current.checksStartedAt, now >= started + configuration.patience else { return false }
-        return current.hasAllCandidates && !current.pairs.contains(where: \.isPending)
+        return current.hasAllCandidates && !current.awaitsConnections && !current.pairs.contains(where: \.isPending)
     }
 
     /// Stops for good, or until a restart.

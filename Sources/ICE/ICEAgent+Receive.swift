@@ -190,15 +190,20 @@ extension ICEAgent {
         _ check: ICEEarlyCheck,
         at now: Instant
     ) -> ICECandidatePair? {
-        let known = current.remoteCandidates.first { $0.address.isSameEndpoint(as: check.from) }
+        let transport = base.candidate.transport
+        let known = current.remoteCandidates.first {
+            $0.transport == transport && $0.address.isSameEndpoint(as: check.from)
+        }
         if known == nil, current.remoteCandidates.count >= ICELimits.remoteCandidates { return nil }
         let candidate =
             known
             ?? ICECandidate(
                 foundation: foundation(.prflx, base: check.from.ip, server: nil),
+                transport: transport,
                 priority: check.priority,
                 address: check.from,
                 kind: .prflx,
+                tcpType: base.candidate.tcpType.map { $0 == .passive ? .active : .passive },
                 usernameFragment: check.remoteFragment
             )
         let pair = makePair(base, candidate)
@@ -352,12 +357,16 @@ extension ICEAgent {
         }) {
             return known.candidate
         }
+        // RFC 6544 §7.1: the port of an active candidate is none of its own.
+        if base.candidate.transport == .tcp, mapped.ip == base.base.ip { return base.candidate }
         return ICECandidate(
             foundation: foundation(.prflx, base: base.base.ip, server: nil),
+            transport: base.candidate.transport,
             priority: reflexivePriority(of: base.candidate),
             address: mapped,
             kind: .prflx,
             relatedAddress: base.base,
+            tcpType: base.candidate.tcpType,
             usernameFragment: current.local.usernameFragment
         )
     }

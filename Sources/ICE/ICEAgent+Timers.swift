@@ -23,6 +23,7 @@ extension ICEAgent {
         useEarlyChecks(at: now)
         retransmitChecks(at: now)
         continueGathering(at: now)
+        openConnections(at: now)
         sendTriggeredChecks(at: now)
         sendOrdinaryCheck(at: now)
         // Each loss fails a pair, so this ends.
@@ -35,6 +36,7 @@ extension ICEAgent {
             sendOrdinaryCheck(at: now)
             updateState(at: now)
         }
+        if !connections.isEmpty || !current.connectionBases.isEmpty { releaseConnections(at: now) }
         setTimers(at: now)
     }
 
@@ -49,6 +51,7 @@ extension ICEAgent {
             for gathering in current.gatherings {
                 if let next = gathering.nextInstant { advance(.gathering, to: next) }
             }
+            if let due = connectionsDue { advance(.connections, to: due) }
             if let started = current.checksStartedAt, activePair == nil || current.selected == nil,
                 now < started + configuration.patience
             {

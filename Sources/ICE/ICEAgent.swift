@@ -28,6 +28,8 @@ package final class ICEAgent {
     var nextOrdinaryCheck: Instant?
     var published: ICEPublishedPath?
     var counters = ICEStatistics()
+    /// TCP connections that the owner was told nothing of.
+    var connections: [PortID] = []
     /// Paths along which something authentic came, oldest first.
     private var authenticPaths: [TransmitPath] = []
     private var events: [ICEEvent] = []
@@ -178,7 +180,10 @@ package final class ICEAgent {
     /// One of another generation, or useless, is counted and dropped.
     package func addRemoteCandidate(_ candidate: ICECandidate, at now: Instant) {
         guard isAlive else { return }
-        guard candidate.component == 1, candidate.transport == .udp, candidate.address.port != 0,
+        // Of an active candidate nothing can be made: the peer connects.
+        if candidate.transport == .tcp, candidate.tcpType == .active { return }
+        guard candidate.component == 1, candidate.transport == .udp || candidate.tcpType == .passive,
+            candidate.address.port != 0,
             !candidate.address.ip.isUnspecified, !candidate.address.ip.isMulticast
         else {
             counters.dropped.unusableCandidates += 1
@@ -330,7 +335,7 @@ package final class ICEAgent {
 
 /// The timers of an agent.
 enum ICETimer: Int, CaseIterable {
-    case pacing, retransmission, nomination, consent, gathering, patience
+    case pacing, retransmission, nomination, consent, gathering, connections, patience
 
     var reason: StaticString {
         switch self {
@@ -339,6 +344,7 @@ enum ICETimer: Int, CaseIterable {
         case .nomination: "ICE nomination"
         case .consent: "ICE consent"
         case .gathering: "ICE gathering"
+        case .connections: "ICE connections"
         case .patience: "ICE patience"
         }
     }

@@ -7,13 +7,17 @@ package struct ICECandidate: Hashable, Sendable {
     package enum Kind: String, Hashable, Sendable {
         case host, srflx, prflx, relay
 
-        /// RFC 8445 §5.1.2.2: the recommended type preferences.
-        var preference: UInt32 {
-            switch self {
-            case .host: 126
-            case .prflx: 110
-            case .srflx: 100
-            case .relay: 0
+        /// The type preference: as RFC 8445 §5.1.2.2 recommends, and over TCP below all that is direct by UDP, since a
+        /// lost segment holds up all behind it (RFC 6544 §4.2).
+        func preference(over transport: Transport = .udp) -> UInt32 {
+            switch (self, transport) {
+            case (.host, .udp): 126
+            case (.prflx, .udp): 110
+            case (.srflx, .udp): 100
+            case (.host, .tcp): 90
+            case (.prflx, .tcp): 80
+            case (.srflx, .tcp): 70
+            case (.relay, _): 0
             }
         }
     }

@@ -46,6 +46,9 @@ package struct ICEConfiguration: Sendable {
     /// Data flows meanwhile.
     package var relayedNominationGrace: Duration = .milliseconds(500)
 
+    /// Time since the start of checks until TCP connections are opened: what datagrams reach sooner needs none.
+    package var connectionDelay: Duration = .milliseconds(200)
+
     /// Whether a server-reflexive candidate is told even if it equals a host candidate.
     ///
     /// Where host candidates are told by names, peers that cannot look those up would else learn no address at all of a
@@ -116,6 +119,14 @@ package enum ICELimits {
     package static let remoteCandidates = 64
     /// Own candidates in one generation, reflexive ones included.
     package static let localCandidates = 32
+    /// TCP connections of one generation, those included that have not shown whose they are.
+    package static let connections = 64
+    /// Accepted TCP connections that have not shown whose they are.
+    package static let silentConnections = 16
+    /// TCP connections that are opened to different candidates of the peer.
+    package static let connectionRequests = 16
+    /// How often a TCP connection to one candidate is opened.
+    package static let connectionAttempts = 4
     /// Pairs in one checklist, the default of RFC 8445 §6.1.2.5.
     package static let pairs = 100
     /// Checks remembered that came before the peer's credentials.

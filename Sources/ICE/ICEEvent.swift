@@ -12,6 +12,11 @@ package enum ICEEvent: Hashable, Sendable {
     /// A relayed candidate was paired with an address of the peer's: the server is to let it through, since the peer's
     /// checks come before this side's own.
     case relayPaired(PortID, IPAddress)
+    /// A TCP connection is to be opened from an active candidate to a passive one; `connectionOpened` or
+    /// `connectionFailed` follows.
+    case connect(PortID, TransportAddress)
+    /// A TCP connection is of no use any more.
+    case connectionUnneeded(PortID)
     /// The peer no longer answers on the selected path: nothing may be sent on it (RFC 7675 §5.1).
     case consentLost
 }

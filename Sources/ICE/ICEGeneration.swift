@@ -10,6 +10,9 @@ final class ICEGeneration {
     private(set) var remote: ICERemoteCredentials?
     var localCandidates: [ICELocalCandidate] = []
     var remoteCandidates: [ICECandidate] = []
+    /// TCP connections, as the candidates that they were opened from or accepted by.
+    var connectionBases: [ICELocalCandidate] = []
+    private var connectionProgress = ConnectionProgress()
     /// Best first.
     private(set) var pairs: [ICECandidatePair] = []
     /// Checks that go out ahead of the ordinary ones, first in, first out.
@@ -62,7 +65,7 @@ final class ICEGeneration {
 
     /// The candidate from which checks on a socket leave: its host's, or the relayed one that it stands for.
     func base(on port: PortID) -> ICELocalCandidate? {
-        localCandidates.first { $0.port == port && $0.isBase }
+        localCandidates.first { $0.port == port && $0.isBase } ?? connectionBases.first { $0.port == port }
     }
 
     func pair(on port: PortID, to remote: TransportAddress) -> ICECandidatePair? {
@@ -98,6 +101,8 @@ final class ICEGeneration {
     /// Drops candidates and pairs of the peer but keeps the selected pair of ours.
     func removeRemote() {
         remoteCandidates = []
+        connectionBases = []
+        connectionProgress = ConnectionProgress()
         pairs = []
         triggered = []
         outstanding = [:]
@@ -122,9 +127,51 @@ final class ICEGeneration {
         }
     }
 
+    /// Drops what went over a connection that has ended.
+    func removePairs(on port: PortID) {
+        for pair in pairs where pair.path.port == port { forget(pair) }
+        pairs.removeAll { $0.path.port == port }
+    }
+
     private func forget(_ pair: ICECandidatePair) {
         triggered.removeAll { $0 === pair }
         outstanding = outstanding.filter { $0.value.pair !== pair }
+    }
+
+    // MARK: Connections
+
+    private struct ConnectionProgress {
+        /// To be asked for, oldest first.
+        var wanted: [ICEConnectionRequest] = []
+        /// Asked for, and not answered.
+        var awaited: Set<ICEConnectionRequest> = []
+        /// How often each was wanted.
+        var attempts: [ICEConnectionRequest: Int] = [:]
+    }
+
+    var wantsConnections: Bool { !connectionProgress.wanted.isEmpty }
+    var awaitsConnections: Bool { wantsConnections || !connectionProgress.awaited.isEmpty }
+
+    /// Has a connection opened in due time, unless it was too often or others are enough.
+    func request(_ connection: ICEConnectionRequest) {
+        let attempts = connectionProgress.attempts[connection, default: 0]
+        guard attempts < ICELimits.connectionAttempts, !connectionProgress.awaited.contains(connection),
+            !connectionProgress.wanted.contains(connection),
+            attempts > 0 || connectionProgress.attempts.count < ICELimits.connectionRequests
+        else { return }
+        connectionProgress.attempts[connection] = attempts + 1
+        connectionProgress.wanted.append(connection)
+    }
+
+    func takeRequests() -> [ICEConnectionRequest] {
+        defer { connectionProgress.wanted = [] }
+        connectionProgress.awaited.formUnion(connectionProgress.wanted)
+        return connectionProgress.wanted
+    }
+
+    /// - Returns: whether the connection was asked for.
+    func didAnswer(_ connection: ICEConnectionRequest) -> Bool {
+        connectionProgress.awaited.remove(connection) != nil
     }
 
     // MARK: Requests under way

@@ -11,7 +11,16 @@ package enum ICEPriority {
     ///
     /// RFC 8445 §5.1.2.1
     package static func candidate(_ kind: ICECandidate.Kind, localPreference: UInt16) -> UInt32 {
-        kind.preference << 24 | UInt32(localPreference) << 8 | 255
+        kind.preference() << 24 | UInt32(localPreference) << 8 | 255
+    }
+
+    /// Priority of a host candidate over TCP: who connects is tried before who waits.
+    ///
+    /// RFC 6544 §4.2
+    package static func tcpHost(isPassive: Bool, preference: UInt16) -> UInt32 {
+        let direction: UInt32 = isPassive ? 4 : 6
+        let other = UInt32(preference) & 0x1FFF
+        return ICECandidate.Kind.host.preference(over: .tcp) << 24 | (direction << 13 | other) << 8 | 255
     }
 
     /// Priority of a candidate pair; larger is tried earlier.

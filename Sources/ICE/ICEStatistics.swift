@@ -65,13 +65,15 @@ package struct ICEDropCounts: Hashable, Sendable {
     package var afterEnd = 0
     /// Requests answered and otherwise ignored since a limit was reached.
     package var limitedRequests = 0
+    /// TCP connections that gave way to others, or found no room.
+    package var limitedConnections = 0
     /// Pairs that found no room.
     package var limitedPairs = 0
     /// Candidates of the peer beyond the limit.
     package var limitedCandidates = 0
     /// Candidates of the peer of another generation.
     package var staleCandidates = 0
-    /// Candidates of the peer over TCP, of component 2, with port 0, multicast or unspecified address.
+    /// Candidates of the peer for simultaneous open over TCP, of component 2, with port 0, multicast or unspecified address.
     package var unusableCandidates = 0
     /// Own candidates and servers beyond the limit.
     package var limitedGathering = 0

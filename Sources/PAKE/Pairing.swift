@@ -71,7 +71,7 @@ package final class Pairing {
     package struct Agreement: Hashable, Sendable {
         /// SHA-256 of the peer's DTLS certificate, 32 bytes.
         package let peerFingerprint: [UInt8]
-        /// What lets the two pair again without the code, 32 bytes.
+        /// What lets the two pair again without the code, 32 bytes; what they paired with, if that was no code.
         package let resumption: [UInt8]
     }
 
@@ -137,6 +137,11 @@ package final class Pairing {
         "refused " + String(words.unicodeScalars.prefix(200).filter { $0.value >= 32 && $0.value != 127 })
     }
 
+    /// The words of a message of the `refusal` form; nil for any other.
+    package static func words(ofRefusal message: String) -> String? {
+        message.hasPrefix("refused ") ? String(message.dropFirst("refused ".count).prefix(200)) : nil
+    }
+
     /// Takes a message of the peer; any text.
     ///
     /// - Returns: what is to be done.
@@ -147,9 +152,9 @@ package final class Pairing {
             throw .malformed("a message of \(message.utf8.count) bytes")
         }
         let fields = message.split(separator: " ", maxSplits: 4, omittingEmptySubsequences: false)
-        if fields.first == "refused" {
+        if let words = Self.words(ofRefusal: message) {
             state = .over
-            throw .refused(String(message.dropFirst("refused ".count).prefix(200)))
+            throw .refused(words)
         }
         do throws(PairingError) {
             switch (role, state, fields.first) {
@@ -181,6 +186,16 @@ package final class Pairing {
         }
     }
 
+    /// What both keep: drawn from the exchange by the code, and the same ever after.
+    ///
+    /// A new one each time would part the two when the last word of an exchange is lost. It gives nothing away: each
+    /// exchange has keys of its own, and DTLS too.
+    private func resumption(_ keys: SPAKE2.Keys) throws(SPAKE2Error) -> [UInt8] {
+        if case .resumption(let bytes) = secret { return bytes }
+        let key = try HKDF.extract(salt: [], keys.sharedKey)
+        return try HKDF.expand(key, info: Array("PeerConnection resumption".utf8), byteCount: 32)
+    }
+
     private func takeShare(_ share: Substring, _ fingerprint: Substring) throws(PairingError) {
         guard let share = Hexadecimal.bytes(share), let peer = Hexadecimal.bytes(fingerprint),
             peer.count == Self.fingerprintByteCount
@@ -203,11 +218,7 @@ package final class Pairing {
         }
         do throws(SPAKE2Error) {
             try keys.verify(confirmation)
-            let key = try HKDF.extract(salt: [], keys.sharedKey)
-            return Agreement(
-                peerFingerprint: peerFingerprint,
-                resumption: try HKDF.expand(key, info: Array("PeerConnection resumption".utf8), byteCount: 32)
-            )
+            return Agreement(peerFingerprint: peerFingerprint, resumption: try resumption(keys))
         } catch .wrongCode {
             throw .wrongCode
         } catch {

@@ -343,6 +343,40 @@ import TimeSharing
         }
     }
 
+    /// The second's last word came too late: it believes that the two have paired.
+    @Test(.timeLimit(.minutes(10))) func aFirstThatGaveTheExchangeUpIsAskedAgain() async throws {
+        let secret = [UInt8](repeating: 8, count: 32)
+        try await withServer { url in
+            let first = try Stranger(url)
+            var events = first.client.events.makeAsyncIterator()
+            let joined = await events.next()
+            guard case .joined? = joined else { throw MeetingError.over }
+            let second = try meeting(.second, url, resumption: secret)
+            let running = Task { await second.run() }
+            var hellos = 0
+            while hellos < 2, let event = await events.next() {
+                guard case .message(.pake(let text), let id) = event else { continue }
+                if text.hasPrefix("hello ") {
+                    hellos += 1
+                    let pairing = try Pairing(
+                        role: .responder,
+                        secret: .resumption(secret),
+                        fingerprint: [UInt8](repeating: 1, count: 32),
+                        random: [UInt8](repeating: 2, count: 48)
+                    )
+                    guard case .send(let reply) = try pairing.receive(text) else { continue }
+                    first.client.send(.pake(reply), to: id)
+                } else if text.hasPrefix("confirm ") {
+                    first.client.send(.pake(Pairing.refusal("somebody else is just pairing; try again")), to: id)
+                }
+            }
+            #expect(hellos == 2)
+            await second.leave()
+            await running.value
+            await first.client.leave()
+        }
+    }
+
     /// A second was killed between its last word and the first's hearing it, and comes again.
     @Test(.timeLimit(.minutes(10))) func whoGoesOnBeforeTheFirstKnowsIsToldToTryAgain() async throws {
         try await withServer { url in
@@ -413,20 +447,19 @@ import TimeSharing
     /// Who has just made a code up makes another one up; nobody was told the first.
     @Test(.timeLimit(.minutes(10))) func aFirstWithoutAPlaceEndsAtOnce() async throws {
         try await withServer(places: 1) { url in
-            try await withFirst(url) { _, _ in
-                // It is there once somebody else finds no place.
-                let other = try meeting(.second, url)
-                let waiting = Task { await other.run() }
-                let first = try meeting(.first, url)
-                let running = Task { await first.run() }
-                var connections = first.connections.makeAsyncIterator()
-                do {
-                    _ = try await connections.next()
-                    Issue.record("there was no place")
-                } catch MeetingError.roomFull {}
-                for meeting in [first, other] { await meeting.leave() }
-                for task in [running, waiting] { await task.value }
-            }
+            // Somebody who surely has the only place.
+            let stranger = try Stranger(url)
+            for await event in stranger.client.events { if case .joined = event { break } }
+            let first = try meeting(.first, url)
+            let running = Task { await first.run() }
+            var connections = first.connections.makeAsyncIterator()
+            do {
+                _ = try await connections.next()
+                Issue.record("there was no place")
+            } catch MeetingError.roomFull {}
+            await first.leave()
+            await running.value
+            await stranger.client.leave()
         }
     }
 

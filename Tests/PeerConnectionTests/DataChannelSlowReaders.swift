@@ -92,10 +92,7 @@ import TimeSharing
     }
 
     /// Beyond the limit of all, where the whole connection has stopped.
-    ///
-    /// Alone it takes a moment; beside all other tests it has not ended in minutes, which is not understood yet.
-    @Test(.disabled("hangs beside all other tests"), .timeLimit(.minutes(10)))
-    func closingAFullChannelLetsTheOthersGoOn() async throws {
+    @Test(.timeLimit(.minutes(10))) func closingAFullChannelLetsTheOthersGoOn() async throws {
         let pair = try ConnectedPair()
         let pairs = try await channels(2, pair)
         let (unread, unreadEnd) = pairs[0]

@@ -35,9 +35,13 @@ import TimeSharing
             publisher.withdraw([name])
             names.append(name)
         }
-        async let first = addresses(of: names[0], from: asker)
-        async let second = addresses(of: names[1], from: asker)
-        #expect(await [first, second] == [[], []])
+        // What takes a name back may come after a question that follows it.
+        while true {
+            async let first = addresses(of: names[0], from: asker)
+            async let second = addresses(of: names[1], from: asker)
+            if await [first, second] == [[], []] { break }
+            try Task.checkCancellation()
+        }
     }
 
     @Test(.timeLimit(.minutes(10))) func twoThatHideTheirAddressesConnectByNames() async throws {
@@ -52,8 +56,8 @@ import TimeSharing
             let lines = sdp.split(separator: "\r\n").filter { $0.hasPrefix("a=candidate:") }
             #expect(!lines.isEmpty)
             for line in lines {
-                let host = /^a=candidate:1 1 udp \d+ [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.local \d+ typ host/
-                #expect(line.contains(host))
+                #expect(line.contains(/^a=candidate:\d 1 (udp|tcp) \d+ \S+ \d+ typ host/))
+                #expect(line.contains(/ [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.local /))
                 #expect(!line.contains("127.0.0.1"))
             }
             resolved += await connection.getStats().transport.candidateNamesResolved

@@ -135,12 +135,16 @@ import Testing
         let network = ICEVirtualNetwork()
         let peer = network.addPeer(.controlled, ["192.0.2.1"])
         for line in [
-            "candidate:1 1 tcp 1 192.0.2.9 9 typ host tcptype active", "candidate:1 2 udp 1 192.0.2.9 9 typ host",
+            "candidate:1 1 tcp 1 192.0.2.9 9 typ host tcptype so", "candidate:1 2 udp 1 192.0.2.9 9 typ host",
             "candidate:1 1 udp 1 192.0.2.9 0 typ host", "candidate:1 1 udp 1 0.0.0.0 9 typ host",
             "candidate:1 1 udp 1 ff02::1 9 typ host", "candidate:1 1 udp 1 224.0.0.1 9 typ host",
         ] {
             peer.agent.addRemoteCandidate(try ICECandidate(attributeValue: line), at: network.now)
         }
+        #expect(peer.agent.statistics.dropped.unusableCandidates == 6)
+        // An active candidate says only that the peer connects.
+        let active = "candidate:1 1 tcp 1 192.0.2.9 9 typ host tcptype active"
+        peer.agent.addRemoteCandidate(try ICECandidate(attributeValue: active), at: network.now)
         #expect(peer.agent.statistics.dropped.unusableCandidates == 6)
         #expect(peer.agent.statistics.remoteCandidates.isEmpty)
     }

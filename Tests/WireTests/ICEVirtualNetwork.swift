@@ -32,6 +32,8 @@ final class ICEVirtualNetwork {
     var passes: (_ source: TransportAddress, _ destination: TransportAddress, _ bytes: [UInt8]) -> Bool = { _, _, _ in
         true
     }
+    /// Whether TCP connections come about; they lose nothing.
+    var passesTCP: (_ source: TransportAddress, _ destination: TransportAddress) -> Bool = { _, _ in true }
     /// Time that trickled candidates take; nil does not signal them at all.
     var signallingDelay: Duration? = .milliseconds(1)
     /// Addresses of STUN servers that answer.
@@ -41,6 +43,7 @@ final class ICEVirtualNetwork {
     private var datagrams: [Datagram] = []
     private var actions: [Action] = []
     private var order = 0
+    private(set) var connectionCount = 0
 
     init(seed: UInt64 = 1) { random = RandomSource(seed: seed) }
 
@@ -110,6 +113,9 @@ final class ICEVirtualNetwork {
     private func drain() {
         for peer in peers {
             peer.transmits.drain { path, bytes in
+                if let connection = peer.connections[path.port] {
+                    return sendOver(connection, Array(bytes))
+                }
                 guard var source = peer.sockets[path.port] else {
                     Issue.record("a datagram leaves from no socket")
                     return
@@ -123,6 +129,45 @@ final class ICEVirtualNetwork {
             if let deadline = peer.agent.nextDeadline, deadline.instant <= now {
                 Issue.record("deadline \(deadline.reason) is not in the future")
             }
+        }
+    }
+
+    /// Opens a connection, if somebody listens there.
+    func connect(_ peer: ICETestPeer, _ candidate: PortID, to destination: TransportAddress) {
+        guard let local = peer.tcpCandidates[candidate] else { return }
+        connectionCount += 1
+        let source = TransportAddress(local.ip, port: UInt16(30_000 + connectionCount))
+        let listener = peers.lazy.compactMap { other in
+            other.tcpCandidates.first { $0.value == destination }.map { (other, $0.key) }
+        }.first
+        guard let (other, passive) = listener, passesTCP(source, destination) else {
+            return after(.seconds(5)) { [self] in peer.agent.connectionFailed(of: candidate, to: destination, at: now) }
+        }
+        let (own, others) = (peer.takePort(), other.takePort())
+        after(delay) { [self] in
+            other.connections[others] = ICETestConnection(peer: peer, port: own, local: destination)
+            other.agent.connectionOpened(others, of: passive, local: destination, remote: source, at: now)
+        }
+        after(delay * 2) { [self] in
+            peer.connections[own] = ICETestConnection(peer: other, port: others, local: source)
+            peer.agent.connectionOpened(own, of: candidate, local: source, remote: destination, at: now)
+        }
+    }
+
+    private func sendOver(_ connection: ICETestConnection, _ bytes: [UInt8]) {
+        after(delay) { [self] in
+            guard connection.peer.connections[connection.port] != nil else { return }
+            connection.peer.agent.receive(bytes.span.bytes, from: connection.local, on: connection.port, at: now)
+        }
+    }
+
+    /// Ends a connection at both ends.
+    func disconnect(_ peer: ICETestPeer, _ port: PortID) {
+        guard let connection = peer.connections.removeValue(forKey: port) else { return }
+        peer.agent.connectionEnded(port, at: now)
+        after(delay) { [self] in
+            guard connection.peer.connections.removeValue(forKey: connection.port) != nil else { return }
+            connection.peer.agent.connectionEnded(connection.port, at: now)
         }
     }
 
@@ -199,11 +244,23 @@ final class ICETestNAT {
     }
 }
 
+/// One end of a TCP connection.
+struct ICETestConnection {
+    /// The other end.
+    var peer: ICETestPeer
+    var port: PortID
+    /// Of this end.
+    var local: TransportAddress
+}
+
 /// One agent with its sockets, and what it told.
 final class ICETestPeer {
     let transmits = TransmitQueue(initialCapacity: 4096)
     let agent: ICEAgent
     private(set) var sockets: [PortID: TransportAddress]
+    private(set) var tcpCandidates: [PortID: TransportAddress] = [:]
+    var connections: [PortID: ICETestConnection] = [:]
+    private var portCount = 100
     /// May be changed: its mappings are forgotten, or the peer moves.
     var nat: ICETestNAT?
     private(set) var events: [ICEEvent] = []
@@ -244,6 +301,19 @@ final class ICETestPeer {
         return port
     }
 
+    func takePort() -> PortID {
+        portCount += 1
+        return PortID(rawValue: portCount)
+    }
+
+    /// Adds a candidate over TCP.
+    func addTCP(_ host: String, isPassive: Bool) {
+        let port = takePort()
+        guard let address = TransportAddress(host, port: isPassive ? UInt16(20_000 + port.rawValue) : 0) else { return }
+        tcpCandidates[port] = address
+        agent.addLocalTCP(address, isPassive: isPassive, port: port, preference: 65_535, at: network.now)
+    }
+
     /// Adds all sockets, asks the servers, and says that this is all.
     func gather(from servers: [TransportAddress] = []) {
         for port in ports {
@@ -269,6 +339,8 @@ final class ICETestPeer {
         case .gatheringComplete:
             isGatheringComplete = true
             signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
+        case .connect(let candidate, let remote): network.connect(self, candidate, to: remote)
+        case .connectionUnneeded(let port): network.disconnect(self, port)
         case .selectedPathChanged, .consentLost, .relayPaired: break
         }
     }

@@ -26,6 +26,16 @@ public enum RTCIceTransportPolicy: String, Hashable, Sendable {
     case relay
 }
 
+/// Which candidates over TCP there are, for networks that let no UDP through (RFC 6544).
+public enum RTCTcpCandidatePolicy: String, Hashable, Sendable {
+    /// None.
+    case disabled
+    /// Connections are opened to peers that listen, as media servers do.
+    case active
+    /// This side listens too, on a TCP port of each address: browsers connect to it, but never listen.
+    case enabled
+}
+
 /// How a connection is set up. webrtc-pc §4.2.1
 public struct RTCConfiguration: Sendable {
     /// STUN servers to learn server-reflexive candidates from, and TURN servers that relay.
@@ -34,6 +44,10 @@ public struct RTCConfiguration: Sendable {
     public var iceServerAuthorities: String?
     /// Which paths may be tried. webrtc-pc §4.2.1
     public var iceTransportPolicy = RTCIceTransportPolicy.all
+    /// Which candidates over TCP there are.
+    ///
+    /// Connections are opened 200 ms after the first checks, and only while no direct path by UDP is there.
+    public var tcpCandidatePolicy = RTCTcpCandidatePolicy.active
     /// Whether this side answers connectivity checks and makes none (ICE-lite), as a server that everybody reaches may.
     ///
     /// Peers must be full agents, as browsers are; only host candidates are used. RFC 8445 §2.5
@@ -49,7 +63,7 @@ public struct RTCConfiguration: Sendable {
     public var hidesHostAddresses = false
     /// Whether loopback addresses make candidates; nil does so only on a machine that has no others.
     public var includesLoopback: Bool?
-    /// Local UDP ports to bind, 1 to 65535; nil lets the system choose.
+    /// Local UDP ports to bind, and TCP ports to listen on, 1 to 65535; nil lets the system choose.
     public var portRange: ClosedRange<UInt16>?
     /// How long a connection that had a path may be without before it asks for an ICE restart by itself, with the event
     /// `negotiationNeeded`; nil leaves that to the application, as browsers do.

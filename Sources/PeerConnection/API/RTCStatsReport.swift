@@ -80,6 +80,8 @@ public struct RTCStatsReport: Sendable {
         public var localAddress = ""
         /// Local kind: host, srflx, prflx, relay.
         public var localType = ""
+        /// What goes between the two, or between this side's TURN server and the other: udp, tcp.
+        public var `protocol` = "udp"
         /// How the TURN server of a local relayed candidate is spoken with: udp, tcp, tls.
         public var relayProtocol: String?
         /// Remote address and port.

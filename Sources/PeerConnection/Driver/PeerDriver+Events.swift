@@ -55,6 +55,8 @@ extension PeerDriver {
         case .selectedPathChanged(let path, let local, let remote):
             log.debug("path \(local.address) (\(local.kind.rawValue)) to \(path.remote) (\(remote.kind.rawValue))")
         case .relayPaired: break  // the engine's
+        case .connect(let candidate, let remote): openConnection(from: candidate, to: remote)
+        case .connectionUnneeded(let port): closeConnection(port)
         case .consentLost: log.debug("the peer's consent expired")
         }
     }
@@ -153,6 +155,7 @@ extension PeerDriver {
 
 extension RTCStatsReport.CandidatePair {
     init(_ pair: ICEPairStatistics) {
+        `protocol` = pair.local.transport.rawValue
         localAddress = pair.local.address.description
         localType = pair.local.kind.rawValue
         remoteAddress = pair.remote.address.description

@@ -13,6 +13,7 @@ extension PeerDriver {
         let now = Self.now()
         guard !gathering.hasStarted else {
             for port in ports { addHost(port, at: now) }
+            addTCPCandidatesAgain()
             engine.relays.gatherAgain(at: now)
             return askServers()
         }
@@ -36,8 +37,7 @@ extension PeerDriver {
         gathering.pendingCount += addresses.count
         boundAddresses.formUnion(addresses)
         for (address, preference) in zip(addresses, ICEPriority.interleavedPreferences(addresses)) {
-            let id = PortID(rawValue: gathering.nextPortID)
-            gathering.nextPortID += 1
+            let id = takePortID()
             gathering.preferences[id] = preference
             UDPPort.bind(
                 address,
@@ -62,6 +62,7 @@ extension PeerDriver {
             } else {
                 didOpen(port)
                 addHost(port, at: Self.now())
+                addTCPCandidates(of: address, preference: gathering.preferences[port.id] ?? 0)
             }
         case .failure(let error):
             boundAddresses.remove(address)

@@ -34,7 +34,8 @@ extension PeerDriver {
             guard isPresent == vanishedPorts.contains(port.id) else { continue }
             log.debug("the address \(port.localAddress.ip) has \(isPresent ? "returned" : "vanished")")
             if isPresent { vanishedPorts.remove(port.id) } else { vanishedPorts.insert(port.id) }
-            for id in [port.id] + engine.relays.ports(on: port.id) {
+            let connections = tcp.connections.filter { $0.value.local.ip == port.localAddress.ip }.keys
+            for id in [port.id] + engine.relays.ports(on: port.id) + connections {
                 if isPresent {
                     engine.ice.addressReturned(on: id, at: now)
                 } else {
@@ -71,6 +72,7 @@ extension PeerDriver {
         for port in ports where excess > 0 && vanishedPorts.contains(port.id) && port.id != inUse {
             vanishedPorts.remove(port.id)
             engine.ice.removeHost(port.id, at: Self.now())
+            removeTCPCandidates(of: port.localAddress.ip)
             forget(port)
             excess -= 1
         }

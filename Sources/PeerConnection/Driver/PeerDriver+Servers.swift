@@ -94,8 +94,7 @@ extension PeerDriver {
     // MARK: Streams
 
     private func open(_ stream: ServerStream) {
-        let id = PortID(rawValue: gathering.nextPortID)
-        gathering.nextPortID += 1
+        let id = takePortID()
         streams[id] = stream
         countOpenPort(1)
         stream.open(
@@ -148,6 +147,7 @@ extension PeerDriver {
     func streamEnded(_ id: PortID) {
         countOpenPort(-1)
         let now = Self.now()
+        if connectionEnded(id) { return drain() }
         if let stream = streams[id], !stream.isOpen {
             engine.relays.streamFailed(at: now)
             let why = stream.problem.map { ": \($0)" } ?? ""

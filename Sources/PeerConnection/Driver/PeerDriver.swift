@@ -30,6 +30,7 @@ actor PeerDriver {
     private var portTable: [UDPPort?] = []
     /// Streams to TURN servers, those being opened as well.
     var streams: [PortID: ServerStream] = [:]
+    var tcp = TCPSockets()
     /// Data channels by the key of the API object and by the engine's handle.
     var channelsByKey: [Int: RTCDataChannel] = [:]
     var handlesByKey: [Int: DataChannelHandle] = [:]
@@ -178,6 +179,10 @@ actor PeerDriver {
                     unsafe stream.send(bytes)
                     transportCounts.bytesSent += bytes.count
                     transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
+                } else if let connection = tcp.connections[path.port] {
+                    unsafe connection.send(bytes, segmentByteCount: segmentByteCount)
+                    transportCounts.bytesSent += bytes.count
+                    transportCounts.packetsSent += (bytes.count + segmentByteCount - 1) / max(1, segmentByteCount)
                 }
                 return true
             }
@@ -225,9 +230,10 @@ actor PeerDriver {
         drain()
     }
 
-    /// Takes bytes of a stream to a TURN server.
+    /// Takes bytes of a stream to a TURN server, or to the peer.
     func receive(stream bytes: ByteBuffer, on port: PortID) {
         transportCounts.bytesReceived += bytes.readableBytes
+        guard !receive(framed: bytes, on: port) else { return }
         transportCounts.packetsReceived += 1
         engine.receive(stream: bytes.readableBytesSpan, on: port, at: Self.now())
     }
@@ -249,6 +255,12 @@ actor PeerDriver {
         portTable[port.id.rawValue] = nil
         boundAddresses.remove(port.localAddress.ip)
         port.close()
+    }
+
+    /// The number of the next socket.
+    func takePortID() -> PortID {
+        defer { gathering.nextPortID += 1 }
+        return PortID(rawValue: gathering.nextPortID)
     }
 
     /// Says that a socket that must be closed before the connection is, is open, or is no more.
@@ -284,6 +296,9 @@ actor PeerDriver {
         for port in ports { port.close() }
         for stream in streams.values { stream.close() }
         streams = [:]
+        for candidate in tcp.candidates.values { candidate.listener?.close(mode: .all, promise: nil) }
+        for connection in tcp.connections.values { connection.close() }
+        tcp = TCPSockets()
         ports = []
         portTable = []
         transceivers = [:]

@@ -21,7 +21,7 @@ final class ServerStream {
     private var channel: (any Channel)?
 
     /// Bytes that wait in the connection until what peers are sent is dropped: a quarter of a second at 8 Mbit/s.
-    private static let waiting = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
+    static let waiting = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
     private static let connectTimeout = TimeAmount.seconds(10)
 
     init(

@@ -121,7 +121,7 @@ struct CallOutput: Sendable {
         let received = now.inboundRTP.filter { $0.kind == .video }.max { $0.framesDecoded < $1.framesDecoded }
         let sent = now.outboundRTP.first { $0.kind == .video }
         let pair = now.selectedCandidatePair
-        let path = pair.map { "\($0.localType)/\($0.remoteType) \($0.relayProtocol ?? "udp")" }
+        let path = pair.map { "\($0.localType)/\($0.remoteType) \($0.relayProtocol ?? $0.protocol)" }
         let roundTrip = pair?.currentRoundTripTime
         if isJSON {
             var line = JSONLine(event: "statistics")

@@ -68,6 +68,7 @@ struct ICEOptions: ParsableArguments {
         configuration.iceServerAuthorities = turnAuthorities
         configuration.iceTransportPolicy = relayOnly ? .relay : .all
         configuration.hidesHostAddresses = hideAddresses
+        configuration.tcpCandidatePolicy = .enabled
         return configuration
     }
 

@@ -338,7 +338,7 @@ actor TransferMeeting {
         if options.side == .first, let resumes = Pairing.asksToResume(text) {
             return try answer(text, from: id, resumes: resumes)
         }
-        guard let exchange, exchange.peer == id else { return }
+        guard let exchange, exchange.peer == id else { return try reconsider(text, from: id) }
         let step: Pairing.Step
         do throws(PairingError) {
             step = try exchange.pairing.receive(text)
@@ -382,6 +382,17 @@ actor TransferMeeting {
             if !isUp { waitAgain() }
             if options.side == .second, !isUp { try await connect() }
         }
+    }
+
+    /// Hears that the first had given the exchange up when this second's last word came to it.
+    private func reconsider(_ text: String, from id: SignalingPeerID) throws {
+        guard options.side == .second, partner?.id == id, exchange == nil, !hasConnected,
+            let words = Pairing.words(ofRefusal: text)
+        else { return }
+        partner = nil
+        hasPaired = false
+        guard words == Self.busy, resumption != nil else { throw MeetingError.refused(words) }
+        Task { await approachAgain() }
     }
 
     /// Answers somebody who wants to pair with this first.
