@@ -233,13 +233,13 @@ struct CallCommand: AsyncParsableCommand {
     }
 
     /// The source of pictures, the older options included; those win over a default.
-    private var videoChoice: VideoChoice {
+    var videoChoice: VideoChoice {
         if noVideo { return .none }
         if let videoFile { return .file(videoFile) }
         return testPattern && video == .camera ? .test : video
     }
 
-    private var audioChoice: AudioChoice {
+    var audioChoice: AudioChoice {
         if noAudio { return .none }
         if let audioFile { return .file(audioFile) }
         return testPattern && audio == .microphone ? .tone : audio
