@@ -16,8 +16,8 @@ package struct FramedStream: Sendable {
 
     /// Takes bytes of the stream, cut anywhere.
     ///
-    /// Never keeps more than one packet. Empty packets are passed over.
-    /// - Parameter body: called for each packet that is whole now; may read it during the call only.
+    /// Never keeps more than one packet. Empty packets are passed over. `body` is called for each packet that is whole
+    /// now, and may read it during the call only.
     package mutating func receive(_ bytes: RawSpan, _ body: (RawSpan) -> Void) {
         var offset = 0
         if !pending.isEmpty {

@@ -129,7 +129,8 @@ extension ICEAgent {
 
     /// Lets go of connections that no generation uses, and of those that a direct path makes superfluous.
     func releaseConnections(at now: Instant) {
-        if let selected = current.selected, selected.isNominated, !selected.isRelayed, current.isLongConcluded(at: now) {
+        if let selected = current.selected, selected.isNominated, !selected.isRelayed, current.isLongConcluded(at: now)
+        {
             for base in current.connectionBases where base.port != selected.path.port {
                 remove(base.port)
                 current.removePairs(on: base.port)

@@ -57,7 +57,7 @@ import TimeSharing
             #expect(!lines.isEmpty)
             for line in lines {
                 #expect(line.contains(/^a=candidate:\d 1 (udp|tcp) \d+ \S+ \d+ typ host/))
-                #expect(line.contains(/ [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.local /))
+                #expect(line.contains(/\s[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.local\s/))
                 #expect(!line.contains("127.0.0.1"))
             }
             resolved += await connection.getStats().transport.candidateNamesResolved
