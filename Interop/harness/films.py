@@ -65,8 +65,8 @@ def flashes(path):
     """When the picture becomes white, by its own time stamps."""
     times = [float(line.split(",")[0]) for line in tool(
         "ffprobe", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0", path).decode().split()]
-    pixels = tool("ffmpeg", "-i", path, "-an", "-vf", "scale=1:1:flags=area", "-fps_mode", "passthrough", "-f", "rawvideo",
-                  "-pix_fmt", "gray", "-")
+    pixels = tool("ffmpeg", "-i", path, "-an", "-vf", "scale=1:1:flags=area", "-fps_mode", "passthrough",
+                  "-enc_time_base", "-1", "-f", "rawvideo", "-pix_fmt", "gray", "-")
     if len(pixels) != len(times):
         raise Failed(f"{len(times)} time stamps, but {len(pixels)} pictures")
     return [times[at] for at in range(1, len(times)) if pixels[at - 1] < 130 <= pixels[at]]

@@ -39,7 +39,8 @@ package final class ScheduledThread: Sendable {
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
     /// `stop()` is called.
     ///
-    /// A tick that is more than a second late skips what was missed.
+    /// It is given the time at which it was due: a thread that comes late has made nothing later. A tick that is more
+    /// than a second late skips what was missed.
     package init(
         name: String,
         intervalNanoseconds: Int64,
@@ -49,8 +50,9 @@ package final class ScheduledThread: Sendable {
             var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
             while !isStopped.load(ordering: .relaxed) {
                 let index = schedule.index
-                Self.sleep(until: schedule.next(nowNanoseconds: Self.now()))
-                if isStopped.load(ordering: .relaxed) || !tick(index, Self.now()) { return }
+                let due = schedule.next(nowNanoseconds: Self.now())
+                Self.sleep(until: due)
+                if isStopped.load(ordering: .relaxed) || !tick(index, due) { return }
             }
         }
     }

@@ -47,7 +47,8 @@ import Testing
         let folder = try Folder()
         try folder.touch("there.webm")
         for (name, part) in [
-            ("there.webm", "exists already"), ("film.mp4", "ends in .webm"), ("no/where.webm", "cannot be used as a folder"),
+            ("there.webm", "exists already"), ("film.mp4", "ends in .webm"),
+            ("no/where.webm", "cannot be used as a folder"),
             ("there.webm/below", "cannot be used as a folder"),
         ] {
             let error = #expect(throws: MediaError.self) { _ = try RecordingPlace(folder.path + "/" + name) }
@@ -73,7 +74,11 @@ import Testing
         #expect(try choices("--test-pattern") == (.test, .tone, nil))
         #expect(try choices("--test-pattern", "--no-video") == (.none, .tone, nil))
         #expect(try choices("--video-file", "a.y4m", "--no-audio") == (.file("a.y4m"), .none, nil))
-        #expect(try choices("--video", "a.webm", "--audio", "a.webm", "--show") == (.file("a.webm"), .file("a.webm"), .window))
+        #expect(
+            try choices("--video", "a.webm", "--audio", "a.webm", "--show") == (
+                .file("a.webm"), .file("a.webm"), .window
+            )
+        )
         #expect(try choices("--show", "terminal", "--video", "test") == (.test, .microphone, .terminal))
         #expect(throws: (any Error).self) { try choices("--show", "nowhere") }
     }

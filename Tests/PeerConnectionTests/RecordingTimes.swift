@@ -170,4 +170,20 @@ import Testing
             }
         }
     }
+
+    @Test func `One report that was made late moves nothing`() {
+        let frames = Self.record(Self.sound, Self.pictures) { stamp, track, captured in
+            guard let clock = stamp.senderClock else { return }
+            // A report each second; that of the fifth is 200 ms off.
+            let second = UInt32(captured / 1_000 / Self.millisecond)
+            let rate = track == 0 ? UInt32(48_000) : 90_000
+            let late: UInt64 = track == 0 && second == 5 ? (1 << 32) / 5 : 0
+            stamp.senderClock = .init(
+                ntpTimestamp: clock.ntpTimestamp + (UInt64(second) << 32) + late,
+                rtpTimestamp: clock.rtpTimestamp &+ second * rate
+            )
+        }
+        #expect(frames.count == 750)
+        #expect(Self.offsets(frames).allSatisfy { abs($0) <= 1 }, "\(Self.offsets(frames).max() ?? 0)")
+    }
 }

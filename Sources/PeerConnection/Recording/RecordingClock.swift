@@ -26,7 +26,12 @@ struct RecordingClock {
         var base: Int64 = 0
         var lastTime: Int64 = -RecordingClock.step
         var hasBegun = false
-        var report: (ntp: Int64, ticks: Int64)?
+        /// The sender's clock at tick 0, as each of the last reports had it.
+        var clocks: [Int64] = []
+        var lastReport: RTCEncodedFrame.SenderClock?
+
+        /// The sender's clock at tick 0: the one in the middle, so that a report which was made late moves nothing.
+        var clock: Int64? { clocks.isEmpty ? nil : clocks.sorted()[clocks.count / 2] }
 
         func ticks(of raw: UInt32) -> Int64 { lastTicks &+ Int64(Int32(bitPattern: raw &- lastRaw)) }
 
@@ -48,6 +53,8 @@ struct RecordingClock {
     private static let shiftLimit: Int64 = 10_000_000_000
     /// The longest pause that a new source leaves in the recording: a day.
     private static let longestSilence: Int64 = 86_400_000_000_000
+    /// Reports of which the middle one counts.
+    private static let reportCount = 5
     /// Least distance between two frames of one track.
     private static let step: Int64 = 1_000_000
 
@@ -61,7 +68,7 @@ struct RecordingClock {
     }
 
     /// Whether the track's place is known from a sender report.
-    func hasReport(_ key: Int) -> Bool { tracks[key]?.report != nil }
+    func hasReport(_ key: Int) -> Bool { tracks[key]?.clocks.isEmpty == false }
 
     /// Takes in what a frame tells of its sender's clock, as it arrives and before it is placed.
     mutating func note(_ stamp: Stamp, track key: Int) {
@@ -77,15 +84,19 @@ struct RecordingClock {
             let elapsed = min(max(stamp.arrival &- track.lastArrival, Self.step), Self.longestSilence)
             track.lastTicks = track.lastTicks &+ elapsed / 1_000 * track.clockRate / 1_000_000
             track.lastRaw = stamp.rtpTimestamp
-            track.report = nil
+            track.clocks = []
+            track.lastReport = nil
         }
         track.ssrc = stamp.ssrc
         let ticks = track.ticks(of: stamp.rtpTimestamp)
         track.lastRaw = stamp.rtpTimestamp
         track.lastTicks = ticks
         track.lastArrival = stamp.arrival
-        if let clock = stamp.senderClock {
-            track.report = (Self.nanoseconds(ntp: clock.ntpTimestamp), track.ticks(of: clock.rtpTimestamp))
+        if let report = stamp.senderClock, report != track.lastReport {
+            track.lastReport = report
+            let atZero =
+                Self.nanoseconds(ntp: report.ntpTimestamp) &- track.nanoseconds(track.ticks(of: report.rtpTimestamp))
+            track.clocks = track.clocks.suffix(Self.reportCount - 1) + [atZero]
         }
         tracks[key] = track
         chooseReference()
@@ -114,13 +125,11 @@ struct RecordingClock {
 
     /// What must be added to a track's times for it to be in step with the reference.
     private func correction(of track: Track, _ key: Int) -> Int64 {
-        guard let reference, key != reference, let leader = tracks[reference], let theirs = leader.report,
-            let report = track.report
+        guard let reference, key != reference, let leader = tracks[reference], let theirs = leader.clock,
+            let ours = track.clock
         else { return 0 }
-        // At the sender's wall clock of the track's report: where the track is, and where the leader was.
-        let own = track.base &+ track.nanoseconds(report.ticks)
-        let wanted = leader.base &+ leader.nanoseconds(theirs.ticks) &+ (report.ntp &- theirs.ntp)
-        let correction = wanted &- own
+        // Tick 0 of the leader lies at its base; the track's lies as much later as the sender's clock was.
+        let correction = leader.base &+ (ours &- theirs) &- track.base
         return correction.magnitude <= UInt64(Self.shiftLimit) ? correction : 0
     }
 
