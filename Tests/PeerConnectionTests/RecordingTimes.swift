@@ -18,10 +18,11 @@ import Testing
         /// The stamp of a frame captured at `time`.
         func stamp(_ time: Int64) -> RecordingClock.Stamp {
             let ticks = UInt32(truncatingIfNeeded: time / 1_000 * Int64(rate) / 1_000_000)
-            // Any moment will do: here the one a second after the beginning.
+            // Any moment will do: here three quarters of a second after the one of sound.
+            let quarters = UInt64(rate == 48_000 ? 4 : 7)
             let clock = RTCEncodedFrame.SenderClock(
-                ntpTimestamp: (1 << 32) * 4_000_000_001,
-                rtpTimestamp: firstTimestamp &+ UInt32(rate)
+                ntpTimestamp: (4_000_000_000 << 32) + (quarters << 30),
+                rtpTimestamp: firstTimestamp &+ UInt32(rate) / 4 * UInt32(quarters)
             )
             return RecordingClock.Stamp(
                 ssrc: ssrc,

@@ -150,6 +150,6 @@ struct RecordingClock {
 
     private static func nanoseconds(ntp: UInt64) -> Int64 {
         // 32 bits of seconds fit into nanoseconds of 63 bits.
-        Int64(ntp >> 32) * 1_000_000_000 + Int64((ntp & 0xFFFF_FFFF) * 1_000_000_000 >> 32)
+        Int64(ntp >> 32) * 1_000_000_000 + Int64(((ntp & 0xFFFF_FFFF) * 1_000_000_000) >> 32)
     }
 }
