@@ -7,7 +7,7 @@ SWIFT_FOLDERS := Package.swift $(wildcard Sources Tests Examples Benchmarks Fuzz
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: call build test test-browser test-network test-faults test-devices test-asan test-tsan examples bench bench-data bench-paths lint format docs clean help dependencies test-dependencies
+.PHONY: call build test test-browser test-network test-network-stacks test-faults test-devices test-asan test-tsan examples bench bench-data bench-paths lint format docs clean help dependencies test-dependencies
 
 ## call: install what is missing, build, and start a call: open the printed address in a browser
 call: build
@@ -29,6 +29,11 @@ test-browser: test-dependencies build
 test-network: test-dependencies build
 	@Tests/Netlab/connectivity $(ARGS)
 	@Tests/Netlab/doctors
+
+## test-network-stacks: the same beside and against Chromium, Firefox, aiortc, libdatachannel and libwebrtc, as a table (root)
+test-network-stacks: test-dependencies build
+	@BENCHMARKS=1 swift build -c release --product peer-bench
+	@Tests/Netlab/stacks $(ARGS)
 
 ## test-faults: what a running call does when networks and programs fail, as a table (root; 8 minutes)
 test-faults: test-dependencies build

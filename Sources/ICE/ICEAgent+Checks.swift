@@ -121,12 +121,18 @@ extension ICEAgent {
         }
     }
 
-    /// Sends the next ordinary check if Ta has passed.
-    func sendOrdinaryCheck(at now: Instant) {
-        guard current.remote != nil, current.triggered.isEmpty, nextOrdinaryCheck.map({ $0 <= now }) ?? true,
+    /// Sends ordinary checks as far as their burst allows, then one each Ta.
+    func sendOrdinaryChecks(at now: Instant) {
+        while current.remote != nil, current.triggered.isEmpty, ordinaryCheckDue.map({ $0 <= now }) ?? true,
             let pair = nextWaitingPair
-        else { return }
-        send(pair, at: now)
+        {
+            send(pair, at: now)
+        }
+    }
+
+    /// When the next ordinary check may go out; nil if none ever did.
+    var ordinaryCheckDue: Instant? {
+        nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, configuration.ordinaryBurst - 1) }
     }
 
     /// The pair whose turn it is (RFC 8445 §6.1.4.2).

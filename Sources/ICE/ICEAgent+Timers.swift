@@ -25,7 +25,7 @@ extension ICEAgent {
         continueGathering(at: now)
         openConnections(at: now)
         sendTriggeredChecks(at: now)
-        sendOrdinaryCheck(at: now)
+        sendOrdinaryChecks(at: now)
         // Each loss fails a pair, so this ends.
         repeat { selectPath(at: now) } while hasLostConsent(at: now)
         updateGathering()
@@ -33,7 +33,7 @@ extension ICEAgent {
             considerNomination(at: now)
             sendTriggeredChecks(at: now)
             // A missed answer may have made others wait.
-            sendOrdinaryCheck(at: now)
+            sendOrdinaryChecks(at: now)
             updateState(at: now)
         }
         if !connections.isEmpty || !current.connectionBases.isEmpty { releaseConnections(at: now) }
@@ -66,7 +66,7 @@ extension ICEAgent {
         if !current.triggered.isEmpty, let next = nextOrdinaryCheck {
             advance(.pacing, to: next - configuration.pacing * configuration.triggeredBurst)
         } else if nextWaitingPair != nil {
-            advance(.pacing, to: nextOrdinaryCheck ?? now)
+            advance(.pacing, to: ordinaryCheckDue ?? now)
         }
         for pair in current.pairs {
             switch pair.state {

@@ -24,7 +24,7 @@ package final class ICEAgent {
     /// The one before, while its selected pair carries the data until the new one has its own.
     var previous: ICEGeneration?
     var timers = TimerTable<ICETimer>()
-    /// From when on an ordinary check may go out; each check moves it by Ta (a leaky bucket).
+    /// From when on no check would be ahead of the pacing; each check moves it by Ta (a leaky bucket).
     var nextOrdinaryCheck: Instant?
     var published: ICEPublishedPath?
     var counters = ICEStatistics()

@@ -205,7 +205,7 @@ import Testing
         #expect((40...64).contains(network.transmittedCount - before))
     }
 
-    @Test func `Ordinary checks keep 50 ms apart`() throws {
+    @Test func `Ordinary checks keep 50 ms apart after the first three`() throws {
         let network = ICEVirtualNetwork()
         var times: [Duration] = []
         network.passes = { [unowned network] _, _, bytes in
@@ -227,7 +227,7 @@ import Testing
         )
         network.run(.milliseconds(350))
         let first = times.prefix(8).map { $0.wholeMillisecondsForTest }
-        #expect(first == [0, 50, 100, 150, 200, 250, 300, 350])
+        #expect(first == [0, 0, 0, 50, 100, 150, 200, 250])
     }
 
     @Test func `A lite peer, which never checks, is controlled and nominated`() throws {
