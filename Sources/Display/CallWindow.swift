@@ -61,7 +61,7 @@ package final class CallWindow: CallView {
 
     deinit { close() }
 
-    private static func getenv(_ name: String) -> Bool {
+    static func getenv(_ name: String) -> Bool {
         // Safe: read at once; the process does not change its environment.
         unsafe Glibc.getenv(name).map { unsafe $0.pointee != 0 } ?? false
     }
@@ -100,6 +100,16 @@ package final class CallWindow: CallView {
                 .notUsable,
                 "window",
                 "the display cannot be opened (\(reason)): check DISPLAY, or \(Self.advice)"
+            )
+        }
+        // Where no display answers SDL falls back on drawing for nobody, unless it was told to.
+        let driver = unsafe csdl2_video_driver().map { unsafe String(cString: $0) } ?? "none"
+        if ["offscreen", "dummy", "evdev", "none"].contains(driver), !CallWindow.getenv("SDL_VIDEODRIVER") {
+            csdl2_quit()
+            throw MediaError(
+                .notUsable,
+                "window",
+                "the display does not answer: check DISPLAY and WAYLAND_DISPLAY, or \(Self.advice)"
             )
         }
         guard let window = unsafe csdl2_create_window(title, 960, 572) else {
