@@ -39,7 +39,7 @@ extension ICEAgent {
         consent.nextCheck = now + max(configuration.consentProbeInterval, (pair.roundTripTime ?? .zero) * 2)
         pair.consent = consent
         pair.carriesTraffic = false
-        if isMissing { didMissAnswer(pair, in: generation) }
+        if isMissing { didMissAnswer(pair, in: generation, at: now) }
         if generation === current { lookForDirectPath(beside: pair, at: now) }
         let id = STUNTransactionID(random: random)
         generation.remember(

@@ -30,16 +30,7 @@ extension ICEAgent {
             counters.dropped.limitedGathering += 1
             return
         }
-        let id = STUNTransactionID(random: random)
-        let message = STUNMessageWriter(.request, .binding, id).finish()
-        let transaction = STUNTransaction(
-            id: id,
-            message: message,
-            initialInterval: configuration.initialRetransmission * 2,
-            maximumInterval: configuration.maximumRetransmission,
-            timeout: configuration.gatheringTimeout,
-            at: now
-        )
+        let transaction = bindingTransaction(at: now)
         let host = current.base(on: port)?.candidate.priority ?? 0
         current.gatherings.append(
             ICEGathering(
@@ -50,8 +41,33 @@ extension ICEAgent {
                 state: .asking(transaction)
             )
         )
-        transmit(message, along: TransmitPath(port: port, remote: server))
+        transmit(transaction.message, along: TransmitPath(port: port, remote: server))
         settle(at: now)
+    }
+
+    /// Asks the servers once more, since the NAT may have another address by now, which the peer then has to learn.
+    ///
+    /// A candidate that comes of it is told although gathering is complete.
+    func askServersAgain(at now: Instant) {
+        guard current.gathering == .complete else { return }
+        for index in current.gatherings.indices where current.gatherings[index].wasAnswered {
+            let transaction = bindingTransaction(at: now)
+            let gathering = current.gatherings[index]
+            current.gatherings[index].state = .asking(transaction)
+            transmit(transaction.message, along: TransmitPath(port: gathering.port, remote: gathering.server))
+        }
+    }
+
+    private func bindingTransaction(at now: Instant) -> STUNTransaction {
+        let id = STUNTransactionID(random: random)
+        return STUNTransaction(
+            id: id,
+            message: STUNMessageWriter(.request, .binding, id).finish(),
+            initialInterval: configuration.initialRetransmission * 2,
+            maximumInterval: configuration.maximumRetransmission,
+            timeout: configuration.gatheringTimeout,
+            at: now
+        )
     }
 
     /// - Returns: whether the response belongs to gathering.
@@ -71,6 +87,7 @@ extension ICEAgent {
                     let mapped = message.xorAddress(.xorMappedAddress, in: bytes)
                         ?? message.address(.mappedAddress, in: bytes)
                 {
+                    current.gatherings[index].wasAnswered = true
                     current.gatherings[index].state = .keepingAlive(
                         nextRequest: now + configuration.reflexiveKeepalive,
                         id: transaction.id

@@ -97,10 +97,13 @@ extension ICEAgent {
     // MARK: Silence
 
     /// Acts on a check of the selected pair that was not answered in time.
-    func didMissAnswer(_ pair: ICECandidatePair, in generation: ICEGeneration) {
+    func didMissAnswer(_ pair: ICECandidatePair, in generation: ICEGeneration, at now: Instant) {
         guard generation === current, let missed = pair.consent?.missedCount else { return }
         // Again and again: any path may come back.
-        if missed % Self.missesBetweenChecks == 1 { checkAgain(besides: pair) }
+        if missed % Self.missesBetweenChecks == 1 {
+            checkAgain(besides: pair)
+            askServersAgain(at: now)
+        }
         if missed >= configuration.givingWayMisses { giveWay(pair) }
     }
 

@@ -29,6 +29,8 @@ struct ICEGathering {
     /// Of the candidate that comes out.
     let preference: UInt16
     var state: State
+    /// Whether the server has told an address: it is asked again when the path falls silent.
+    var wasAnswered = false
 
     var isAsking: Bool { if case .asking = state { true } else { false } }
 

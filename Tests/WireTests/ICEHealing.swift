@@ -16,6 +16,8 @@ import Testing
     ) throws -> (ICEVirtualNetwork, ICETestCall) {
         let network = ICEVirtualNetwork(seed: seed)
         network.servers = Set(servers)
+        // Behind two NATs, private addresses lead nowhere.
+        if nats.1 != nil { network.passes = { _, destination, _ in destination.ip.low >> 24 != 10 } }
         let call = ICETestCall(network, first, second, nats: nats, roles: roles)
         call.signal(servers: servers)
         try #require(network.run(.seconds(10)) { call.isCompleted && call.isNominated } != nil)
@@ -105,6 +107,28 @@ import Testing
         #expect(try #require(healed) - cut < .seconds(2.5))
         network.run(.seconds(60))
         #expect(call.answerer.agent.selectedPath?.remote.ip == new && call.isCompleted && call.isNominated)
+    }
+
+    /// The other side's NAT lets nothing in from an address that nothing was sent to: it has to be told of it.
+    @Test(arguments: [(ICERole.controlling, ICERole.controlled), (.controlled, .controlling)])
+    func `A NAT's new address is learnt from the server and told to the peer`(roles: (ICERole, ICERole)) throws {
+        let server = try #require(TransportAddress("203.0.113.1", port: 3478))
+        let (network, call) = try busyCall(
+            ["10.0.0.1"],
+            ["10.0.0.2"],
+            nats: (ICETestNAT("192.0.2.100"), ICETestNAT("198.51.100.100")),
+            servers: [server],
+            roles: roles
+        )
+        call.offerer.nat = ICETestNAT("192.0.2.101")
+        let cut = network.elapsed
+        let new = IPAddress("192.0.2.101")
+        let healed = network.run(.seconds(20)) { call.answerer.agent.selectedPath?.remote.ip == new }
+        #expect(try #require(healed) - cut < .seconds(3))
+        network.run(.seconds(60))
+        #expect(call.answerer.agent.selectedPath?.remote.ip == new && call.isCompleted && call.isNominated)
+        let told = call.offerer.candidates.filter { $0.kind == .srflx }.map(\.address.ip)
+        #expect(told == [IPAddress("192.0.2.100"), new])
     }
 
     @Test func `A path that comes back after twenty seconds is used within half a second`() throws {
