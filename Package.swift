@@ -48,6 +48,9 @@ let package = Package(
         system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
         system("CLinux", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
+        system("CPNG", pkgConfig: nil, apt: "libpng-dev"),
+        // Loaded when a window is opened, so that rtc-peer runs on machines without it.
+        .target(name: "CSDL2", linkerSettings: [.linkedLibrary("dl")]),
 
         .target(name: "CCRC32C"),
 
@@ -74,9 +77,15 @@ let package = Package(
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
 
+        // Media files as values and bytes: WebM and Ogg.
+        module("Containers", []),
+
         // Media.
         module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
-        module("Capture", ["Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
+        module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
+
+        // Pictures for people: PNG, terminals, a window.
+        module("Display", ["Locking", "Media", "CPNG", "CSDL2", "CYUV"]),
 
         // Texts of JSON, read and written.
         module("JSON", []),
@@ -109,7 +118,7 @@ let package = Package(
             [
                 "UDPSockets", "Locking", "PeerEngine", "SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP",
                 "Media", "MDNS",
-                "Capture", "CLinux",
+                "Capture", "Containers", "CLinux",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"), .product(name: "Logging", package: "swift-log"),
             ]
@@ -133,8 +142,8 @@ let package = Package(
         .executableTarget(
             name: "rtc-peer",
             dependencies: [
-                "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
-                "TURNServer", "TURNService", "COpenSSL", "ICE", "STUN",
+                "Display", "FileTransfer", "JSON", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
+                "TerminalUI", "TURNServer", "TURNService", "COpenSSL", "ICE", "STUN",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -197,8 +206,8 @@ let package = Package(
         .testTarget(
             name: "CLITests",
             dependencies: [
-                "rtc-peer", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling", "TerminalUI",
-                "TURNServer", "TURNService", "TimeSharing", "STUN",
+                "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
+                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -220,7 +229,7 @@ let package = Package(
         ),
         .testTarget(
             name: "MediaTests",
-            dependencies: ["Locking", "Media", "Capture", "AllocationCounter"],
+            dependencies: ["Locking", "Media", "Capture", "Containers", "Display", "AllocationCounter"],
             swiftSettings: testSettings
         ),
     ]

@@ -132,12 +132,12 @@ class BrowserCall(Scenario):
 
     @check("rtc-peer's recording shows the browser's fake camera")
     def recorded_picture(self):
-        check_camera(largest(self.path("recordings"), "ivf"), self.browser.name).save_screenshot(
+        check_camera(largest(self.path("recordings"), "webm"), self.browser.name).save_screenshot(
             self.path("recording.png"))
 
     @check("the browser's fake microphone is heard in rtc-peer's recording")
     def recorded_sound(self):
-        check_microphone(largest(self.path("recordings"), "wav"), self.browser.name)
+        check_microphone(largest(self.path("recordings"), "webm"), self.browser.name)
 
     @check("rtc-peer's hanging up ends the call on the page")
     def peer_hangs_up(self):
@@ -360,9 +360,9 @@ class TwoPeers(Scenario):
     @check("each recorded the other's pattern and tone")
     def recordings(self):
         for number in (1, 2):
-            pictures = check_pattern(largest(self.path(f"recordings-{number}"), "ivf"))
+            pictures = check_pattern(largest(self.path(f"recordings-{number}"), "webm"))
             pictures.save_screenshot(self.path(f"recording-{number}.png"))
-            check_tone(largest(self.path(f"recordings-{number}"), "wav"), TONE_HERTZ)
+            check_tone(largest(self.path(f"recordings-{number}"), "webm"), TONE_HERTZ)
 
 
 class PeersThroughServe(TwoPeers):
@@ -442,8 +442,8 @@ class AiortcCall(Scenario):
     @check("rtc-peer ends when aiortc leaves, and recorded its pattern and tone")
     def recordings(self):
         self.peer.wait_for("ended", 5)
-        check_pattern(largest(self.path("recordings"), "ivf")).save_screenshot(self.path("recording.png"))
-        check_tone(largest(self.path("recordings"), "wav"), TONE_HERTZ)
+        check_pattern(largest(self.path("recordings"), "webm")).save_screenshot(self.path("recording.png"))
+        check_tone(largest(self.path("recordings"), "webm"), TONE_HERTZ)
 
 
 class AiortcOffers(AiortcCall):

@@ -1,4 +1,4 @@
-"""Reads what rtc-peer recorded (IVF, WAV) back through ffmpeg, and says what is to be seen and heard in it."""
+"""Reads what rtc-peer recorded (WebM) back through ffmpeg, and says what is to be seen and heard in it."""
 import array
 import glob
 import math

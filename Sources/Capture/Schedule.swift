@@ -39,7 +39,8 @@ package final class ScheduledThread: Sendable {
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
     /// `stop()` is called.
     ///
-    /// A tick that is more than a second late skips what was missed.
+    /// It is given the time at which it was due: a thread that comes late has made nothing later. A tick that is more
+    /// than a second late skips what was missed.
     package init(
         name: String,
         intervalNanoseconds: Int64,
@@ -49,8 +50,9 @@ package final class ScheduledThread: Sendable {
             var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
             while !isStopped.load(ordering: .relaxed) {
                 let index = schedule.index
-                Self.sleep(until: schedule.next(nowNanoseconds: Self.now()))
-                if isStopped.load(ordering: .relaxed) || !tick(index, Self.now()) { return }
+                let due = schedule.next(nowNanoseconds: Self.now())
+                Self.sleep(until: due)
+                if isStopped.load(ordering: .relaxed) || !tick(index, due) { return }
             }
         }
     }
@@ -64,10 +66,41 @@ package final class ScheduledThread: Sendable {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
-    private static func sleep(until nanoseconds: Int64) {
+    static func sleep(until nanoseconds: Int64) {
         var time = timespec(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
         while unsafe clock_nanosleep(CLOCK_MONOTONIC, Int32(TIMER_ABSTIME), &time, nil) == EINTR {}
     }
+}
+
+/// A thread that does one thing after another, each at the time it names itself.
+final class TimedThread: Sendable {
+    private let isStopped = Atomic<Bool>(false)
+
+    /// Starts a thread that calls `prepare` and `act` in turn until `prepare` gives nil or `stop()` is called.
+    ///
+    /// - Parameters:
+    ///   - name: at most 15 bytes.
+    ///   - prepare: makes the next thing ready and says when it is due, in nanoseconds from the beginning.
+    ///   - act: does it, when it is due; what is more than a second late moves all that follow.
+    init(
+        name: String,
+        prepare: @escaping @Sendable () -> Int64?,
+        act: @escaping @Sendable (_ timeNanoseconds: Int64) -> Void
+    ) {
+        ThreadStart.run(name: name) { [self] in
+            var start = ScheduledThread.now()
+            while !isStopped.load(ordering: .relaxed), let offset = prepare() {
+                let now = ScheduledThread.now()
+                if now - start - offset > Schedule.patience { start = now - offset }
+                ScheduledThread.sleep(until: start + offset)
+                if isStopped.load(ordering: .relaxed) { return }
+                act(max(start + offset, 0))
+            }
+        }
+    }
+
+    /// Ends it; what is under way comes to its end.
+    func stop() { isStopped.store(true, ordering: .relaxed) }
 }
 
 /// Starts threads.

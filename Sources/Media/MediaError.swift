@@ -12,6 +12,10 @@ public struct MediaError: Error, Hashable, Sendable, CustomStringConvertible {
         case notPermitted
         /// It was there and was taken away, as a camera that is unplugged.
         case unplugged
+        /// The disk is full, or the quota used up.
+        case noSpace
+        /// It has come to its end, as a file that is played once.
+        case finished
         /// The content is not of the expected form.
         case malformed
         /// An argument is out of range.

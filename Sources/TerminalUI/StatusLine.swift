@@ -57,6 +57,10 @@ package final class StatusLine: Sendable {
         }
     }
 
+    /// Writes text that leaves cursor and colours as it found them, as a picture beside the lines, with no line in
+    /// between.
+    package func overlay(_ text: String) { state.withLock { _ in terminal.write(text) } }
+
     /// Leaves `lastWords` in place of the line, if given, and shows nothing any more.
     package func finish(_ lastWords: String? = nil) {
         state.withLock { state in

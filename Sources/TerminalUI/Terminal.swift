@@ -46,6 +46,15 @@ package struct Terminal: Sendable {
     /// What is taken as the width where nobody says.
     package static let defaultColumns = 80
 
+    /// Characters and, where the terminal tells them, pixels of standard error's window; nil if it is no terminal.
+    package static func standardErrorSize() -> (columns: Int, rows: Int, pixelWidth: Int, pixelHeight: Int)? {
+        var size = winsize()
+        // Safe: the kernel fills the struct, which outlives the call.
+        let status = unsafe ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size)
+        guard status == 0, size.ws_col > 0, size.ws_row > 0 else { return nil }
+        return (Int(size.ws_col), Int(size.ws_row), Int(size.ws_xpixel), Int(size.ws_ypixel))
+    }
+
     private static func columns(of descriptor: CInt) -> Int {
         var size = winsize()
         // Safe: the kernel fills the struct, which outlives the call.

@@ -102,14 +102,14 @@ import Testing
         source.stop()
     }
 
-    @Test func `A file that is cut short or damaged ends`() throws {
+    @Test func `A file that is cut short or damaged says so`() throws {
         let folder = try TemporaryFolder()
         let header = "YUV4MPEG2 W16 H16 F120:1\n"
         let cut = try VideoFile.Reader(
             try folder.file("cut", Array(Self.y4m(header, frames: 3, bytes: 384).dropLast(100)))
         )
         for _ in 0..<2 { #expect(try cut.next(timestampNanoseconds: 0) != nil) }
-        #expect(try cut.next(timestampNanoseconds: 0) == nil)
+        #expect(throws: MediaError.self) { try cut.next(timestampNanoseconds: 0) }
         let other = try VideoFile.Reader(
             try folder.file("other", Self.y4m(header, frames: 2, bytes: 384, marker: "FROME\n"))
         )

@@ -68,6 +68,12 @@ internal import Media
     func flush() { unsafe fflush(file) }
     func seek(to offset: Int) { unsafe fseek(file, offset, SEEK_SET) }
     var offset: Int { unsafe ftell(file) }
+    /// What the file holds now; as much as there can be for what is no regular file.
+    var byteCount: Int {
+        var status = stat()
+        guard unsafe fstat(fileno(file), &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return .max }
+        return Int(status.st_size)
+    }
 }
 
 extension [UInt8] {

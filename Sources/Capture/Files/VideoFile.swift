@@ -1,15 +1,17 @@
+internal import Containers
 internal import Locking
 public import Media
 
-/// Plays a Y4M or IVF (VP8) file as a source of pictures, at its own rate.
-public final class VideoFile: VideoSource {
+/// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own rate.
+public final class VideoFile: VideoSource, FailingDevice {
     /// Path of the file.
     public let path: String
     /// The file's path.
     public var label: String { path }
     /// Whether it begins again at its end.
     public let isLooping: Bool
-    private let thread = Mutex<ScheduledThread?>(nil)
+    private let thread = Mutex<TimedThread?>(nil)
+    private let failures = FailureHandlers()
 
     /// Largest picture that is read.
     private static let dimensionLimit = 4_096
@@ -23,27 +25,23 @@ public final class VideoFile: VideoSource {
         _ = try Reader(path)
     }
 
+    /// Calls `handler` when the file is over, or cannot be read on since it is cut or damaged.
+    public func addFailureHandler(_ handler: @escaping @Sendable (MediaError) -> Void) { failures.add(handler) }
+
     /// Starts at the beginning.
     public func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
         // Used by the source's thread alone once it is started.
-        nonisolated(unsafe) var reader = try Reader(path)
-        let path = path
-        let isLooping = isLooping
-        let interval = unsafe reader.intervalNanoseconds
-        let new = ScheduledThread(name: "video file", intervalNanoseconds: interval) { _, time in
-            for _ in 0..<2 {
-                do {
-                    if let frame = unsafe try reader.next(timestampNanoseconds: time) {
-                        deliver(frame)
-                        return true
-                    }
-                } catch {
-                    return false
-                }
-                guard isLooping, let again = try? Reader(path) else { return false }
-                unsafe reader = again
+        nonisolated(unsafe) let playing = Playing(path: path, reader: try Reader(path), isLooping: isLooping)
+        let failures = failures
+        let new = TimedThread(name: "video file") {
+            do throws(MediaError) {
+                return unsafe try playing.next()
+            } catch {
+                failures.tell(error)
+                return nil
             }
-            return false
+        } act: { time in
+            if let frame = unsafe playing.frame { deliver(frame.retimed(time)) }
         }
         thread.withLock { old in
             old?.stop()
@@ -59,9 +57,49 @@ public final class VideoFile: VideoSource {
         }
     }
 
+    /// One playing of the file, round after round.
+    private final class Playing {
+        private let path: String
+        private let isLooping: Bool
+        private var reader: Reader
+        /// Where this round began.
+        private var start: Int64 = 0
+        private var isEmpty = true
+        private(set) var frame: VideoFrame?
+
+        init(path: String, reader: Reader, isLooping: Bool) {
+            self.path = path
+            self.reader = reader
+            self.isLooping = isLooping
+        }
+
+        /// Makes the next picture ready.
+        ///
+        /// - Returns: when it is due, in nanoseconds from the beginning.
+        func next() throws(MediaError) -> Int64 {
+            while true {
+                if let next = try reader.next(timestampNanoseconds: 0) {
+                    frame = next
+                    isEmpty = false
+                    return start + reader.position
+                }
+                guard !isEmpty else { throw MediaError(.malformed, path, "holds no picture") }
+                guard isLooping else { throw MediaError(.finished, path, "has been played to its end") }
+                start += reader.period
+                isEmpty = true
+                reader = try Reader(path)
+            }
+        }
+    }
+
     /// Reads one picture after another.
     final class Reader {
-        let intervalNanoseconds: Int64
+        /// When the picture that came last is due, in nanoseconds from the beginning.
+        private(set) var position: Int64 = 0
+        /// How long a round takes; known at the end.
+        private(set) var period: Int64 = 0
+        private let intervalNanoseconds: Int64
+        private var webm: WebMTrack?
         private let file: FileBytes
         private let width: Int
         private let height: Int
@@ -105,11 +143,17 @@ public final class VideoFile: VideoSource {
                     base: 1
                 )
                 decoder = try VP8Decoder()
+            } else if magic.starts(with: WebMTrack.magic) {
+                let webm = try WebMTrack(file, kind: .video)
+                (width, height) = (max(1, webm.track.width), max(1, webm.track.height))
+                intervalNanoseconds = 0
+                decoder = try VP8Decoder()
+                self.webm = webm
             } else {
                 throw MediaError(
                     .malformed,
                     path,
-                    "is neither Y4M nor IVF: convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m"
+                    "is neither WebM, Y4M nor IVF: convert it, as with ffmpeg -i \(path) -c:v libvpx out.webm"
                 )
             }
             guard (1...dimensionLimit).contains(width), (1...dimensionLimit).contains(height) else {
@@ -125,24 +169,42 @@ public final class VideoFile: VideoSource {
 
         /// The next picture, nil at the end.
         func next(timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            if webm != nil { return try nextOfWebM(timestampNanoseconds) }
+            position = period
+            guard let picture = try nextAtFixedRate(timestampNanoseconds) else { return nil }
+            period += intervalNanoseconds
+            return picture
+        }
+
+        private func nextOfWebM(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            while let frame = try webm?.next() {
+                position = frame.nanoseconds
+                let picture = try decoder?.decode(frame.payload, timestampNanoseconds: timestampNanoseconds)
+                if let picture { return picture }
+            }
+            period = webm?.period ?? 0
+            return nil
+        }
+
+        private func nextAtFixedRate(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             if let decoder {
-                while let head = file.readExactly(12) {
+                while true {
+                    let head = file.read(12)
+                    guard !head.isEmpty else { return nil }
+                    guard head.count == 12 else { throw cut() }
                     let count = head.littleEndian32(at: 0)
-                    guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else {
-                        throw MediaError(.malformed, file.path, "a frame of \(count) bytes is cut short")
-                    }
+                    guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
                     // Some frames are never shown: others refer to them.
                     let picture = try decoder.decode(payload, timestampNanoseconds: timestampNanoseconds)
                     if let picture { return picture }
                 }
-                return nil
             }
             guard let line = file.readLine(limit: 256) else { return nil }
             guard line.starts(with: Array("FRAME".utf8)) else {
-                throw MediaError(.malformed, file.path, "expected FRAME")
+                throw MediaError(.malformed, file.path, "is damaged: expected FRAME")
             }
             let (chromaWidth, chromaHeight) = ((width + 1) / 2, (height + 1) / 2)
-            guard let bytes = file.readExactly(width * height + 2 * chromaWidth * chromaHeight) else { return nil }
+            guard let bytes = file.readExactly(width * height + 2 * chromaWidth * chromaHeight) else { throw cut() }
             return try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool)
             { planes throws(MediaError) in
                 unsafe bytes.withUnsafeBufferPointer { source in
@@ -162,95 +224,9 @@ public final class VideoFile: VideoSource {
                 }
             }
         }
-    }
-}
 
-/// Plays a WAV file (16-bit PCM) as a source of sound.
-public final class AudioFile: AudioSource {
-    /// Path of the file.
-    public let path: String
-    /// The file's path.
-    public var label: String { path }
-    /// Whether it begins again at its end.
-    public let isLooping: Bool
-    private let thread = Mutex<ScheduledThread?>(nil)
-    private let samples: [Int16]
-    private let sampleRate: Int
-    private let channelCount: Int
-
-    /// Longest file that is read, in bytes: an hour of stereo at 48 kHz.
-    private static let byteLimit = 700 << 20
-
-    /// Reads the file.
-    ///
-    /// - Throws: `MediaError` that names what was found and what is expected.
-    public init(path: String, isLooping: Bool = true) throws(MediaError) {
-        self.path = path
-        self.isLooping = isLooping
-        let file = try FileBytes(path, mode: "r")
-        guard let riff = file.readExactly(12), riff.starts(with: Array("RIFF".utf8)),
-            Array(riff[8...]) == Array("WAVE".utf8)
-        else {
-            throw MediaError(
-                .malformed,
-                path,
-                "is not a WAV file: convert it, as with ffmpeg -i \(path) -c:a pcm_s16le out.wav"
-            )
-        }
-        var format: (channels: Int, rate: Int)?
-        while let head = file.readExactly(8) {
-            let count = head.littleEndian32(at: 4)
-            switch String(decoding: head[..<4], as: UTF8.self) {
-            case "fmt ":
-                guard (16...1_024).contains(count), let body = file.readExactly(count) else {
-                    throw MediaError(.malformed, path, "a broken format chunk")
-                }
-                let kind = body.littleEndian16(at: 0)
-                format = (body.littleEndian16(at: 2), body.littleEndian32(at: 4))
-                guard kind == 1 || kind == 0xFFFE, body.littleEndian16(at: 14) == 16, let format,
-                    (1...2).contains(format.channels),
-                    (8_000...192_000).contains(format.rate)
-                else {
-                    throw MediaError(.malformed, path, "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played")
-                }
-            case "data":
-                guard let format else { throw MediaError(.malformed, path, "sound before its format") }
-                let bytes = file.read(min(count, Self.byteLimit))
-                samples = (0..<(bytes.count / 2)).map { Int16(truncatingIfNeeded: bytes.littleEndian16(at: 2 * $0)) }
-                sampleRate = format.rate
-                channelCount = format.channels
-                guard !samples.isEmpty else { throw MediaError(.malformed, path, "has no sound") }
-                return
-            default: file.seek(to: file.offset + count + count % 2)
-            }
-        }
-        throw MediaError(.malformed, path, "has no sound")
-    }
-
-    /// Starts at the beginning.
-    public func start(deliver: @escaping @Sendable (AudioFrame) -> Void) throws {
-        let block = sampleRate / 50 * channelCount
-        let (samples, rate, channels, isLooping) = (samples, sampleRate, channelCount, isLooping)
-        let blocks = max(1, (samples.count + block - 1) / block)
-        let new = ScheduledThread(name: "audio file", intervalNanoseconds: 20_000_000) { index, time in
-            guard isLooping || index < blocks else { return false }
-            let from = index % blocks * block
-            var content = Array(samples[from..<min(from + block, samples.count)])
-            content += Array(repeating: 0, count: block - content.count)
-            deliver(AudioFrame(samples: content, sampleRate: rate, channelCount: channels, timestampNanoseconds: time))
-            return true
-        }
-        thread.withLock { old in
-            old?.stop()
-            old = new
-        }
-    }
-
-    /// Stops.
-    public func stop() {
-        thread.withLock { thread in
-            thread?.stop()
-            thread = nil
+        private func cut() -> MediaError {
+            MediaError(.malformed, file.path, "is cut short: it ends in the middle of a picture")
         }
     }
 }

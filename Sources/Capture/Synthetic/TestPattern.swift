@@ -1,8 +1,9 @@
 internal import Locking
 public import Media
 
-/// A moving test picture: four colour bars (red, green, blue, yellow), a ball that runs along their lower edge, and
-/// in the bottom quarter a binary counter of the frames, 16 blocks, most significant first, white for 1.
+/// A moving test picture: the frame's number and the time of day in a dark band at the top, four colour bars (red, green,
+/// blue, yellow), a ball that runs along their lower edge, and in the bottom quarter a binary counter of the frames, 16
+/// blocks, most significant first, white for 1.
 public final class TestPattern: VideoSource {
     /// Width in pixels.
     public let width: Int
@@ -44,7 +45,9 @@ public final class TestPattern: VideoSource {
     public func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
         let new = ScheduledThread(name: "test pattern", intervalNanoseconds: 1_000_000_000 / Int64(framesPerSecond)) {
             [weak self] index, time in
-            guard let self, let frame = try? self.frame(index, timestampNanoseconds: time) else { return false }
+            guard let self,
+                let frame = try? self.frame(index, timestampNanoseconds: time, clock: ClockText.now())
+            else { return false }
             deliver(frame)
             return true
         }
@@ -62,8 +65,12 @@ public final class TestPattern: VideoSource {
         }
     }
 
-    /// Picture number `index`.
-    public func frame(_ index: Int, timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame {
+    /// Picture number `index`; `clock` is drawn behind the number.
+    public func frame(
+        _ index: Int,
+        timestampNanoseconds: Int64,
+        clock: String = ""
+    ) throws(MediaError) -> VideoFrame {
         try VideoFrame(width: width, height: height, timestampNanoseconds: timestampNanoseconds, pool: pool) {
             planes throws(MediaError) in
             let top = height * 3 / 4
@@ -93,6 +100,26 @@ public final class TestPattern: VideoSource {
                 }
             }
             drawBall(index, planes: planes, below: top)
+            draw("#\(index) \(clock)", planes: planes)
+        }
+    }
+
+    /// White letters in a dark band, as large as they fit into the picture's width and its top sixth.
+    private func draw(_ text: String, planes: borrowing VideoFrame.Planes) {
+        let scale = min(height / 6 / (BitmapFont.height + 2), width / max(1, BitmapFont.width(of: text) + 4))
+        guard scale > 0 else { return }
+        let band = (BitmapFont.height + 2) * scale & ~1
+        for row in 0..<band {
+            unsafe (planes.y + row * planes.strideY).update(repeating: 16, count: width)
+            unsafe (planes.u + row / 2 * planes.strideUV).update(repeating: 128, count: width / 2)
+            unsafe (planes.v + row / 2 * planes.strideUV).update(repeating: 128, count: width / 2)
+        }
+        let left = (width - BitmapFont.width(of: text) * scale) / 2
+        BitmapFont.draw(text) { x, y in
+            for row in 0..<scale {
+                let start = (y * scale + scale + row) * planes.strideY + left + x * scale
+                unsafe (planes.y + start).update(repeating: 235, count: scale)
+            }
         }
     }
 

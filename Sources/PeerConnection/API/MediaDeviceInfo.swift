@@ -70,7 +70,7 @@ extension RTCError {
             switch error.kind {
             case .notFound: .notFoundError
             case .notPermitted: .notAllowedError
-            case .busy, .unplugged, .notUsable, .malformed, .codec: .notReadableError
+            case .busy, .unplugged, .notUsable, .noSpace, .finished, .malformed, .codec: .notReadableError
             case .invalidArgument: .typeError
             }
         let subject = device.map { $0.systemName == error.subject ? $0.fullName : error.subject } ?? error.subject

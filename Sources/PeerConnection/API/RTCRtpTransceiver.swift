@@ -160,36 +160,3 @@ public final class RTCRtpSender: Sendable {
         }
     }
 }
-
-/// Receives one track. webrtc-pc §5.3
-public final class RTCRtpReceiver: Sendable {
-    /// The received track; exists from the start and carries media once the peer sends.
-    public let track: MediaStreamTrack
-    private let encodedHandler = Mutex<(@Sendable (RTCEncodedFrame) -> Void)?>(nil)
-
-    init(kind: MediaKind) {
-        track = MediaStreamTrack(remote: kind)
-    }
-
-    /// Calls `handler` with each received frame before it is decoded, on the connection's event loop: for
-    /// recorders and forwarders, which must return at once.
-    public func setEncodedFrameHandler(_ handler: (@Sendable (RTCEncodedFrame) -> Void)?) {
-        encodedHandler.withLock { $0 = handler }
-    }
-
-    var encodedFrameHandler: (@Sendable (RTCEncodedFrame) -> Void)? { encodedHandler.withLock { $0 } }
-}
-
-/// A received frame as it came from the network. webrtc-encoded-transform §3
-public struct RTCEncodedFrame: Sendable {
-    /// The codec's name as in SDP, `VP8` or `opus`.
-    public let codecName: String
-    /// The encoded picture or audio block.
-    public let payload: [UInt8]
-    /// The RTP timestamp, in units of the codec's clock.
-    public let rtpTimestamp: UInt32
-    /// Whether decoding can start here (always true for audio).
-    public let isKeyFrame: Bool
-    /// When its last packet arrived, in nanoseconds of the monotonic clock.
-    public let receiveTimeNanoseconds: Int64
-}

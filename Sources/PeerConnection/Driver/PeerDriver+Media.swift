@@ -26,16 +26,23 @@ extension PeerDriver {
     /// Starts or stops receiving on a transceiver.
     func setReceiving(_ id: TransceiverID, mid: String, parameters: RTPReceiveParameters?) {
         guard let transceiver = transceivers[id], parameters != nil else {
-            receivePipelines.removeValue(forKey: mid)?.stop()
+            let pipeline = receivePipelines.removeValue(forKey: mid)
+            pipeline?.receiver.setKeyFrameRequest(nil)
+            pipeline?.stop()
             return
         }
         guard receivePipelines[mid] == nil else { return }
         if transceiver.kind == .audio {
             receivePipelines[mid] = AudioReceivePipeline(receiver: transceiver.receiver)
         } else {
-            receivePipelines[mid] = VideoReceivePipeline(receiver: transceiver.receiver) { [weak self, eventLoop] in
+            let requestKeyFrame: @Sendable () -> Void = { [weak self, eventLoop] in
                 eventLoop.execute { [weak self] in self?.assumeIsolated { $0.requestKeyFrame(mid: mid) } }
             }
+            transceiver.receiver.setKeyFrameRequest(requestKeyFrame)
+            receivePipelines[mid] = VideoReceivePipeline(
+                receiver: transceiver.receiver,
+                requestKeyFrame: requestKeyFrame
+            )
         }
     }
 

@@ -28,7 +28,7 @@ final class AudioReceivePipeline: ReceivePipeline {
     }
 
     func receive(_ frame: ReceivedFrame) {
-        receiver.encodedFrameHandler?(RTCEncodedFrame(frame))
+        receiver.deliver(RTCEncodedFrame(frame))
         worker.submit(frame)
     }
 

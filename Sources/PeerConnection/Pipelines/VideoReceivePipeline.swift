@@ -54,7 +54,7 @@ final class VideoReceivePipeline: ReceivePipeline {
     }
 
     func receive(_ frame: ReceivedFrame) {
-        receiver.encodedFrameHandler?(RTCEncodedFrame(frame))
+        receiver.deliver(RTCEncodedFrame(frame))
         if worker.submit(frame) { counts.counts.withLock { $0.framesDropped += 1 } }
     }
 
@@ -81,17 +81,5 @@ private final class VideoDecoding {
         let picture = try decoder.decode(frame.payload, timestampNanoseconds: frame.receiveTime.nanoseconds)
         if frame.isKeyFrame { needsKeyFrame = false }
         return picture
-    }
-}
-
-extension RTCEncodedFrame {
-    init(_ frame: ReceivedFrame) {
-        self.init(
-            codecName: frame.codec.name,
-            payload: frame.payload,
-            rtpTimestamp: frame.rtpTimestamp,
-            isKeyFrame: frame.isKeyFrame,
-            receiveTimeNanoseconds: frame.receiveTime.nanoseconds
-        )
     }
 }

@@ -91,7 +91,8 @@ package import SansIO
                 lostBefore: lost,
                 ssrc: ssrc,
                 receiveTime: now,
-                audioLevel: packet.audioLevel
+                audioLevel: packet.audioLevel,
+                firstPacketTime: packet.receivedAt
             )
         }
         return nil

@@ -24,6 +24,8 @@ package import SansIO
     /// When a key frame may be asked for (again).
     private var keyFrameRequestAt: Instant
     private var wantsKeyFrame = false
+    /// Of the last sender report since the stream began anew.
+    private var senderClock: SenderClock?
 
     /// Least time between two requests for a key frame.
     package static let keyFrameRequestInterval = Duration.milliseconds(300)
@@ -157,12 +159,13 @@ package import SansIO
 
     /// The next frame in order, if it is complete.
     package func nextFrame(at now: Instant) -> ReceivedFrame? {
-        guard let frame = video?.nextFrame(at: now) ?? audio?.nextFrame(codec: { codec(of: $0) }, at: now) else {
+        guard var frame = video?.nextFrame(at: now) ?? audio?.nextFrame(codec: { codec(of: $0) }, at: now) else {
             if let needed = video?.oldestNeeded ?? audio?.oldestNeeded { nack.abandon(before: needed) }
             return nil
         }
         counters.framesReceived += 1
         if frame.isKeyFrame { counters.keyFramesReceived += 1 }
+        frame.senderClock = senderClock
         return frame
     }
 
@@ -217,6 +220,7 @@ package import SansIO
         counters.remoteBytesSent = report.octetCount
         counters.lastReportNTPTime = report.ntpTimestamp
         counters.lastReportRTPTimestamp = report.rtpTimestamp
+        senderClock = SenderClock(ntpTimestamp: report.ntpTimestamp, rtpTimestamp: report.rtpTimestamp)
     }
 
     package func reportBlock(at now: Instant) -> RTCPReportBlock? { reception.reportBlock(ssrc: ssrc, at: now) }
@@ -260,6 +264,7 @@ package import SansIO
         let codec = parameters.codecs.first { $0.codec.kind == kind }?.codec ?? .opus
         unwrapper = Unwrapper(bitCount: 16)
         nack = NackGenerator()
+        senderClock = nil
         reception = ReceptionStatistics(clockRate: codec.clockRate)
         close()
         if kind == .video {

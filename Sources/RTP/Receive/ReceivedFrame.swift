@@ -18,6 +18,16 @@ package struct ReceivedFrame: Sendable {
     package var audioLevel: UInt8?
     /// Video: the picture ID of RFC 7741, if there is one.
     package var pictureID: UInt16?
+    /// When the first packet of the frame arrived.
+    package var firstPacketTime: Instant
+    /// The last sender report of the source, to synchronise it with others.
+    package var senderClock: SenderClock?
+}
+
+/// Which moment of a sender's clock an RTP timestamp stands for. RFC 3550 §6.4.1
+package struct SenderClock: Hashable, Sendable {
+    package var ntpTimestamp: UInt64
+    package var rtpTimestamp: UInt32
 }
 
 /// A packet that a receiver keeps: its slot, and what was read from its header.

@@ -236,7 +236,8 @@ package import SansIO
             lostBefore: lost,
             ssrc: ssrc,
             receiveTime: now,
-            pictureID: first.pictureID
+            pictureID: first.pictureID,
+            firstPacketTime: first.receivedAt
         )
     }
 }

@@ -1,3 +1,4 @@
+import Display
 import Glibc
 import JSON
 import Signaling
@@ -7,8 +8,23 @@ import TerminalUI
 enum CallRequest: Sendable {
     case chat(String)
     case sendFile(String)
+    /// Sends sound or none; nil changes it.
+    case microphone(Bool?)
+    /// Sends pictures or none; nil changes it.
+    case camera(Bool?)
     case hangUp
     case unknown(String)
+}
+
+extension CallRequest {
+    /// What a key in a view stands for.
+    init(_ request: ViewRequest) {
+        switch request {
+        case .toggleMicrophone: self = .microphone(nil)
+        case .toggleCamera: self = .camera(nil)
+        case .hangUp: self = .hangUp
+        }
+    }
 }
 
 /// Lines of standard input as commands.
@@ -34,14 +50,22 @@ enum CallInput {
         }
         if let text = value["chat"]?.string { return .chat(text) }
         if let path = value["sendFile"]?.string { return .sendFile(path) }
+        if let isOn = value["microphone"]?.bool { return .microphone(isOn) }
+        if let isOn = value["camera"]?.bool { return .camera(isOn) }
         if value["hangup"]?.bool == true { return .hangUp }
-        return .unknown("expected {\"chat\":…}, {\"sendFile\":…} or {\"hangup\":true}, got \(line.prefix(80))")
+        return .unknown(
+            "expected {\"chat\":…}, {\"sendFile\":…}, {\"microphone\":…}, {\"camera\":…} or {\"hangup\":true}, got \(line.prefix(80))"
+        )
     }
 
     private static func parse(_ line: String) -> CallRequest {
         if line == "/quit" || line == "/hangup" { return .hangUp }
+        if line == "/mute" { return .microphone(nil) }
+        if line == "/video" { return .camera(nil) }
         if line.hasPrefix("/send ") { return .sendFile(String(line.dropFirst("/send ".count))) }
-        if line.hasPrefix("/") { return .unknown("commands are /send FILE and /quit; anything else is chat") }
+        if line.hasPrefix("/") {
+            return .unknown("commands are /send FILE, /mute, /video and /quit; anything else is chat")
+        }
         return .chat(line)
     }
 }

@@ -9,6 +9,8 @@ struct CallMedia {
     var speaker: ALSASpeaker?
     /// Devices that may be unplugged.
     var devices: [CallDevice] = []
+    /// Files that may break off, and what to call them then.
+    var files: [(noun: String, file: any FailingDevice)] = []
     /// Sentences for the user on what was chosen and why.
     var notes: [String] = []
 
@@ -25,31 +27,34 @@ struct CallMedia {
 
 /// Chooses and opens the sources.
 struct CallMediaOptions {
-    var usesTestPattern: Bool
+    var video: VideoChoice
+    var audio: AudioChoice
+    /// Whether files begin again at their end.
+    var isLooping: Bool
     var size: PictureSize
-    var videoFile: String?
-    var audioFile: String?
     var camera: String?
     var microphone: String?
-    var sendsVideo: Bool
-    var sendsAudio: Bool
     var speaker: String?
     var playsSound: Bool
 
     func open() async throws -> CallMedia {
         var media = CallMedia()
-        if sendsVideo { try await openVideo(&media) }
-        if sendsAudio { try await openAudio(&media) }
+        try await openVideo(&media)
+        try await openAudio(&media)
         if playsSound { try openSpeaker(&media) }
         return media
     }
 
     private func openVideo(_ media: inout CallMedia) async throws {
-        if let videoFile {
-            media.video = MediaStreamTrack(try VideoFile(path: videoFile))
+        switch video {
+        case .none: return
+        case .file(let path):
+            let source = try VideoFile(path: path, isLooping: isLooping)
+            media.video = MediaStreamTrack(source)
+            media.files.append(("video file", source))
             return
-        }
-        if !usesTestPattern {
+        case .test: break
+        case .camera:
             let constraints = MediaTrackConstraints(
                 width: .ideal(size.width),
                 height: .ideal(size.height),
@@ -73,11 +78,15 @@ struct CallMediaOptions {
     }
 
     private func openAudio(_ media: inout CallMedia) async throws {
-        if let audioFile {
-            media.audio = MediaStreamTrack(try AudioFile(path: audioFile))
+        switch audio {
+        case .none: return
+        case .file(let path):
+            let source = try AudioFile(path: path, isLooping: isLooping)
+            media.audio = MediaStreamTrack(source)
+            media.files.append(("audio file", source))
             return
-        }
-        if !usesTestPattern {
+        case .tone: break
+        case .microphone:
             let constraints = MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
             do throws(RTCError) {
                 let device = try await CallDevice.open(.audio, constraints)

@@ -19,6 +19,23 @@ struct CallOutput: Sendable {
         if !isJSON { for line in lines { statusLine.print(line) } }
     }
 
+    /// What a view draws beside the lines.
+    func overlay(_ text: String) { statusLine.overlay(text) }
+
+    /// What of this side the others get.
+    func sending(microphone: Bool?, camera: Bool?) {
+        guard isJSON else {
+            func words(_ noun: String, _ isOn: Bool?) -> String? { isOn.map { "\(noun) \($0 ? "on" : "off")" } }
+            return say(
+                [words("Microphone", microphone), words("camera", camera)].compactMap { $0 }.joined(separator: ", ")
+            )
+        }
+        var line = JSONLine(event: "sending")
+        if let microphone { line["microphone"] = .bool(microphone) }
+        if let camera { line["camera"] = .bool(camera) }
+        Terminal.standardOutput.write(line.text)
+    }
+
     func ready(url: String, server: String, room: String, certificate: String?) {
         guard isJSON else { return }
         var line = JSONLine(event: "ready")
@@ -61,6 +78,28 @@ struct CallOutput: Sendable {
             isReceived
                 ? "Received \(file.path) (\(Amount.bytes(file.byteCount))) from \(Self.name(peer))"
                 : "Sent \(file.name) (\(Amount.bytes(file.byteCount))) to \(Self.name(peer))"
+        )
+    }
+
+    /// What a recording came to; nothing is said of one that nothing came for.
+    func recording(_ peer: SignalingPeer, _ recording: MediaRecorder.Summary) {
+        guard recording.byteCount > 0 else { return }
+        let seconds =
+            Double(recording.duration.components.seconds) + Double(recording.duration.components.attoseconds) / 1e18
+        emit(
+            "recording",
+            [
+                "peer": .string(peer.id.rawValue), "path": .string(recording.path),
+                "bytes": .integer(Int64(recording.byteCount)), "seconds": .number((seconds * 1_000).rounded() / 1_000),
+                "videoFrames": .integer(Int64(recording.videoFrameCount)),
+                "audioFrames": .integer(Int64(recording.audioFrameCount)),
+                "droppedFrames": .integer(Int64(recording.droppedFrameCount)),
+            ]
+        )
+        let dropped = recording.droppedFrameCount
+        say(
+            "Recorded \(Self.name(peer)): \(recording.path) (\(Amount.bytes(recording.byteCount)), \(Int(seconds.rounded())) s)"
+                + (dropped > 0 ? "; the disk was too slow for \(dropped) frames" : "")
         )
     }
 

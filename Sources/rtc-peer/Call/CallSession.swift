@@ -1,3 +1,4 @@
+import Display
 import PeerConnection
 import Signaling
 import TerminalUI
@@ -8,7 +9,7 @@ actor CallSession {
         var name: String
         var room: String
         var duration: Duration?
-        var recordDirectory: String?
+        var recordings: RecordingPlace?
         var downloadDirectory: String?
         /// Of each connection; what the signalling server recommends comes on top.
         var configuration: RTCConfiguration
@@ -42,7 +43,7 @@ actor CallSession {
     private var media: CallMedia
     private let output: CallOutput
     private var peers: [SignalingPeerID: CallPeer] = [:]
-    private var recorders: [SignalingPeerID: Recorder] = [:]
+    private var recorders: [SignalingPeerID: MediaRecorder] = [:]
     private var phases: [SignalingPeerID: CallPhases] = [:]
     private var reports: [SignalingPeerID: RTCStatsReport] = [:]
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
@@ -52,6 +53,8 @@ actor CallSession {
     private var happen: (@Sendable (Happening) -> Void)?
     /// For devices to be plugged in again, by the ids of their tracks.
     private var waits: [String: Task<Void, Never>] = [:]
+    private var view: (any CallView)?
+    private var preview: MediaSubscription?
 
     init(options: Options, client: SignalingClient, media: CallMedia, output: CallOutput) {
         self.options = options
@@ -62,12 +65,22 @@ actor CallSession {
 
     /// Runs the call.
     ///
+    /// - Parameters:
+    ///   - isJSON: whether commands come as JSON.
+    ///   - view: shows the pictures.
+    ///   - requests: what is asked for in it.
     /// - Returns: why it ended.
-    func run(isJSON: Bool) async -> Ending {
+    func run(isJSON: Bool, view: (any CallView)? = nil, requests: AsyncStream<ViewRequest> = .init { $0.finish() })
+        async
+        -> Ending
+    {
+        self.view = view
+        startPreview()
         let (happenings, feed) = AsyncStream<Happening>.makeStream()
         let tasks = [
             Task { [client] in for await event in client.events { feed.yield(.signaling(event)) } },
             Task { for await request in CallInput.commands(isJSON: isJSON) { feed.yield(.request(request)) } },
+            Task { for await request in requests { feed.yield(.request(CallRequest(request))) } },
             Task { for await _ in Interrupts.stream() { feed.yield(.interrupted) } },
             Task {
                 while !Task.isCancelled {
@@ -83,6 +96,11 @@ actor CallSession {
         ]
         happen = { feed.yield($0) }
         for device in media.devices { watch(device) }
+        for (noun, file) in media.files {
+            file.addFailureHandler { error in
+                feed.yield(.call(.problem(nil, "the \(noun) has stopped: \(error)")))
+            }
+        }
         media.speaker?.addFailureHandler { feed.yield(.call(.problem(nil, "the loudspeaker has stopped: \($0)"))) }
         do {
             try media.speaker?.start()
@@ -101,7 +119,17 @@ actor CallSession {
         await client.leave()
         for id in peers.keys { await close(id) }
         media.speaker?.stop()
+        preview?.cancel()
         return ending
+    }
+
+    private func startPreview() {
+        guard let pictures = view?.pictures, let track = media.video else { return }
+        do {
+            preview = try track.addVideoTaker { pictures.showPreview($0) }
+        } catch {
+            output.problem("the picture that is sent is not shown: \(error)")
+        }
     }
 
     /// - Returns: the end if the call is over.
@@ -149,6 +177,10 @@ actor CallSession {
 
     private func replace(_ old: CallDevice, with new: CallDevice) async {
         media.replace(old.track, with: new)
+        if new.track.kind == .video {
+            preview?.cancel()
+            startPreview()
+        }
         for peer in peers.values { await peer.replace(old.track, with: new.track) }
         output.device(new, change: "added", "The \(new.noun) is back: \(new.description)")
         watch(new)
@@ -219,13 +251,24 @@ actor CallSession {
             )
             peers[peer.id] = callPeer
             if isInitiator { phases[peer.id] = CallPhases(offer: .now) }
-            if let directory = options.recordDirectory {
-                recorders[peer.id] = Recorder(directory: directory, name: CallOutput.name(peer))
-            }
             output.peer(peer, state: "connecting")
+            view?.pictures.add(peer.id.rawValue, name: TerminalText.printable(CallOutput.name(peer)))
+            startRecording(peer, feed: feed)
             try await callPeer.start(tracks: media.tracks)
         } catch {
             output.problem("cannot connect to \(CallOutput.name(peer)): \(error)")
+        }
+    }
+
+    private func startRecording(_ peer: SignalingPeer, feed: @escaping @Sendable (CallEvent) -> Void) {
+        guard let place = options.recordings else { return }
+        let name = CallOutput.name(peer)
+        do throws(MediaError) {
+            recorders[peer.id] = try MediaRecorder(path: place.freePath(for: name), title: name) { error in
+                feed(.problem(peer, "recording: \(error)"))
+            }
+        } catch {
+            output.problem("\(name) is not recorded: \(error)")
         }
     }
 
@@ -247,10 +290,13 @@ actor CallSession {
     }
 
     private func close(_ id: SignalingPeerID) async {
-        recorders.removeValue(forKey: id)?.close()
+        if let recorder = recorders.removeValue(forKey: id), let peer = peers[id] {
+            output.recording(peer.remote, await recorder.stop())
+        }
         phases[id] = nil
         reports[id] = nil
         subscriptions[id] = nil
+        view?.pictures.remove(id.rawValue)
         let peer = peers.removeValue(forKey: id)
         await peer?.close()
     }
@@ -301,12 +347,18 @@ actor CallSession {
         }
         do {
             try recorders[peer.id]?.record(event.receiver)
+        } catch {
+            output.problem("\(CallOutput.name(peer)) is not recorded: \(error)")
+        }
+        do {
             // Decoding shows that the call works, even when nobody watches here.
             switch event.track.kind {
             case .video:
                 let first = OnceFlag()
-                let subscription = try event.track.addVideoTaker { _ in
+                let pictures = view?.pictures
+                let subscription = try event.track.addVideoTaker { picture in
                     if first.take() { feed(.phase(peer, .firstFrame)) }
+                    pictures?.show(picture, of: peer.id.rawValue)
                 }
                 subscriptions[peer.id, default: []].append(subscription)
             case .audio:
@@ -327,10 +379,22 @@ actor CallSession {
         case .sendFile(let path):
             if peers.isEmpty { output.problem("nobody is here to take \(path)") }
             for peer in peers.values { await peer.send(file: path) }
+        case .microphone(let isOn): set(media.audio, isOn, noun: "sound")
+        case .camera(let isOn): set(media.video, isOn, noun: "picture")
         case .hangUp: return "hung up"
         case .unknown(let message): output.problem(message)
         }
         return nil
+    }
+
+    private func set(_ track: MediaStreamTrack?, _ isOn: Bool?, noun: String) {
+        guard let track else { return output.problem("no \(noun) is sent in this call") }
+        track.enabled = isOn ?? !track.enabled
+        output.sending(microphone: media.audio?.enabled, camera: media.video?.enabled)
+        view?.pictures.set(
+            isMicrophoneOff: media.audio?.enabled == false,
+            isCameraOff: media.video?.enabled == false
+        )
     }
 
     private func report() async {

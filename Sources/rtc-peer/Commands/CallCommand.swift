@@ -1,4 +1,5 @@
 import ArgumentParser
+import Display
 import Glibc
 import PeerConnection
 import Signaling
@@ -11,14 +12,17 @@ struct CallCommand: AsyncParsableCommand {
         abstract: "Calls whoever opens the printed address, or whoever is in a room of another server.",
         discussion: """
             Without --server it serves the page itself. While the call runs, lines typed are sent as chat, \
-            “/send FILE” sends a file and “/quit” hangs up.
+            “/send FILE” sends a file, “/mute” and “/video” turn microphone and camera off and on, and “/quit” \
+            hangs up.
 
             Examples:
               rtc-peer call
               rtc-peer call --listen 0.0.0.0:8443 --tls
               rtc-peer call --listen 0.0.0.0:8443 --tls --udp-port 40000
               rtc-peer call --server http://192.0.2.7:8080 --room tea --name Otter
-              rtc-peer call --video-file film.y4m --audio-file film.wav --duration 60
+              rtc-peer call --show --record call.webm
+              rtc-peer call --show terminal --video test --audio tone
+              rtc-peer call --video film.webm --audio film.webm --once --duration 60
             """
     )
 
@@ -48,31 +52,53 @@ struct CallCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("What others see you as. Example: --name Otter", valueName: "TEXT"))
     var name = "rtc-peer"
 
-    @Flag(
-        help:
-            "Send the moving test pattern and a tone, even if there are a camera and a microphone. Example: --test-pattern"
+    @Option(
+        defaultAsFlag: CallShow.window,
+        help: ArgumentHelp(
+            "Show the pictures: in a window, or in the terminal by the best means it has or the one named (terminal, blocks, sixel, kitty). Example: --show, --show terminal",
+            valueName: "WHERE"
+        )
     )
+    var show: CallShow?
+
+    @Option(
+        help: ArgumentHelp(
+            "What to send as picture: camera, test (a moving pattern with number and clock), none, or a WebM (VP8), Y4M or IVF file. Example: --video clip.webm",
+            valueName: "SOURCE"
+        )
+    )
+    var video: VideoChoice = .camera
+
+    @Option(
+        help: ArgumentHelp(
+            "What to send as sound: microphone, tone, none, or a WAV, Ogg (Opus) or WebM file. Example: --audio speech.opus",
+            valueName: "SOURCE"
+        )
+    )
+    var audio: AudioChoice = .microphone
+
+    @Flag(help: "Play files once instead of again and again. Example: --video clip.webm --once")
+    var once = false
+
+    @Flag(help: "The same as --video test --audio tone. Example: --test-pattern")
     var testPattern = false
 
-    @Flag(help: "Send no picture. Example: --no-video")
+    @Flag(help: "The same as --video none. Example: --no-video")
     var noVideo = false
 
-    @Flag(help: "Send no sound. Example: --no-audio")
+    @Flag(help: "The same as --audio none. Example: --no-audio")
     var noAudio = false
 
     @Option(help: ArgumentHelp("Size and rate of the picture. Example: --size 1280x720@30", valueName: "WxH@FPS"))
     var size = PictureSize()
 
     @Option(
-        help: ArgumentHelp(
-            "Send this Y4M or IVF (VP8) file, again and again. Example: --video-file film.y4m",
-            valueName: "FILE"
-        )
+        help: ArgumentHelp("The same as --video FILE. Example: --video-file film.y4m", valueName: "FILE")
     )
     var videoFile: String?
 
     @Option(
-        help: ArgumentHelp("Send this WAV file, again and again. Example: --audio-file film.wav", valueName: "FILE")
+        help: ArgumentHelp("The same as --audio FILE. Example: --audio-file film.wav", valueName: "FILE")
     )
     var audioFile: String?
 
@@ -105,8 +131,8 @@ struct CallCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Record what comes into this folder: NAME.ivf and NAME.wav. Example: --record calls",
-            valueName: "DIR"
+            "Record what comes, as it comes: into FILE.webm, each further participant into FILE-NAME.webm; or into a folder, NAME.webm each. Example: --record call.webm",
+            valueName: "FILE|DIR"
         )
     )
     var record: String?
@@ -155,17 +181,17 @@ struct CallCommand: AsyncParsableCommand {
         // A reader that goes away must not end the call.
         signal(SIGPIPE, SIG_IGN)
         let show = CallOutput(isJSON: output.json)
+        let (requests, request) = AsyncStream<ViewRequest>.makeStream()
         do {
-            for directory in [record, downloads].compactMap({ $0 }) { try makeDirectory(directory) }
+            if let downloads { try makeDirectory(downloads) }
+            let recordings = try record.map { path throws(MediaError) in try RecordingPlace(path) }
             let media = try await CallMediaOptions(
-                usesTestPattern: testPattern,
+                video: videoChoice,
+                audio: audioChoice,
+                isLooping: !once,
                 size: size,
-                videoFile: videoFile,
-                audioFile: audioFile,
                 camera: camera,
                 microphone: microphone,
-                sendsVideo: !noVideo,
-                sendsAudio: !noAudio,
                 speaker: speaker,
                 playsSound: !noSpeaker
             ).open()
@@ -173,6 +199,11 @@ struct CallCommand: AsyncParsableCommand {
             let room = room ?? RoomNames.random()
             var configuration = server.ice.configuration
             if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }
+            let openView = { [place = self.show] in
+                try await place?.open(title: "rtc-peer: \(room)", output: show) { request.yield($0) }
+            }
+            // A window may be refused before anything is told; a terminal is drawn on below what is told.
+            var view = self.show == .window ? try await openView() : nil
             let (embedded, address, fingerprint) = try await startServer(show, room: room)
             let place = "\(address.hasSuffix("/") ? address : address + "/")\(room)"
             let announce: @Sendable () -> Void = {
@@ -189,7 +220,7 @@ struct CallCommand: AsyncParsableCommand {
                     name: name,
                     room: room,
                     duration: duration.map { .seconds($0) },
-                    recordDirectory: record,
+                    recordings: recordings,
                     downloadDirectory: downloads,
                     configuration: configuration,
                     staysAlone: stay,
@@ -199,7 +230,10 @@ struct CallCommand: AsyncParsableCommand {
                 media: media,
                 output: show
             )
-            let ending = await session.run(isJSON: output.json)
+            if view == nil { view = try await openView() }
+            let ending = await session.run(isJSON: output.json, view: view, requests: requests)
+            view?.close()
+            TerminalRestoration.disarm()
             await embedded?.stop()
             show.ended(ending.reason)
             if ending.isFailure { throw ExitCode.failure }
@@ -208,6 +242,19 @@ struct CallCommand: AsyncParsableCommand {
         } catch {
             throw Exit.failure("\(error)", json: output.json)
         }
+    }
+
+    /// The source of pictures, the older options included; those win over a default.
+    var videoChoice: VideoChoice {
+        if noVideo { return .none }
+        if let videoFile { return .file(videoFile) }
+        return testPattern && video == .camera ? .test : video
+    }
+
+    var audioChoice: AudioChoice {
+        if noAudio { return .none }
+        if let audioFile { return .file(audioFile) }
+        return testPattern && audio == .microphone ? .tone : audio
     }
 
     /// Starts the server of our own unless another one is named, and tells where the call is.

@@ -13,7 +13,10 @@ enum Interrupts {
     static func stream() -> AsyncStream<Void> {
         for number in [SIGINT, SIGTERM, SIGHUP] {
             signal(number) { number in
-                if Interrupts.count.add(1, ordering: .relaxed).oldValue > 0 { _exit(128 + number) }
+                if Interrupts.count.add(1, ordering: .relaxed).oldValue > 0 {
+                    TerminalRestoration.restore()
+                    _exit(128 + number)
+                }
             }
         }
         return AsyncStream { continuation in

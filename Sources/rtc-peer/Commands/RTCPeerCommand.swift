@@ -33,12 +33,13 @@ struct RTCPeerCommand: AsyncParsableCommand {
               rtc-peer receive 4821-amber-otter-lemon            takes what that one sends
               rtc-peer serve --listen 0.0.0.0:8080               is that server
               rtc-peer devices --try                             tries camera, microphone and loudspeaker
+              rtc-peer snapshot me.png                           saves a picture of the camera
               rtc-peer doctor --ice-server stun:stun.example.org looks for what hinders connections
             """,
         version: "0.1.0",
         subcommands: [
             CallCommand.self, SendCommand.self, ReceiveCommand.self, PipeCommand.self, ForwardCommand.self,
-            ServeCommand.self, DevicesCommand.self, DoctorCommand.self,
+            ServeCommand.self, DevicesCommand.self, SnapshotCommand.self, DoctorCommand.self,
         ]
     )
 }

@@ -1,0 +1,61 @@
+import ArgumentParser
+
+/// What `--video` names: where the pictures that are sent come from.
+enum VideoChoice: ExpressibleByArgument, Hashable, Sendable {
+    case camera
+    case test
+    case none
+    case file(String)
+
+    init?(argument: String) {
+        switch argument {
+        case "camera": self = .camera
+        case "test", "pattern": self = .test
+        case "none", "off": self = .none
+        case "": return nil
+        default: self = .file(argument)
+        }
+    }
+
+    /// As it is written on the command line.
+    var text: String {
+        switch self {
+        case .camera: "camera"
+        case .test: "test"
+        case .none: "none"
+        case .file(let path): path
+        }
+    }
+
+    var defaultValueDescription: String { text }
+}
+
+/// What `--audio` names: where the sound that is sent comes from.
+enum AudioChoice: ExpressibleByArgument, Hashable, Sendable {
+    case microphone
+    case tone
+    case none
+    case file(String)
+
+    init?(argument: String) {
+        switch argument {
+        case "microphone", "mic": self = .microphone
+        case "tone", "test": self = .tone
+        case "none", "off": self = .none
+        case "": return nil
+        default: self = .file(argument)
+        }
+    }
+
+    /// As it is written on the command line.
+    var text: String {
+        switch self {
+        case .microphone: "microphone"
+        case .tone: "tone"
+        case .none: "none"
+        case .file(let path): path
+        }
+    }
+
+    var defaultValueDescription: String { text }
+}
