@@ -175,6 +175,8 @@ struct RTCPParsing {
         let duration = NTPTime.duration(NTPTime.compact(end) &- NTPTime.compact(start))
         #expect(duration > .milliseconds(250) - .microseconds(31) && duration < .milliseconds(250) + .microseconds(31))
         #expect(NTPTime.compact(.milliseconds(1_500)) == 0x1_8000)
+        #expect(NTPTime.duration(0x1_8000) == .milliseconds(1_500))
+        #expect(NTPTime.duration(.max) > .seconds(65_535))
         #expect(NTPTime.compact(.seconds(1_000_000)) == .max)
         _ = NTPTime.timestamp(nanoseconds: .min)
     }

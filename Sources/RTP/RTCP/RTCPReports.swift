@@ -163,6 +163,6 @@ package enum NTPTime {
 
     /// The duration that 16.16 fixed point stands for.
     package static func duration(_ compact: UInt32) -> Duration {
-        .nanoseconds(Int64(compact) * 1_000_000_000 >> 16)
+        .nanoseconds((Int64(compact) * 1_000_000_000) >> 16)
     }
 }
