@@ -55,29 +55,26 @@ package enum NetworkInterfaces {
     }
 
     /// The address that datagrams to the internet leave with; nil without a route there.
-    ///
-    /// Nothing is sent: connecting a UDP socket only looks the route up.
     package static func routedAddress(isIPv4: Bool) -> IPAddress? {
+        // Addresses of documentation (RFC 5737, RFC 3849), which every default route leads to.
+        let target = isIPv4 ? IPAddress(v4: 0xC000_0201) : IPAddress(v6High: 0x2001_0DB8 << 32, v6Low: 1)
+        return source(for: TransportAddress(target, port: 9))
+    }
+
+    /// The address that datagrams to another one leave with; nil without a route there.
+    ///
+    /// Nothing is sent: connecting a UDP socket only looks the route up (RFC 8835 §3.3).
+    package static func source(for remote: TransportAddress) -> IPAddress? {
         let descriptor = socket(
-            isIPv4 ? AF_INET : AF_INET6,
+            remote.ip.isIPv4 ? AF_INET : AF_INET6,
             Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
             0
         )
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
-        // Addresses of documentation (RFC 5737, RFC 3849), which every default route leads to.
-        let target = isIPv4 ? IPAddress(v4: 0xC000_0201) : IPAddress(v6High: 0x2001_0DB8 << 32, v6Low: 1)
-        let isRouted = unsafe TransportAddress(target, port: 9).withSockaddr { unsafe connect(descriptor, $0, $1) == 0 }
-        guard isRouted else { return nil }
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let ip = unsafe withUnsafeMutablePointer(to: &storage) { pointer -> IPAddress? in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                guard unsafe getsockname(descriptor, address, &length) == 0 else { return nil }
-                return unsafe TransportAddress(sockaddrAt: address)?.ip
-            }
-        }
-        return ip.flatMap { $0.isUnspecified ? nil : $0 }
+        let isRouted = unsafe remote.withSockaddr { unsafe connect(descriptor, $0, $1) == 0 }
+        guard isRouted, let ip = TransportAddress(ofSocket: descriptor)?.ip, !ip.isUnspecified else { return nil }
+        return ip
     }
 }
 

@@ -39,6 +39,20 @@ extension TransportAddress {
         unsafe self.init(sockaddr: UnsafeRawBufferPointer(start: address, count: family == AF_INET6 ? 28 : 16))
     }
 
+    /// The own address of a socket; nil if it has none.
+    init?(ofSocket descriptor: CInt) {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let own = unsafe withUnsafeMutablePointer(to: &storage) { pointer -> TransportAddress? in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                guard unsafe getsockname(descriptor, address, &length) == 0 else { return nil }
+                return unsafe TransportAddress(sockaddrAt: address)
+            }
+        }
+        guard let own else { return nil }
+        self = own
+    }
+
     /// The engine's form of a NIO address; nil for Unix sockets.
     package init?(_ address: SocketAddress) {
         guard

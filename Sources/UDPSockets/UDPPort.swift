@@ -172,7 +172,7 @@ package final class UDPPort {
         for port in ports {
             let bound = unsafe TransportAddress(ip, port: port).withSockaddr { unsafe Glibc.bind(descriptor, $0, $1) }
             if bound == 0 {
-                guard let local = localAddress(of: descriptor, ip: ip) else { break }
+                guard let local = TransportAddress(ofSocket: descriptor) else { break }
                 return .success((descriptor, local))
             }
             guard errno == EADDRINUSE else { break }
@@ -181,20 +181,6 @@ package final class UDPPort {
         let error = systemError("cannot bind \(wanted) on \(ip)")
         Glibc.close(descriptor)
         return .failure(error)
-    }
-
-    private static func localAddress(of descriptor: CInt, ip: IPAddress) -> TransportAddress? {
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe getsockname(descriptor, $0, &length)
-            }
-        }
-        guard status == 0 else { return nil }
-        // The port lies at the same place in both families.
-        let port = unsafe withUnsafeBytes(of: &storage) { unsafe $0.loadUnaligned(fromByteOffset: 2, as: UInt16.self) }
-        return TransportAddress(ip, port: UInt16(bigEndian: port))
     }
 
     private static func set(_ descriptor: CInt, _ level: CInt, _ option: CInt, _ value: CInt) {

@@ -24,10 +24,7 @@ package enum NetworkDiagnosis {
 
     /// The addresses that make host candidates, as `RTCConfiguration`'s defaults have it.
     package static func addresses() -> [Address] {
-        // No datagram is sent: the kernel tells the address that it would send from (RFC 8835 §3.3). The destinations are
-        // those of documentation, which are routed as any far away.
-        let far = [TransportAddress("198.51.100.1", port: 9), TransportAddress("2001:db8:ffff::1", port: 9)]
-        let defaults = far.compactMap { $0.flatMap(source) }
+        let defaults = [true, false].compactMap { NetworkInterfaces.routedAddress(isIPv4: $0) }
         return NetworkInterfaces.addresses(includesLoopback: nil).map {
             Address(interfaceName: $0.interfaceName, ip: $0.ip, isDefault: defaults.contains($0.ip))
         }
@@ -51,28 +48,7 @@ package enum NetworkDiagnosis {
     }
 
     /// The address from which the kernel would send to another one.
-    package static func source(for remote: TransportAddress) -> IPAddress? {
-        let descriptor = socket(
-            remote.ip.isIPv4 ? AF_INET : AF_INET6,
-            Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
-            0
-        )
-        guard descriptor >= 0 else { return nil }
-        defer { Glibc.close(descriptor) }
-        let connected = unsafe remote.withRawSockaddr { address, length in
-            unsafe connect(descriptor, address.assumingMemoryBound(to: sockaddr.self), length)
-        }
-        guard connected == 0 else { return nil }
-        var storage = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let status = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe getsockname(descriptor, $0, &length)
-            }
-        }
-        guard status == 0 else { return nil }
-        return unsafe withUnsafeBytes(of: &storage) { unsafe TransportAddress(sockaddr: $0)?.ip }
-    }
+    package static func source(for remote: TransportAddress) -> IPAddress? { NetworkInterfaces.source(for: remote) }
 
     /// Whether a name that one part of this process publishes is found by another, through the kernel's multicast.
     package static func isMulticastDNSHeard() async -> Bool {

@@ -16,6 +16,12 @@ struct CallMedia {
 
     var tracks: [MediaStreamTrack] { [audio, video].compactMap { $0 } }
 
+    fileprivate mutating func add(_ device: CallDevice, noun: String) {
+        notes.append("\(noun): \(device.description)")
+        devices.append(device)
+        if device.track.kind == .video { video = device.track } else { audio = device.track }
+    }
+
     /// Takes a device that has come back.
     mutating func replace(_ old: MediaStreamTrack, with device: CallDevice) {
         devices.removeAll { $0.track === old }
@@ -38,66 +44,77 @@ struct CallMediaOptions {
     var playsSound: Bool
 
     func open() async throws -> CallMedia {
+        let camera = video == .camera ? try await device(.video, cameraConstraints, isNamed: camera != nil) : nil
+        let microphone =
+            audio == .microphone ? try await device(.audio, microphoneConstraints, isNamed: microphone != nil) : nil
         var media = CallMedia()
-        try await openVideo(&media)
-        try await openAudio(&media)
+        try addVideo(camera, to: &media)
+        try addAudio(microphone, to: &media)
         if playsSound { try openSpeaker(&media) }
         return media
     }
 
-    private func openVideo(_ media: inout CallMedia) async throws {
-        switch video {
-        case .none: return
-        case .file(let path):
+    /// A camera or microphone, or why there is none.
+    private enum Finding {
+        case device(CallDevice)
+        case nothing(String)
+    }
+
+    private var cameraConstraints: MediaTrackConstraints {
+        MediaTrackConstraints(
+            width: .ideal(size.width),
+            height: .ideal(size.height),
+            frameRate: .ideal(Double(size.framesPerSecond)),
+            deviceId: camera.map { .exact($0) }
+        )
+    }
+
+    private var microphoneConstraints: MediaTrackConstraints {
+        MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
+    }
+
+    /// - Throws: `RTCError` if a device was named and cannot be used.
+    private func device(
+        _ kind: MediaKind,
+        _ constraints: MediaTrackConstraints,
+        isNamed: Bool
+    ) async throws -> Finding {
+        do {
+            return .device(try await CallDevice.open(kind, constraints))
+        } catch {
+            if isNamed { throw error }
+            return .nothing(CallDevices.sentence(kind == .video ? "camera" : "microphone", error))
+        }
+    }
+
+    private func addVideo(_ camera: Finding?, to media: inout CallMedia) throws {
+        switch (video, camera) {
+        case (.none, _): return
+        case (.file(let path), _):
             let source = try VideoFile(path: path, isLooping: isLooping)
             media.video = MediaStreamTrack(source)
             media.files.append(("video file", source))
             return
-        case .test: break
-        case .camera:
-            let constraints = MediaTrackConstraints(
-                width: .ideal(size.width),
-                height: .ideal(size.height),
-                frameRate: .ideal(Double(size.framesPerSecond)),
-                deviceId: camera.map { .exact($0) }
-            )
-            do throws(RTCError) {
-                let device = try await CallDevice.open(.video, constraints)
-                media.notes.append("Camera: \(device.description)")
-                media.video = device.track
-                media.devices.append(device)
-                return
-            } catch {
-                if camera != nil { throw error }
-                media.notes.append("\(CallDevices.sentence("camera", error)): a test pattern is sent.")
-            }
+        case (.camera, .device(let device)): return media.add(device, noun: "Camera")
+        case (.camera, .nothing(let why)): media.notes.append("\(why): a test pattern is sent.")
+        case (.test, _), (.camera, nil): break
         }
         media.video = MediaStreamTrack(
             try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         )
     }
 
-    private func openAudio(_ media: inout CallMedia) async throws {
-        switch audio {
-        case .none: return
-        case .file(let path):
+    private func addAudio(_ microphone: Finding?, to media: inout CallMedia) throws {
+        switch (audio, microphone) {
+        case (.none, _): return
+        case (.file(let path), _):
             let source = try AudioFile(path: path, isLooping: isLooping)
             media.audio = MediaStreamTrack(source)
             media.files.append(("audio file", source))
             return
-        case .tone: break
-        case .microphone:
-            let constraints = MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
-            do throws(RTCError) {
-                let device = try await CallDevice.open(.audio, constraints)
-                media.notes.append("Microphone: \(device.description)")
-                media.audio = device.track
-                media.devices.append(device)
-                return
-            } catch {
-                if microphone != nil { throw error }
-                media.notes.append("\(CallDevices.sentence("microphone", error)): a tone of 440 Hz is sent.")
-            }
+        case (.microphone, .device(let device)): return media.add(device, noun: "Microphone")
+        case (.microphone, .nothing(let why)): media.notes.append("\(why): a tone of 440 Hz is sent.")
+        case (.tone, _), (.microphone, nil): break
         }
         media.audio = MediaStreamTrack(Tone())
     }
