@@ -9,7 +9,7 @@ import time
 from . import channels
 from .browsers import Chromium, Firefox
 from .peer import Peer
-from .processes import Failed, tail
+from .processes import Failed, find_program, tail
 from .recordings import (BARS, COLOUR_TOLERANCE, check_camera, check_microphone, check_pattern, check_tone, largest,
                          rising_share)
 from .scenarios import Scenario, check
@@ -204,6 +204,36 @@ class SecurePage(Scenario):
             raise Failed("the browser takes the page for secure; this checks nothing")
         self.page.page.wait_for("document.body.innerText.includes('secure pages only')", 5, "the page's explanation")
         self.page.check_pattern()
+
+
+class WithoutUDP(Scenario):
+    """A network that lets no UDP through, and no TURN server: the page connects by TCP (RFC 6544)."""
+
+    name = "without UDP"
+
+    def set_up(self):
+        commands = ("add table inet blocked", "add chain inet blocked input { type filter hook input priority 0; }",
+                    "add rule inet blocked input meta l4proto udp drop")
+        subprocess.run([find_program(["nft"]), "; ".join(commands)], check=True)
+        self.browser = self.use(Chromium(self.path("browser.log")))
+        self.page = CallPage(self.browser.page)
+
+    def tear_down(self):
+        subprocess.run([find_program(["nft"]), "delete table inet blocked"], check=True)
+        super().tear_down()
+
+    def screenshot(self, path):
+        self.browser.page.save_screenshot(path)
+
+    @check("Chromium connects by TCP, and shows rtc-peer's picture")
+    def connects(self):
+        peer = self.use(Peer("call", "--listen", "127.0.0.1:0", *SYNTHETIC, log_path=self.path("rtc-peer.log")))
+        self.page.open(peer.wait_for("ready")["url"])
+        self.page.wait_until_connected(seconds=10)
+        self.page.check_pattern()
+        path = peer.wait_for("statistics", 5)["path"]
+        if not path.endswith(" tcp"):
+            raise Failed("the path is " + path)
 
 
 class Mesh(Scenario):
@@ -471,5 +501,5 @@ class AiortcAnswers(AiortcCall):
         self.start_peer("--server", url, "--room", "interop")
 
 
-SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, TwoBrowsers, OneUDPPort, FourPages, PeersThroughServe, PeersThroughEmbedded,
-             AiortcOffers, AiortcAnswers, *channels.SCENARIOS]
+SCENARIOS = [ChromiumCall, FirefoxCall, SecurePage, WithoutUDP, TwoBrowsers, OneUDPPort, FourPages, PeersThroughServe,
+             PeersThroughEmbedded, AiortcOffers, AiortcAnswers, *channels.SCENARIOS]

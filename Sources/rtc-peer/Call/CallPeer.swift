@@ -14,6 +14,9 @@ actor CallPeer {
     private var isMakingOffer = false
     private var isIgnoringOffer = false
     private var isSettingRemoteAnswer = false
+    /// From when an answer is made until it is on its way.
+    private var isAnswering = false
+    private var mustNegotiate = false
     /// Candidates that wait for the answer which they belong to; nil while none is being made.
     private var heldCandidates: [SignalingMessage]?
     private var chat: RTCDataChannel?
@@ -130,8 +133,22 @@ actor CallPeer {
             for candidate in heldCandidates ?? [] { signal(candidate) }
             heldCandidates = nil
         }
-        try await connection.setLocalDescription()
-        if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        isAnswering = true
+        do {
+            try await connection.setLocalDescription()
+            if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        } catch {
+            await endAnswering()
+            throw error
+        }
+        await endAnswering()
+    }
+
+    private func endAnswering() async {
+        isAnswering = false
+        guard mustNegotiate else { return }
+        mustNegotiate = false
+        await negotiate()
     }
 
     private func signalCandidate(_ candidate: RTCIceCandidate?) {
@@ -150,6 +167,8 @@ actor CallPeer {
     private func negotiate() async {
         // The newcomer makes the first offer; tracks of this side go into the answer.
         guard isInitiator || connection.remoteDescription != nil else { return }
+        // An offer made now would take the answer's place before it was sent.
+        guard !isAnswering else { return mustNegotiate = true }
         isMakingOffer = true
         defer { isMakingOffer = false }
         do {
