@@ -23,7 +23,14 @@ struct ScreenCost {
                 painter.start()
                 try await Task.sleep(for: .milliseconds(500))
                 let server = Self.cpu(of: screen.processIdentifier)
-                let own = grabber == "own" ? try await capture(screen, painter) : try grab(screen)
+                let own: Double
+                if grabber == "own" {
+                    let (cpu, frames) = try await capture(screen, painter)
+                    results["\(name)_own_frames_per_second"] = Double(frames) / seconds
+                    own = cpu
+                } else {
+                    own = try grab(screen)
+                }
                 let served = Self.cpu(of: screen.processIdentifier) - server
                 painter.stop()
                 results["\(name)_\(grabber)_cpu_percent"] = own / seconds * 100
@@ -38,11 +45,11 @@ struct ScreenCost {
             painter.stop()
         }
         screen.end()
-        Wire.result(results)
+        Wire.result(results.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
     }
 
-    /// Seconds of CPU that this process needs, without the painter's.
-    private func capture(_ screen: VirtualScreen, _ painter: Painter) async throws -> Double {
+    /// Seconds of CPU that this process needs, without the painter's, and pictures that were read.
+    private func capture(_ screen: VirtualScreen, _ painter: Painter) async throws -> (cpu: Double, frames: Int) {
         let surfaces = try ScreenCapture.surfaces(display: screen.display)
         let capture = try ScreenCapture(surfaces[0], framesPerSecond: Double(Self.rate))
         try capture.start { _ in }
@@ -50,7 +57,7 @@ struct ScreenCost {
         try await Task.sleep(for: .seconds(seconds))
         let cpu = Meter.cpu() - begin - (painter.seconds - painted)
         capture.stop()
-        return cpu
+        return (cpu, capture.statistics.framesCaptured)
     }
 
     /// Seconds of CPU that ffmpeg needs for the same.
@@ -59,7 +66,7 @@ struct ScreenCost {
         let ffmpeg = Process()
         ffmpeg.executableURL = URL(fileURLWithPath: "/usr/bin/ffmpeg")
         ffmpeg.arguments = [
-            "-loglevel", "error", "-nostdin", "-f", "x11grab", "-framerate", "\(Self.rate)", "-video_size",
+            "-loglevel", "fatal", "-nostdin", "-f", "x11grab", "-framerate", "\(Self.rate)", "-video_size",
             "\(Self.width)x\(Self.height)", "-i", screen.display, "-t", "\(seconds)", "-pix_fmt", "yuv420p", "-f",
             "null",
             "-",

@@ -94,7 +94,7 @@ class ScreenCall(Scenario):
     @check("`rtc-peer devices` lists the screen and the window", essential=True)
     def listed(self):
         peer = self.use(Peer("devices", within=self.server.environment, log_path=self.path("devices.log")))
-        whole = peer.wait_for("screen", kind="screen")
+        whole = peer.wait_for("screen", id="screen")
         window = peer.wait_for("screen", name="Film of colours")
         if (whole["width"], whole["height"]) != SCREEN or int(window["id"], 16) != int(self.window):
             raise Failed(f"listed as {whole} and {window}")
@@ -104,7 +104,7 @@ class ScreenCall(Scenario):
         self.peer = self.call("screen:film of", "rtc-peer.log")
         self.page.check_pattern()
 
-    @check("a window that is moved half outside and covered is shown as before")
+    @check("a window that is moved half outside the screen is shown as before")
     def moved(self):
         subprocess.run([*self.server.environment, "xdotool", "windowmove", self.window, "-300", "400"], check=True)
         self.page.check_pattern()
