@@ -135,12 +135,21 @@ extension ICEAgent {
         nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, configuration.ordinaryBurst - 1) }
     }
 
-    /// The pair whose turn it is (RFC 8445 §6.1.4.2).
+    /// The pair whose turn it is (RFC 8445 §6.1.4.2), and first one of each way that none has gone.
+    ///
+    /// Deviates in that from the order of priorities: a peer behind a symmetric NAT is reached through its relay only,
+    /// whose pair has the lowest of all. Which pair is nominated does not depend on the order of checks.
     ///
     /// There is no frozen state among pairs not yet tried: with one component of one stream
     /// freezing would only reorder them.
     var nextWaitingPair: ICECandidatePair? {
-        current.pairs.first { if case .waiting = $0.state { !$0.isTriggered } else { false } }
+        var first: ICECandidatePair?
+        for pair in current.pairs {
+            guard case .waiting = pair.state, !pair.isTriggered else { continue }
+            if !current.triedWays.contains(pair.way) { return pair }
+            if first == nil { first = pair }
+        }
+        return first
     }
 
     /// Sends a check, or the nomination if the pair is valid.
@@ -174,6 +183,7 @@ extension ICEAgent {
             at: now
         )
         pair.counters.requestsSent += 1
+        current.triedWays.insert(pair.way)
         transmit(transaction.message, along: pair.path)
     }
 
