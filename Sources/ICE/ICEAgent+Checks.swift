@@ -123,16 +123,18 @@ extension ICEAgent {
 
     /// Sends ordinary checks as far as their burst allows, then one each Ta.
     func sendOrdinaryChecks(at now: Instant) {
-        while current.remote != nil, current.triggered.isEmpty, ordinaryCheckDue.map({ $0 <= now }) ?? true,
-            let pair = nextWaitingPair
+        while current.remote != nil, current.triggered.isEmpty, let pair = nextWaitingPair,
+            ordinaryCheckDue(pair).map({ $0 <= now }) ?? true
         {
             send(pair, at: now)
         }
     }
 
-    /// When the next ordinary check may go out; nil if none ever did.
-    var ordinaryCheckDue: Instant? {
-        nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, configuration.ordinaryBurst - 1) }
+    /// When an ordinary check of a pair may go out; nil if none ever did.
+    func ordinaryCheckDue(_ pair: ICECandidatePair) -> Instant? {
+        let isFirst = !current.triedWays.contains(pair.way)
+        let burst = isFirst ? configuration.firstOfWayBurst : configuration.ordinaryBurst
+        return nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, burst - 1) }
     }
 
     /// The pair whose turn it is (RFC 8445 §6.1.4.2), and first one of each way that none has gone.

@@ -15,9 +15,12 @@ package struct ICEConfiguration: Sendable {
     /// So many ordinary checks may go out at once, if none went before; then one each Ta.
     ///
     /// Deviates from RFC 8445 §14.2, which has one: the best pair of hosts that are far apart is one of private addresses,
-    /// which nothing answers, and the one that works should not wait for Ta behind it. Five datagrams of a hundred bytes
+    /// which nothing answers, and the one that works should not wait for Ta behind it. Three datagrams of a hundred bytes
     /// are less than what any connection begins with.
-    package var ordinaryBurst = 5
+    package var ordinaryBurst = 3
+
+    /// The same for the first check of each way: of each address family, with and without a relay on either side.
+    package var firstOfWayBurst = 8
 
     /// Checks that answer something authentic (triggered checks, nominations) may run ahead of `pacing` by as many.
     ///

@@ -205,7 +205,7 @@ import Testing
         #expect((40...64).contains(network.transmittedCount - before))
     }
 
-    @Test func `Ordinary checks keep 50 ms apart after the first five`() throws {
+    @Test func `Ordinary checks keep 50 ms apart after the first three`() throws {
         let network = ICEVirtualNetwork()
         var times: [Duration] = []
         network.passes = { [unowned network] _, _, bytes in
@@ -227,10 +227,10 @@ import Testing
         )
         network.run(.milliseconds(350))
         let first = times.prefix(8).map { $0.wholeMillisecondsForTest }
-        #expect(first == [0, 0, 0, 0, 0, 50, 100, 150])
+        #expect(first == [0, 0, 0, 50, 100, 150, 200, 250])
     }
 
-    @Test func `One pair of each way is checked before the second of any`() throws {
+    @Test func `One pair of each way is checked at once, whatever came before`() throws {
         let network = ICEVirtualNetwork()
         var targets: [TransportAddress] = []
         network.passes = { _, destination, _ in
@@ -239,6 +239,11 @@ import Testing
         }
         let peer = network.addPeer(.controlling, ["192.0.2.1"])
         peer.gather()
+        peer.agent.setRemoteCredentials(
+            ICECredentials(usernameFragment: "frag", password: "pass"),
+            isLite: false,
+            at: network.now
+        )
         // As of a peer with ten interfaces behind a symmetric NAT: only its relay is reached, whose priority is lowest.
         for last in 1...10 {
             peer.agent.addRemoteCandidate(
@@ -255,13 +260,9 @@ import Testing
                 at: network.now
             )
         }
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
         network.run(.milliseconds(10))
-        #expect(targets.prefix(3).map(\.ip.description) == ["198.51.100.10", "203.0.113.50", "203.0.113.60"])
+        #expect(targets.count == 5)
+        #expect(Set(targets.map(\.ip.description)).isSuperset(of: ["203.0.113.50", "203.0.113.60"]))
     }
 
     @Test func `A lite peer, which never checks, is controlled and nominated`() throws {
