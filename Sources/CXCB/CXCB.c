@@ -349,13 +349,17 @@ void cxcb_title(cxcb *c, uint32_t window, char *out, size_t size, int *is_utf8) 
     if (size == 0) return;
     memset(out, 0, size);
     *is_utf8 = 1;
-    xcb_get_property_reply_t *title = property(c, window, atom(c, "_NET_WM_NAME"), (uint32_t)(size / 4));
-    if (!title || title->format != 8 || p_xcb_get_property_value_length(title) == 0) {
+    /* The second is what a window manager makes of older encodings. */
+    static const char *const names[] = {"_NET_WM_NAME", "_NET_WM_VISIBLE_NAME", NULL};
+    xcb_get_property_reply_t *title = NULL;
+    for (int index = 0; index < 3; index++) {
+        *is_utf8 = names[index] != NULL;
+        title = property(c, window, names[index] ? atom(c, names[index]) : XCB_ATOM_WM_NAME, (uint32_t)(size / 4));
+        if (title && title->format == 8 && p_xcb_get_property_value_length(title) > 0) break;
         free(title);
-        *is_utf8 = 0;
-        title = property(c, window, XCB_ATOM_WM_NAME, (uint32_t)(size / 4));
+        title = NULL;
     }
-    if (title && title->format == 8) {
+    if (title) {
         size_t length = (size_t)p_xcb_get_property_value_length(title);
         memcpy(out, p_xcb_get_property_value(title), length < size ? length : size - 1);
     }

@@ -64,7 +64,7 @@ internal import Media
         let subject = "display \(display)"
         switch Int(reason) {
         case CXCB_BAD_NAME:
-            return MediaError(.notFound, subject, "is no name of a display: one is HOST:NUMBER, as DISPLAY=:0")
+            return MediaError(.notFound, subject, "this is no name of a display: one is HOST:NUMBER, as DISPLAY=:0")
         case CXCB_NO_SCREEN: return MediaError(.notFound, subject, "the X server has no such screen")
         case CXCB_NO_MEMORY: return MediaError(.notUsable, subject, "there is no memory left for it")
         default: break
