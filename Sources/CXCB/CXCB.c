@@ -322,6 +322,29 @@ static xcb_get_property_reply_t *property(cxcb *c, uint32_t window, xcb_atom_t n
         c->connection, p_xcb_get_property(c->connection, 0, window, name, XCB_GET_PROPERTY_TYPE_ANY, 0, words), NULL);
 }
 
+static int has_property(cxcb *c, uint32_t window, xcb_atom_t name) {
+    xcb_get_property_reply_t *reply = property(c, window, name, 0);
+    int has = reply && reply->type != XCB_ATOM_NONE;
+    free(reply);
+    return has;
+}
+
+/* The program's window in a frame of the window manager's: the first with a title, two levels down at most. */
+static uint32_t client_in(cxcb *c, uint32_t window, int levels) {
+    if (has_property(c, window, XCB_ATOM_WM_NAME)) return window;
+    if (levels == 0) return 0;
+    xcb_query_tree_reply_t *tree =
+        p_xcb_query_tree_reply(c->connection, p_xcb_query_tree(c->connection, window), NULL);
+    if (!tree) return 0;
+    const xcb_window_t *children = p_xcb_query_tree_children(tree);
+    int length = p_xcb_query_tree_children_length(tree);
+    uint32_t found = 0;
+    for (int index = 0; index < length && index < 8 && !found; index++)
+        found = client_in(c, children[index], levels - 1);
+    free(tree);
+    return found;
+}
+
 int cxcb_windows(cxcb *c, uint32_t *out, int limit) {
     xcb_get_property_reply_t *listed =
         property(c, c->screen->root, atom(c, "_NET_CLIENT_LIST_STACKING"), (uint32_t)limit);
@@ -340,7 +363,10 @@ int cxcb_windows(cxcb *c, uint32_t *out, int limit) {
     if (!tree) return 0;
     const xcb_window_t *children = p_xcb_query_tree_children(tree);
     int length = p_xcb_query_tree_children_length(tree);
-    while (length > 0 && count < limit) out[count++] = children[--length];
+    while (length > 0 && count < limit) {
+        uint32_t child = children[--length], client = client_in(c, child, 2);
+        out[count++] = client ? client : child;
+    }
     free(tree);
     return count;
 }

@@ -212,6 +212,21 @@ import VirtualScreen
         screen.close(cover)
     }
 
+    @Test func `A window in a frame is found without its frame`() throws {
+        let screen = try VirtualScreen("320x240x24")
+        let frame = screen.window(30, 20, 120, 90, 0x80_80_80)
+        let window = screen.window(0, 0, 100, 60, 0xff_00_00, title: "Framed")
+        screen.frame(window, in: frame, 10, 20)
+        let plain = screen.window(200, 100, 40, 30, 0x00_ff_00)
+        let windows = try ScreenCapture.surfaces(display: screen.display).filter { $0.kind == .window }
+        #expect(windows.map(\.id) == [plain, window].map { "0x" + String($0, radix: 16) })
+        let framed = try DisplaySurface.named("framed", in: windows)
+        #expect(framed.x == 40 && framed.y == 40 && framed.width == 100 && framed.height == 60)
+        let reader = try ScreenReader(framed, cursor: .never, pool: VideoFramePool())
+        let picture = try #require(try picture(reader))
+        #expect(picture.width == 100 && picture.shows(0xff_00_00, 0, 0) && picture.shows(0xff_00_00, 99, 59))
+    }
+
     @Test func `A server that ends, ends it with words`() throws {
         let screen = try VirtualScreen()
         let reader = try ScreenReader(.whole(screen, 320, 240), cursor: .always, pool: VideoFramePool())

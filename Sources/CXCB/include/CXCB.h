@@ -54,7 +54,8 @@ typedef struct {
 
 /* The number of monitors, or -1 if the server cannot tell. */
 int cxcb_monitors(cxcb *c, cxcb_monitor *out, int limit);
-/* The windows that a window manager lists, the upper ones first, else the root's children. */
+/* The windows that a window manager lists, the upper ones first, else the root's children, or what is in their
+   frames. */
 int cxcb_windows(cxcb *c, uint32_t *out, int limit);
 /* The window's title, empty if it has none; `is_utf8` 0 for Latin-1. */
 void cxcb_title(cxcb *c, uint32_t window, char *out, size_t size, int *is_utf8);

@@ -122,8 +122,11 @@ internal import Media
     /// The window behind all others.
     var root: UInt32 { unsafe cxcb_root(handle) }
     /// Whether the screen is one of windows that a Wayland compositor shows one by one: it is empty itself.
+    ///
+    /// XWayland has an extension of that name since version 23.1; before, its outputs were called so.
     var isInsideWayland: Bool {
-        unsafe cxcb_is_xwayland(handle) != 0 && Self.environment("WAYLAND_DISPLAY") != nil
+        guard Self.environment("WAYLAND_DISPLAY") != nil else { return false }
+        return unsafe cxcb_is_xwayland(handle) != 0 || monitors().contains { $0.id.hasPrefix("XWAYLAND") }
     }
 
     /// Place, size and pixels of a window.

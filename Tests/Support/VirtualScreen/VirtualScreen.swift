@@ -94,6 +94,11 @@ package final class VirtualScreen {
         if let painter { xpainter_place(painter, window, CInt(x), CInt(y), CInt(width), CInt(height)) }
     }
 
+    /// Puts a window into another one, as window managers do with their frames.
+    package func frame(_ window: UInt32, in frame: UInt32, _ x: Int, _ y: Int) {
+        if let painter { xpainter_frame(painter, window, frame, CInt(x), CInt(y)) }
+    }
+
     /// Shows a window again.
     package func map(_ window: UInt32) { if let painter { xpainter_map(painter, window) } }
     /// Hides a window, as minimising it does.

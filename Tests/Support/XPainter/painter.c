@@ -53,8 +53,9 @@ uint32_t xpainter_window(xpainter *p, int x, int y, int width, int height, int b
     xcb_create_window(p->connection, XCB_COPY_FROM_PARENT, window, p->screen->root, (int16_t)x, (int16_t)y,
                       (uint16_t)width, (uint16_t)height, (uint16_t)border, XCB_WINDOW_CLASS_INPUT_OUTPUT,
                       p->screen->root_visual, XCB_CW_BACK_PIXEL | XCB_CW_BORDER_PIXEL, values);
-    xcb_change_property(p->connection, XCB_PROP_MODE_REPLACE, window, XCB_ATOM_WM_NAME, XCB_ATOM_STRING, 8,
-                        (uint32_t)strlen(title), title);
+    if (title[0])
+        xcb_change_property(p->connection, XCB_PROP_MODE_REPLACE, window, XCB_ATOM_WM_NAME, XCB_ATOM_STRING, 8,
+                            (uint32_t)strlen(title), title);
     xcb_map_window(p->connection, window);
     wait_for_server(p);
     return window;
@@ -65,6 +66,11 @@ void xpainter_place(xpainter *p, uint32_t window, int x, int y, int width, int h
     xcb_configure_window(p->connection, window,
                          XCB_CONFIG_WINDOW_X | XCB_CONFIG_WINDOW_Y | XCB_CONFIG_WINDOW_WIDTH | XCB_CONFIG_WINDOW_HEIGHT,
                          values);
+    wait_for_server(p);
+}
+
+void xpainter_frame(xpainter *p, uint32_t window, uint32_t frame, int x, int y) {
+    xcb_reparent_window(p->connection, window, frame, (int16_t)x, (int16_t)y);
     wait_for_server(p);
 }
 

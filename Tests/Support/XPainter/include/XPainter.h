@@ -13,9 +13,11 @@ void xpainter_close(xpainter *p);
 void xpainter_fill_root(xpainter *p, uint32_t colour);
 /* A rectangle of the screen, or of a window. Window 0 is the root. */
 void xpainter_fill(xpainter *p, uint32_t window, int x, int y, int width, int height, uint32_t colour);
-/* A window on top of all others, with its background. */
+/* A window on top of all others, with its background; without a title it has none. */
 uint32_t xpainter_window(xpainter *p, int x, int y, int width, int height, int border, uint32_t colour, const char *title);
 void xpainter_place(xpainter *p, uint32_t window, int x, int y, int width, int height);
+/* Puts a window into another one, as window managers do with their frames. */
+void xpainter_frame(xpainter *p, uint32_t window, uint32_t frame, int x, int y);
 void xpainter_map(xpainter *p, uint32_t window);
 void xpainter_unmap(xpainter *p, uint32_t window);
 void xpainter_destroy(xpainter *p, uint32_t window);
