@@ -48,6 +48,7 @@ let package = Package(
         system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
         system("CLinux", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
+        system("CSpeexDSP", pkgConfig: "speexdsp", apt: "libspeexdsp-dev"),
         system("CPNG", pkgConfig: nil, apt: "libpng-dev"),
         // Loaded when a window is opened, so that rtc-peer runs on machines without it.
         .target(name: "CSDL2", linkerSettings: [.linkedLibrary("dl")]),
@@ -81,7 +82,7 @@ let package = Package(
         module("Containers", []),
 
         // Media.
-        module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
+        module("Media", ["Locking", "CLinux", "COpus", "CSpeexDSP", "CVPX", "CYUV"]),
         module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
 
         // Pictures for people: PNG, terminals, a window.
@@ -169,6 +170,8 @@ let package = Package(
             path: "Tests/Support/Coturn",
             swiftSettings: testSettings
         ),
+        // Speech, rooms and echo for the tests of sound and their benchmark.
+        .target(name: "SoundScenes", path: "Tests/Support/SoundScenes", swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",
             dependencies: [
@@ -217,7 +220,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS",
+                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
@@ -229,7 +232,9 @@ let package = Package(
         ),
         .testTarget(
             name: "MediaTests",
-            dependencies: ["Locking", "Media", "Capture", "Containers", "Display", "AllocationCounter"],
+            dependencies: [
+                "Locking", "Media", "Capture", "Containers", "Display", "AllocationCounter", "SoundScenes",
+            ],
             swiftSettings: testSettings
         ),
     ]
@@ -255,6 +260,15 @@ if Context.environment["BENCHMARKS"] == "1" {
             name: "transfer-rate",
             dependencies: ["FileTransfer", "Locking", "PeerConnection"],
             path: "Benchmarks/TransferRate",
+            swiftSettings: testSettings
+        )
+    )
+    package.products.append(.executable(name: "sound-bench", targets: ["sound-bench"]))
+    package.targets.append(
+        .executableTarget(
+            name: "sound-bench",
+            dependencies: ["Media", "SoundScenes"],
+            path: "Benchmarks/SoundBench",
             swiftSettings: testSettings
         )
     )

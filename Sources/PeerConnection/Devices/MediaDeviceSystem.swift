@@ -17,6 +17,9 @@ package protocol MediaDeviceSystem: AnyObject, Sendable {
     /// A microphone; it is made sure that it can be had.
     func open(microphone: MediaDeviceInfo, channelCount: Int) throws(MediaError) -> OpenedMicrophone
 
+    /// What the loudspeakers play, whose echo microphones lose.
+    var playedSound: PlayedSound { get }
+
     /// Why a kind of device that may be there cannot be used, or what to look at if none is there.
     func hint(_ kind: MediaDeviceKind) -> MediaError
 

@@ -3,6 +3,8 @@ internal import Media
 
 /// The devices of this machine: V4L2's cameras, ALSA's microphones and loudspeakers.
 final class SystemDevices: MediaDeviceSystem {
+    var playedSound: PlayedSound { .shared }
+
     func devices() -> [MediaDeviceInfo] { cameras() + sound(.capture) + sound(.playback) }
 
     private func cameras() -> [MediaDeviceInfo] {

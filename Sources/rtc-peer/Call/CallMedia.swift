@@ -42,6 +42,8 @@ struct CallMediaOptions {
     var microphone: String?
     var speaker: String?
     var playsSound: Bool
+    /// What is done to the microphone's sound.
+    var sound: SoundOptions
 
     func open() async throws -> CallMedia {
         let camera = video == .camera ? try await device(.video, cameraConstraints, isNamed: camera != nil) : nil
@@ -70,7 +72,7 @@ struct CallMediaOptions {
     }
 
     private var microphoneConstraints: MediaTrackConstraints {
-        MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
+        sound.constraints(microphone: microphone, isHeard: playsSound)
     }
 
     /// - Throws: `RTCError` if a device was named and cannot be used.
