@@ -267,7 +267,7 @@ if Context.environment["BENCHMARKS"] == "1" {
     package.targets.append(
         .executableTarget(
             name: "sound-bench",
-            dependencies: ["Media", "SoundScenes"],
+            dependencies: ["Capture", "Media", "SoundScenes"],
             path: "Benchmarks/SoundBench",
             swiftSettings: testSettings
         )

@@ -1,8 +1,9 @@
-// filter LIBRARY far.raw microphone.raw out.raw [DELAY]: a recording as one of two libraries cleans it, and what that
+// filter LIBRARY far.raw microphone.raw out.raw DELAY: a recording as one of two libraries cleans it, and what that
 // costs. For the comparison in docs/SOUND.md; nothing of PeerConnection is built from this. See ../echo-libraries.
 //
-// LIBRARY is webrtc, webrtc-high, webrtc-classic (no search for the delay, filter of 48 ms), mobile, speex or
-// speex-alone (without its suppression of what is left). DELAY is what a sound card would tell, in ms.
+// LIBRARY is webrtc (moderate suppression, filter of 128 ms, delays searched), -low or -high (of suppression), -classic
+// (the filter of 48 ms, no search), mobile (its lighter canceller), speex or speex-alone (without suppression of what is
+// left). DELAY is what a sound card would tell, in ms.
 
 #include <speex/speex_echo.h>
 #include <speex/speex_preprocess.h>
@@ -45,9 +46,9 @@ struct WebRTC : Filter {
     WebRTC(const std::string &name, int delay) : delay(delay) {
         using namespace webrtc;
         Config config;
-        bool classic = name.find("classic") != std::string::npos;
-        config.Set<ExtendedFilter>(new ExtendedFilter(!classic && name.find("agnostic") == std::string::npos));
-        config.Set<DelayAgnostic>(new DelayAgnostic(!classic && name != "webrtc-extended"));
+        bool classic = name == "webrtc-classic";
+        config.Set<ExtendedFilter>(new ExtendedFilter(!classic));
+        config.Set<DelayAgnostic>(new DelayAgnostic(!classic));
         config.Set<ExperimentalAgc>(new ExperimentalAgc(false));
         library = AudioProcessing::Create(config);
         library->high_pass_filter()->Enable(true);
@@ -58,7 +59,7 @@ struct WebRTC : Filter {
         }
         library->echo_cancellation()->set_suppression_level(
             name == "webrtc-high" ? EchoCancellation::kHighSuppression
-            : name.find("low") != std::string::npos ? EchoCancellation::kLowSuppression : EchoCancellation::kModerateSuppression);
+            : name == "webrtc-low" ? EchoCancellation::kLowSuppression : EchoCancellation::kModerateSuppression);
         library->echo_cancellation()->Enable(true);
     }
     void process(const int16_t *far, const int16_t *near, int16_t *out) override {
@@ -81,21 +82,15 @@ struct Speex : Filter {
     size_t held;
     Speex(const std::string &name, int delay) {
         int sampleRate = rate, on = 1, kept = 0;
-        // It searches no delay: what is told is held back here, its filter covers the rest.
-        held = delay / 10;
-        int tail = name.find("100") != std::string::npos ? 100 : name.find("150") != std::string::npos ? 150 : 200;
-        echo = speex_echo_state_init(block, rate / 1000 * tail);
+        // It searches no delay: what is told is held back here, but for 20 ms, and its filter covers 120 ms.
+        held = delay > 20 ? (delay - 20) / 10 : 0;
+        echo = speex_echo_state_init(block, rate / 1000 * 120);
         speex_echo_ctl(echo, SPEEX_ECHO_SET_SAMPLING_RATE, &sampleRate);
         if (name.find("alone") != std::string::npos) return;
         after = speex_preprocess_state_init(block, rate);
         // What is left of the echo is suppressed by what suppresses noise, which leaves the noise itself here.
         speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_DENOISE, &on);
-        if (name.find("noise") == std::string::npos) speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_NOISE_SUPPRESS, &kept);
-        if (name.find("hard") != std::string::npos) {
-            int hard = -60, active = -30;
-            speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_ECHO_SUPPRESS, &hard);
-            speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_ECHO_SUPPRESS_ACTIVE, &active);
-        }
+        speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_NOISE_SUPPRESS, &kept);
         speex_preprocess_ctl(after, SPEEX_PREPROCESS_SET_ECHO_STATE, echo);
     }
     void process(const int16_t *far, const int16_t *near, int16_t *out) override {

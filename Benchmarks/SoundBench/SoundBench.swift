@@ -1,11 +1,14 @@
 // SoundBench: what sound processing does to echo, in figures: `sound-bench`, which `make bench-sound` runs.
 //
 //   sound-bench                 the table for this library's processor
-//   sound-bench --export DIR    writes the scene as raw samples (48 kHz, 16 bit, mono): far.raw, microphone.raw
-//   sound-bench --score FILE…   the same table for what other programs made of microphone.raw
+//   sound-bench --export DIR    writes the scene as raw samples (48 kHz, 16 bit, mono): far.raw, microphone.raw, and
+//                               microphone-drift.raw with a loudspeaker whose clock is 0.01 % fast
+//   sound-bench --score FILE…   the same table for what other programs made of microphone.raw, or of the other one if
+//                               the file's name has “drift” in it
 //
 // The speech is flite's (package flite), which always speaks the same; without it a signal like speech is taken.
 
+import Capture
 import Glibc
 import Media
 import SoundScenes
@@ -15,16 +18,18 @@ struct SoundBench {
     static func main() throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         let isSpoken = Speech.isInstalled
-        let scene = Self.scene()
+        let scene = Self.scene(drift: 0)
         switch arguments.first {
         case "--export":
             guard arguments.count == 2 else { usage() }
             try Raw.write(scene.far, to: "\(arguments[1])/far.raw")
             try Raw.write(scene.microphone, to: "\(arguments[1])/microphone.raw")
+            try Raw.write(Self.scene(drift: 100).microphone, to: "\(arguments[1])/microphone-drift.raw")
         case "--score":
             Table.begin(isSpoken)
             for path in arguments.dropFirst() {
-                Table.row(path, EchoScore(scene, output: try Raw.read(path)), microseconds: nil)
+                let scored = path.contains("drift") ? Self.scene(drift: 100) : scene
+                Table.row(path, EchoScore(scored, output: try Raw.read(path)), microseconds: nil)
             }
         case nil:
             Table.begin(isSpoken)
@@ -33,9 +38,11 @@ struct SoundBench {
             echo.echoCancellation = true
             var quiet = echo
             quiet.noiseSuppression = true
-            for (name, options) in [
-                ("echo cancellation", echo), ("and noise suppression", quiet),
-                ("and gain control", VoiceProcessor.Options()),
+            let drifting = Self.scene(drift: 100)
+            for (name, scene, options) in [
+                ("echo cancellation", scene, echo), ("and noise suppression", scene, quiet),
+                ("and gain control", scene, VoiceProcessor.Options()),
+                ("echo cancellation, clocks 0.01 % apart", drifting, echo),
             ] {
                 let run = try Run(scene, options)
                 Table.row(name, EchoScore(scene, output: run.output), microseconds: run.microsecondsPerBlock)
@@ -50,19 +57,15 @@ struct SoundBench {
     }
 
     /// One minute: the other side alone, both from 20 s on, the other alone from 35 s on, the loudspeaker moved at 45 s.
-    private static func scene() -> EchoScene {
+    private static func scene(drift: Double) -> EchoScene {
         var plan = EchoScene.Plan()
-        func env(_ name: String) -> Double? { getenv(name).flatMap { Double(String(cString: $0)) } }
-        plan.echoLoss = env("LOSS") ?? 6
-        plan.nearLevel = env("NEAR") ?? -26
-        plan.drift = env("DRIFT") ?? 0
-        let d = env("DIRECT") ?? 6
-        let rt = env("RT") ?? 0.3
-        return EchoScene(plan,
+        plan.drift = drift
+        return EchoScene(
+            plan,
             far: Speech.voice("slt", Speech.far) ?? SpeechLike.samples(seconds: 60, pitch: 190, seed: 1),
             near: Speech.voice("rms", Speech.near) ?? SpeechLike.samples(seconds: 15, pitch: 105, seed: 2),
-            before: Room(delaySamples: 144, reverberation: rt, directness: d, tail: 0.2, seed: 3),
-            after: Room(delaySamples: 260, reverberation: rt, directness: d, tail: 0.2, seed: 4)
+            before: Room(delaySamples: 144, reverberation: 0.3, directness: 6, tail: 0.2, seed: 3),
+            after: Room(delaySamples: 260, reverberation: 0.3, directness: 6, tail: 0.2, seed: 4)
         )
     }
 }
@@ -74,15 +77,24 @@ struct Run {
 
     init(_ scene: EchoScene, _ options: VoiceProcessor.Options) throws {
         let processor = try VoiceProcessor(options: options)
-        // What is played is told 20 ms before it is heard, as the alignment of real devices does.
-        let held = max(0, scene.plan.delayMilliseconds - 20) / 10
+        let sound = PlayedSound()
+        let speaker = sound.begin()
+        var reader = sound.makeReader()
+        var far = [Int16](repeating: 0, count: 480)
+        var random = SceneGenerator(seed: 6)
         var output: [Int16] = []
         output.reserveCapacity(scene.microphone.count)
         var spent = 0.0
         for index in 0..<scene.blockCount {
-            let far = index >= held ? scene.farBlock(index - held) : []
+            // The two devices' times tremble by 2 ms; and the loudspeaker's clock goes as the scene has it.
+            func time(_ milliseconds: Double) -> Int64 { Int64((milliseconds + random.uniform(-2...2)) * 1e6) + 1_000_000_000 }
+            let (played, place) = (scene.farBlock(index), Double(index) * 10)
             var block = scene.microphoneBlock(index)
+            let heard = time(place / (1 + scene.plan.drift / 1e6) + Double(scene.plan.delayMilliseconds))
+            let captured = time(place)
             let start = Self.cpuSeconds()
+            sound.put(played, sampleRate: 48_000, channelCount: 1, heard: heard, by: speaker)
+            reader.read(&far, captured: captured)
             _ = processor.process(&block, played: far)
             spent += Self.cpuSeconds() - start
             output += block

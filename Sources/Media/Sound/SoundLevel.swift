@@ -7,9 +7,16 @@ public enum SoundLevel {
 
     /// The sum of the squares of samples, full scale being 1.
     public static func energy(_ samples: [Int16]) -> Double {
+        unsafe samples.withUnsafeBufferPointer { unsafe energy($0) }
+    }
+
+    static func energy(_ samples: UnsafeBufferPointer<Int16>) -> Double {
         var sum: Int64 = 0
-        // At most 2³⁰ each: half a billion samples fit.
-        for sample in samples { sum &+= Int64(sample) &* Int64(sample) }
+        // At most 2³⁰ each: eight billion samples fit.
+        for index in 0..<samples.count {
+            let sample = unsafe Int64(samples[index])
+            sum &+= sample &* sample
+        }
         return Double(sum) / (32_768.0 * 32_768.0)
     }
 

@@ -53,9 +53,8 @@ public final class VoiceProcessor {
     private var applied: Options
     /// Whether the block before had voice: it takes more to begin than to go on.
     private var hadVoice = false
-    private let silence = [Int16](repeating: 0, count: samplesPerBlock)
-    /// How likely speech must be, in percent, to begin and to go on: speexdsp's own limits.
-    private static let voiceLimits: (begin: Int, goOn: Int) = (35, 20)
+    /// How likely speech must be, in percent, to begin and to go on: even noise is at 35 to 55, speech at 90 and more.
+    private static let voiceLimits: (begin: Int, goOn: Int) = (85, 65)
 
     /// A processor for microphones of one or two channels.
     ///
@@ -92,14 +91,13 @@ public final class VoiceProcessor {
     public func process(_ samples: inout [Int16], played: [Int16]) -> Analysis? {
         guard samples.count == Self.samplesPerBlock * channelCount else { return nil }
         var likelihood = 0
-        for (index, channel) in channels.enumerated() {
-            channel.process(
-                &samples,
-                at: index,
-                of: channelCount,
-                played: played.count == Self.samplesPerBlock ? played : silence,
-                applied
-            )
+        for index in 0..<channelCount {
+            let channel = channels[index]
+            unsafe samples.withUnsafeMutableBufferPointer { samples in
+                unsafe played.withUnsafeBufferPointer { played in
+                    unsafe channel.process(samples, at: index, of: channelCount, played: played, applied)
+                }
+            }
             likelihood = max(likelihood, channel.voiceLikelihood)
         }
         hadVoice = likelihood >= (hadVoice ? Self.voiceLimits.goOn : Self.voiceLimits.begin)
