@@ -11,7 +11,10 @@ struct PeerBench {
     static func main() async throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         guard arguments.count >= 3 else {
-            print("usage: peer-bench offer|answer|both dc|ping|channels|bursts|setup|idle|rtp|media|codec|lab ARGS…")
+            print(
+                "usage: peer-bench offer|answer|both "
+                    + "dc|ping|channels|bursts|setup|idle|rtp|media|codec|capture|latency|lab ARGS…"
+            )
             exit(2)
         }
         if getenv("BENCH_SHARED_PORT") != nil {
@@ -29,6 +32,8 @@ struct PeerBench {
             }
             try await SetUp(count: integer(rest, 0), threads: threads).run()
         case ("both", "idle"): try await Idle(pairCount: integer(rest, 0), seconds: number(rest, 1)).run()
+        case ("both", "capture"): try await CameraCost(rest).run()
+        case ("both", "latency"): try await DeviceLatency(rest).run()
         case ("both", "codec"): try await CodecCost(rest).run()
         case ("offer", "dc"): try await Throughput(rest).offer()
         case ("answer", "dc"): try await Throughput(rest).answer()

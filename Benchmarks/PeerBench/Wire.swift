@@ -18,13 +18,16 @@ enum Wire {
     }
 
     /// Waits until gathering is complete and writes the local description.
-    static func putLocalDescription(of connection: RTCPeerConnection) async {
+    static func waitForGathering(of connection: RTCPeerConnection) async {
         let events = connection.events
-        if connection.iceGatheringState != .complete {
-            for await event in events {
-                if case .iceGatheringStateChange(.complete) = event { break }
-            }
+        guard connection.iceGatheringState != .complete else { return }
+        for await event in events {
+            if case .iceGatheringStateChange(.complete) = event { return }
         }
+    }
+
+    static func putLocalDescription(of connection: RTCPeerConnection) async {
+        await waitForGathering(of: connection)
         if let description = connection.localDescription { put(description.type.rawValue, description.sdp) }
     }
 

@@ -33,7 +33,7 @@ struct Schedule {
 }
 
 /// A thread that calls its owner at absolute times, so that a source neither drifts nor bunches.
-package final class ScheduledThread: Sendable {
+package final class ScheduledThread: StoppableThread {
     private let isStopped = Atomic<Bool>(false)
 
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
@@ -73,7 +73,7 @@ package final class ScheduledThread: Sendable {
 }
 
 /// A thread that does one thing after another, each at the time it names itself.
-final class TimedThread: Sendable {
+final class TimedThread: StoppableThread {
     private let isStopped = Atomic<Bool>(false)
 
     /// Starts a thread that calls `prepare` and `act` in turn until `prepare` gives nil or `stop()` is called.
@@ -101,40 +101,4 @@ final class TimedThread: Sendable {
 
     /// Ends it; what is under way comes to its end.
     func stop() { isStopped.store(true, ordering: .relaxed) }
-}
-
-/// Starts threads.
-enum ThreadStart {
-    private final class Box: Sendable {
-        let name: String
-        let body: @Sendable () -> Void
-        init(name: String, body: @escaping @Sendable () -> Void) {
-            self.name = name
-            self.body = body
-        }
-    }
-
-    /// Runs `body` on a new, detached thread.
-    ///
-    /// - Returns: false if the system has no thread left; `body` is not called then.
-    @discardableResult
-    static func run(name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
-        var thread = pthread_t()
-        let context = unsafe Unmanaged.passRetained(Box(name: String(name.prefix(15)), body: body)).toOpaque()
-        let status = unsafe pthread_create(
-            &thread,
-            nil,
-            { argument in
-                guard let argument = unsafe argument else { return nil }
-                // Passed as retained below, taken over here once.
-                let box = unsafe Unmanaged<Box>.fromOpaque(argument).takeRetainedValue()
-                unsafe clinux_set_thread_name(box.name)
-                box.body()
-                return nil
-            },
-            context
-        )
-        if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<Box>.fromOpaque(context).release() }
-        return status == 0
-    }
 }

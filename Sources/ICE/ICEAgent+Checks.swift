@@ -123,24 +123,35 @@ extension ICEAgent {
 
     /// Sends ordinary checks as far as their burst allows, then one each Ta.
     func sendOrdinaryChecks(at now: Instant) {
-        while current.remote != nil, current.triggered.isEmpty, ordinaryCheckDue.map({ $0 <= now }) ?? true,
-            let pair = nextWaitingPair
+        while current.remote != nil, current.triggered.isEmpty, let pair = nextWaitingPair,
+            ordinaryCheckDue(pair).map({ $0 <= now }) ?? true
         {
             send(pair, at: now)
         }
     }
 
-    /// When the next ordinary check may go out; nil if none ever did.
-    var ordinaryCheckDue: Instant? {
-        nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, configuration.ordinaryBurst - 1) }
+    /// When an ordinary check of a pair may go out; nil if none ever did.
+    func ordinaryCheckDue(_ pair: ICECandidatePair) -> Instant? {
+        let isFirst = !current.triedWays.contains(pair.way)
+        let burst = isFirst ? configuration.firstOfWayBurst : configuration.ordinaryBurst
+        return nextOrdinaryCheck.map { $0 - configuration.pacing * max(0, burst - 1) }
     }
 
-    /// The pair whose turn it is (RFC 8445 §6.1.4.2).
+    /// The pair whose turn it is (RFC 8445 §6.1.4.2), and first one of each way that none has gone.
+    ///
+    /// Deviates in that from the order of priorities: a peer behind a symmetric NAT is reached through its relay only,
+    /// whose pair has the lowest of all. Which pair is nominated does not depend on the order of checks.
     ///
     /// There is no frozen state among pairs not yet tried: with one component of one stream
     /// freezing would only reorder them.
     var nextWaitingPair: ICECandidatePair? {
-        current.pairs.first { if case .waiting = $0.state { !$0.isTriggered } else { false } }
+        var first: ICECandidatePair?
+        for pair in current.pairs {
+            guard case .waiting = pair.state, !pair.isTriggered else { continue }
+            if !current.triedWays.contains(pair.way) { return pair }
+            if first == nil { first = pair }
+        }
+        return first
     }
 
     /// Sends a check, or the nomination if the pair is valid.
@@ -174,6 +185,7 @@ extension ICEAgent {
             at: now
         )
         pair.counters.requestsSent += 1
+        current.triedWays.insert(pair.way)
         transmit(transaction.message, along: pair.path)
     }
 

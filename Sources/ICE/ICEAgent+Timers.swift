@@ -65,8 +65,8 @@ extension ICEAgent {
         guard current.remote != nil else { return }
         if !current.triggered.isEmpty, let next = nextOrdinaryCheck {
             advance(.pacing, to: next - configuration.pacing * configuration.triggeredBurst)
-        } else if nextWaitingPair != nil {
-            advance(.pacing, to: ordinaryCheckDue ?? now)
+        } else if let pair = nextWaitingPair {
+            advance(.pacing, to: ordinaryCheckDue(pair) ?? now)
         }
         for pair in current.pairs {
             switch pair.state {

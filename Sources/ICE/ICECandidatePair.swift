@@ -24,6 +24,14 @@ final class ICECandidatePair {
         case nominated
     }
 
+    /// Which networks and servers lie between the two.
+    struct Way: Hashable {
+        let isIPv4: Bool
+        let isRelayedHere: Bool
+        /// That of the remote candidate, `srflx` for what is peer-reflexive.
+        let remote: ICECandidate.Kind
+    }
+
     /// The host candidate on whose socket checks go out.
     let base: ICELocalCandidate
     var remote: ICECandidate
@@ -48,6 +56,14 @@ final class ICECandidatePair {
     /// Smoothed over responses.
     var roundTripTime: Duration?
     var counters: ICEPairStatistics
+
+    var way: Way {
+        Way(
+            isIPv4: path.remote.ip.isIPv4,
+            isRelayedHere: base.candidate.kind == .relay,
+            remote: remote.kind == .prflx ? .srflx : remote.kind
+        )
+    }
 
     init(base: ICELocalCandidate, remote: ICECandidate, path: TransmitPath) {
         self.base = base

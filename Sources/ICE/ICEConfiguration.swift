@@ -19,6 +19,9 @@ package struct ICEConfiguration: Sendable {
     /// are less than what any connection begins with.
     package var ordinaryBurst = 3
 
+    /// The same for the first check of each way: of each address family, with and without a relay on either side.
+    package var firstOfWayBurst = 8
+
     /// Checks that answer something authentic (triggered checks, nominations) may run ahead of `pacing` by as many.
     ///
     /// Deviates from RFC 8445 §6.1.4.2, which paces them too: at one round trip of 0.1 ms the wait of 50 ms for

@@ -15,6 +15,8 @@ final class ICEGeneration {
     private var connectionProgress = ConnectionProgress()
     /// Best first.
     private(set) var pairs: [ICECandidatePair] = []
+    /// Those that a check has gone.
+    var triedWays: Set<ICECandidatePair.Way> = []
     /// Checks that go out ahead of the ordinary ones, first in, first out.
     var triggered: [ICECandidatePair] = []
     var earlyChecks: [ICEEarlyCheck] = []

@@ -19,6 +19,35 @@ import Testing
         return try #require(key)
     }
 
+    @Test func `The delay of a block is from its arrival to the taking of its first sample`() throws {
+        var mixer = SoundMixer(sampleRate: 48_000, channelCount: 1)
+        let input = try input(&mixer)
+        for (index, milliseconds) in [1_000, 1_025].enumerated() {
+            let samples = Array(repeating: Int16(index), count: 960)
+            let time = Int64(milliseconds) * 1_000_000
+            mixer.put(
+                AudioFrame(samples: samples, sampleRate: 48_000, channelCount: 1, timestampNanoseconds: time),
+                into: input
+            )
+        }
+        // The first block waits 30 ms, the second 30 - 25 + 20.
+        for step in 0..<4 { _ = mixer.mix(480, at: 1_030_000_000 + Int64(step) * 10_000_000) }
+        let delays = mixer.statistics.delays
+        #expect(delays.count == 2)
+        #expect(delays.percentile(0.5) == 25.5)
+        #expect(delays.percentile(1) == 30.5)
+        #expect(DelayHistogram().percentile(0.5) == nil)
+        var others = DelayHistogram()
+        for delay in [-1, 0, .max] as [Int64] { others.record(nanoseconds: delay) }
+        #expect(others.count == 2)
+        #expect(others.percentile(0) == 0.5)
+        #expect(others.percentile(1) == 512)
+        // What is empty leaves no trace.
+        for _ in 0..<100 { mixer.put(block(1, milliseconds: 0), into: input) }
+        _ = mixer.mix(480, at: 2_000_000_000)
+        #expect(mixer.statistics.delays.count == 2)
+    }
+
     @Test func `Sound is played after the buffer has filled, and all of it`() throws {
         var mixer = SoundMixer(sampleRate: 48_000, channelCount: 2)
         let input = try input(&mixer)

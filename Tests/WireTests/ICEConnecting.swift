@@ -230,6 +230,41 @@ import Testing
         #expect(first == [0, 0, 0, 50, 100, 150, 200, 250])
     }
 
+    @Test func `One pair of each way is checked at once, whatever came before`() throws {
+        let network = ICEVirtualNetwork()
+        var targets: [TransportAddress] = []
+        network.passes = { _, destination, _ in
+            targets.append(destination)
+            return false
+        }
+        let peer = network.addPeer(.controlling, ["192.0.2.1"])
+        peer.gather()
+        peer.agent.setRemoteCredentials(
+            ICECredentials(usernameFragment: "frag", password: "pass"),
+            isLite: false,
+            at: network.now
+        )
+        // As of a peer with ten interfaces behind a symmetric NAT: only its relay is reached, whose priority is lowest.
+        for last in 1...10 {
+            peer.agent.addRemoteCandidate(
+                try ICECandidate(attributeValue: "candidate:\(last) 1 udp 900\(last) 198.51.100.\(last) 6000 typ host"),
+                at: network.now
+            )
+        }
+        for (kind, last) in [("srflx", 50), ("relay", 60)] {
+            peer.agent.addRemoteCandidate(
+                try ICECandidate(
+                    attributeValue: "candidate:\(last) 1 udp \(100 - last) 203.0.113.\(last) 6000 typ \(kind)"
+                        + " raddr 0.0.0.0 rport 0"
+                ),
+                at: network.now
+            )
+        }
+        network.run(.milliseconds(10))
+        #expect(targets.count == 5)
+        #expect(Set(targets.map(\.ip.description)).isSuperset(of: ["203.0.113.50", "203.0.113.60"]))
+    }
+
     @Test func `A lite peer, which never checks, is controlled and nominated`() throws {
         let network = ICEVirtualNetwork()
         let call = ICETestCall(network, ["192.0.2.1"], ["198.51.100.1"], roles: (.controlled, .controlled))

@@ -8,7 +8,7 @@ import Testing
     private let neighbour = TransportAddress(IPAddress(v4: 0xC000_0201), port: 4001)
     private let stranger = TransportAddress(IPAddress(v4: 0xC000_0299), port: 4000)
 
-    @Test func `A datagram waits for its permission and leaves as Send indication`() throws {
+    @Test func `A datagram leaves as Send indication right behind the request for its permission`() throws {
         let server = TURNTestServer.allocated()
         #expect(server.send([1, 2, 3, 4, 5], to: peer) == .queued)
         #expect(server.send([6], to: neighbour) == .queued)
@@ -24,6 +24,27 @@ import Testing
         #expect(readings.map { $0.bytes(.data) } == [[1, 2, 3, 4, 5], [6], []])
         #expect(readings.allSatisfy { $0.message.unknownRequired { $0 == .data || $0 == .xorPeerAddress }.isEmpty })
         #expect(server.client.statistics.indicationsSent == 3)
+    }
+
+    @Test func `A datagram leaves again if the request for its permission had to`() throws {
+        let server = TURNTestServer.allocated()
+        server.script = { $0.message.method == .createPermission ? .nothing : .ordinary }
+        server.send([1], to: peer)
+        server.pump()
+        #expect(server.others.count == 1)
+        server.script = { _ in .ordinary }
+        server.run(.seconds(1))
+        #expect(server.requests(.createPermission).count == 2)
+        #expect(try server.others.map { try STUNReading($0).bytes(.data) } == [[1], [1]])
+        // The server refused the first with 438: what came with it was not relayed.
+        server.nonce = "nonce-2"
+        server.send([2], to: stranger)
+        server.pump()
+        #expect(server.requests(.createPermission).count == 4)
+        #expect(try server.others.map { try STUNReading($0).bytes(.data) } == [[1], [1], [2], [2]])
+        #expect(server.send([3], to: stranger) == .sent)
+        server.pump()
+        #expect(server.others.count == 5)
     }
 
     @Test func `A Send indication to an IPv6 peer carries its address`() throws {

@@ -79,6 +79,9 @@ public final class ALSASpeaker: FailingDevice {
         )
     }
 
+    /// From the arrival of sound, as its frames tell, until it is written.
+    package var playoutDelays: DelayHistogram { shared.mixer.withLock { $0.statistics.delays } }
+
     /// Calls `handler` when the loudspeaker ends by itself, as when it is unplugged.
     public func addFailureHandler(_ handler: @escaping @Sendable (MediaError) -> Void) { failures.add(handler) }
 
@@ -149,7 +152,7 @@ public final class ALSASpeaker: FailingDevice {
             if room < block { thread.pause(milliseconds: max(1, (block - room) * 1_000 / device.sampleRate)) }
             while room >= block || pendingOffset * device.channelCount < pending.count {
                 if pendingOffset * device.channelCount >= pending.count {
-                    pending = shared.mixer.withLock { $0.mix(block) }
+                    pending = shared.mixer.withLock { $0.mix(block, at: ScheduledThread.now()) }
                     pendingOffset = 0
                     tell(shared.played, pending, device, speaker)
                 }

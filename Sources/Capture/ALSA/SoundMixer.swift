@@ -17,6 +17,8 @@ struct SoundMixer {
         var underruns = 0
         /// Samples in each channel that were dropped because they came faster than they were played.
         var samplesDropped = 0
+        /// From a block's arrival to the taking of its first sample.
+        var delays = DelayHistogram()
     }
 
     /// Sound an input holds before it is played, in milliseconds: two blocks of 20 ms.
@@ -34,6 +36,26 @@ struct SoundMixer {
         var isPlaying = false
         /// Average of the fill, in samples of each channel.
         var level = 0.0
+        /// When the blocks in the queue came.
+        var arrivals = Arrivals()
+    }
+
+    /// When blocks came whose first sample still waits.
+    private struct Arrivals {
+        private var blocks: [(start: Int, nanoseconds: Int64)] = []
+        /// Samples that have left the queue.
+        private var takenCount = 0
+
+        /// Notes a block that is appended to a queue of so many samples.
+        mutating func put(at nanoseconds: Int64, behind count: Int) { blocks.append((takenCount + count, nanoseconds)) }
+
+        /// Notes that samples leave the queue; calls `record` with the arrival of each block that begins among them.
+        mutating func take(_ count: Int, _ record: (Int64) -> Void) {
+            takenCount += count
+            let begun = blocks.prefix { $0.start < takenCount }
+            for block in begun { record(block.nanoseconds) }
+            blocks.removeFirst(begun.count)
+        }
     }
 
     init(sampleRate: Int, channelCount: Int) {
@@ -62,10 +84,13 @@ struct SoundMixer {
         if input.resampler?.inputRate != frame.sampleRate {
             input.resampler = Resampler(inputRate: frame.sampleRate, outputRate: sampleRate, channelCount: wanted)
         }
+        let held = input.queue.count
         input.queue.append(input.resampler?.process(frame.withChannels(wanted).samples) ?? [])
+        if input.queue.count > held { input.arrivals.put(at: frame.timestampNanoseconds, behind: held) }
         let (limit, target) = (samples(Self.limitMilliseconds) * wanted, samples(Self.targetMilliseconds) * wanted)
         if input.queue.count > limit {
             statistics.samplesDropped += (input.queue.count - target) / wanted
+            input.arrivals.take(input.queue.count - target) { _ in }
             input.queue.removeFirst(input.queue.count - target)
             input.level = Double(target / wanted)
         }
@@ -73,12 +98,14 @@ struct SoundMixer {
     }
 
     /// The next `count` samples of each channel, interleaved, of all inputs together.
-    mutating func mix(_ count: Int) -> [Int16] {
+    ///
+    /// `now`, the time of the frames' clock, is for the statistics of delays; nil for none.
+    mutating func mix(_ count: Int, at now: Int64? = nil) -> [Int16] {
         let wanted = min(channelCount, 2)
         var sum = [Int32](repeating: 0, count: count * wanted)
         for key in Array(inputs.keys) {
             guard var input = inputs.removeValue(forKey: key) else { continue }
-            add(&input, to: &sum, count: count, channels: wanted)
+            add(&input, to: &sum, count: count, channels: wanted, at: now)
             inputs[key] = input
         }
         guard channelCount != wanted else { return sum.map { Int16(clamping: $0) } }
@@ -92,7 +119,13 @@ struct SoundMixer {
         return result
     }
 
-    private mutating func add(_ input: inout Input, to sum: inout [Int32], count: Int, channels: Int) {
+    private mutating func add(
+        _ input: inout Input,
+        to sum: inout [Int32],
+        count: Int,
+        channels: Int,
+        at now: Int64?
+    ) {
         let target = samples(Self.targetMilliseconds)
         let held = input.queue.count / channels
         if !input.isPlaying {
@@ -102,6 +135,7 @@ struct SoundMixer {
         }
         guard held > count else {
             // Too little: what is there is played, and the buffer fills again.
+            note(held * channels, of: &input, at: now)
             for (index, sample) in input.queue.takeFirst(held * channels).enumerated() where index < sum.count {
                 sum[index] += Int32(sample)
             }
@@ -134,6 +168,13 @@ struct SoundMixer {
             }
         }
         input.queue.removeFirst(taken * channels)
+        note(taken * channels, of: &input, at: now)
+    }
+
+    private mutating func note(_ takenCount: Int, of input: inout Input, at now: Int64?) {
+        input.arrivals.take(takenCount) { arrival in
+            if let now { statistics.delays.record(nanoseconds: now - arrival) }
+        }
     }
 
     private func samples(_ milliseconds: Int) -> Int { sampleRate * milliseconds / 1_000 }

@@ -1,5 +1,4 @@
 internal import Containers
-internal import Locking
 public import Media
 
 /// Plays a WAV (16-bit PCM), Ogg (Opus) or WebM (Opus) file as a source of sound.
@@ -10,7 +9,7 @@ public final class AudioFile: AudioSource, FailingDevice {
     public var label: String { path }
     /// Whether it begins again at its end.
     public let isLooping: Bool
-    private let thread = Mutex<ScheduledThread?>(nil)
+    private let thread = ThreadSlot()
     private let failures = FailureHandlers()
     /// All of a WAV file; nil where sound is decoded as it is played.
     private let wave: WaveSound?
@@ -69,19 +68,11 @@ public final class AudioFile: AudioSource, FailingDevice {
                 return false
             }
         }
-        thread.withLock { old in
-            old?.stop()
-            old = new
-        }
+        thread.replace(with: new)
     }
 
     /// Stops.
-    public func stop() {
-        thread.withLock { thread in
-            thread?.stop()
-            thread = nil
-        }
-    }
+    public func stop() { thread.stop() }
 
     /// One playing of a decoded file, round after round.
     private final class Playing {

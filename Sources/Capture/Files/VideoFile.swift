@@ -1,5 +1,4 @@
 internal import Containers
-internal import Locking
 public import Media
 
 /// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own rate.
@@ -10,7 +9,7 @@ public final class VideoFile: VideoSource, FailingDevice {
     public var label: String { path }
     /// Whether it begins again at its end.
     public let isLooping: Bool
-    private let thread = Mutex<TimedThread?>(nil)
+    private let thread = ThreadSlot()
     private let failures = FailureHandlers()
 
     /// Largest picture that is read.
@@ -43,19 +42,11 @@ public final class VideoFile: VideoSource, FailingDevice {
         } act: { time in
             if let frame = unsafe playing.frame { deliver(frame.retimed(time)) }
         }
-        thread.withLock { old in
-            old?.stop()
-            old = new
-        }
+        thread.replace(with: new)
     }
 
     /// Stops.
-    public func stop() {
-        thread.withLock { thread in
-            thread?.stop()
-            thread = nil
-        }
-    }
+    public func stop() { thread.stop() }
 
     /// One playing of the file, round after round.
     private final class Playing {

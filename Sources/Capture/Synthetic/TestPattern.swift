@@ -1,4 +1,3 @@
-internal import Locking
 public import Media
 
 /// A moving test picture: the frame's number and the time of day in a dark band at the top, four colour bars (red, green,
@@ -13,7 +12,7 @@ public final class TestPattern: VideoSource {
     public let framesPerSecond: Int
     /// `test pattern`.
     public let label = "test pattern"
-    private let thread = Mutex<ScheduledThread?>(nil)
+    private let thread = ThreadSlot()
     private let pool = VideoFramePool()
 
     /// The bars' Y, U and V (BT.601, limited range), from the left.
@@ -51,19 +50,11 @@ public final class TestPattern: VideoSource {
             deliver(frame)
             return true
         }
-        thread.withLock { old in
-            old?.stop()
-            old = new
-        }
+        thread.replace(with: new)
     }
 
     /// Stops.
-    public func stop() {
-        thread.withLock { thread in
-            thread?.stop()
-            thread = nil
-        }
-    }
+    public func stop() { thread.stop() }
 
     /// Picture number `index`; `clock` is drawn behind the number.
     public func frame(

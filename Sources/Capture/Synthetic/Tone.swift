@@ -1,5 +1,4 @@
 internal import Glibc
-internal import Locking
 public import Media
 
 /// A sine tone at 48 kHz, mono, in blocks of 20 ms.
@@ -10,7 +9,7 @@ public final class Tone: AudioSource {
     public let amplitude: Double
     /// `tone`.
     public let label = "tone"
-    private let thread = Mutex<ScheduledThread?>(nil)
+    private let thread = ThreadSlot()
 
     /// A tone.
     ///
@@ -29,19 +28,11 @@ public final class Tone: AudioSource {
             deliver(self.block(index, timestampNanoseconds: time))
             return true
         }
-        thread.withLock { old in
-            old?.stop()
-            old = new
-        }
+        thread.replace(with: new)
     }
 
     /// Stops.
-    public func stop() {
-        thread.withLock { thread in
-            thread?.stop()
-            thread = nil
-        }
-    }
+    public func stop() { thread.stop() }
 
     /// Block number `index`.
     public func block(_ index: Int, timestampNanoseconds: Int64) -> AudioFrame {

@@ -79,7 +79,8 @@ extension TURNClient {
     /// Sends a datagram to a peer.
     ///
     /// It leaves as ChannelData if a channel is bound, else as a Send indication. Without a permission one is asked
-    /// for, and the datagram waits.
+    /// for, and the indication follows right behind the request, whose answer would cost a round trip; a copy waits for
+    /// the answer, and leaves then if the server cannot have permitted the first.
     ///
     /// - Parameters:
     ///   - datagram: copied once, into the transmit queue.
@@ -127,14 +128,14 @@ extension TURNClient {
         case .refused:
             statistics.dropped.refusedPeers += 1
             return .dropped
-        case .requested: return unsafe enqueue(for: peer, capacity: capacity, write)
+        case .requested: return unsafe enqueue(for: peer, capacity: capacity, at: now, write)
         case nil:
             guard ensurePermission(for: peer.ip, allocation, at: now) else {
                 statistics.dropped.limited += 1
                 return .dropped
             }
             settle(at: now)
-            return unsafe enqueue(for: peer, capacity: capacity, write)
+            return unsafe enqueue(for: peer, capacity: capacity, at: now, write)
         }
     }
 
@@ -143,8 +144,8 @@ extension TURNClient {
         return nil
     }
 
-    /// Sends what waited for a permission.
-    func sendQueued(to ip: IPAddress, at now: Instant) {
+    /// Sends what waited for a permission, or forgets it if what went ahead was permitted.
+    func sendQueued(to ip: IPAddress, wasSentAhead: Bool, at now: Instant) {
         for _ in 0..<queued.count {
             guard let datagram = queued.popFirst() else { return }
             guard datagram.peer.ip == ip else {
@@ -152,6 +153,7 @@ extension TURNClient {
                 continue
             }
             queuedByteCount -= datagram.bytes.count
+            guard !wasSentAhead else { continue }
             // The span borrows the array for this one call.
             unsafe send(datagram.bytes.span.bytes, to: datagram.peer, at: now)
         }
@@ -174,6 +176,7 @@ extension TURNClient {
         return .sent
     }
 
+    @discardableResult
     private func sendIndication(
         to peer: TransportAddress,
         capacity: Int,
@@ -221,6 +224,7 @@ extension TURNClient {
     private func enqueue(
         for peer: TransportAddress,
         capacity: Int,
+        at now: Instant,
         _ write: (UnsafeMutableRawBufferPointer) -> Int
     ) -> TURNSendResult {
         guard (0...Self.maximumDatagramByteCount).contains(capacity) else {
@@ -240,6 +244,10 @@ extension TURNClient {
         guard !isAbandoned else { return .dropped }
         queued.append(TURNQueuedDatagram(peer: peer, bytes: bytes))
         queuedByteCount += bytes.count
+        unsafe sendIndication(to: peer, capacity: bytes.count, at: now) { target in
+            unsafe target.copyBytes(from: bytes)
+            return bytes.count
+        }
         return .queued
     }
 
@@ -251,7 +259,7 @@ extension TURNClient {
 package enum TURNSendResult: Hashable, Sendable {
     /// It is in the transmit queue.
     case sent
-    /// It waits for a permission.
+    /// It left behind the request for a permission, and waits for that.
     case queued
     /// It is lost, and counted.
     case dropped

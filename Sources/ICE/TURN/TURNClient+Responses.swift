@@ -120,7 +120,7 @@ extension TURNClient {
             allocation.expiry = sentAt + lifetime
             allocation.refreshAt = refreshInstant(sentAt: sentAt, lifetime: lifetime, at: now)
             state = .allocated(allocation)
-        case (.permission(let ip), .allocated): install(ip, sentAt: sentAt, at: now)
+        case (.permission(let ip), .allocated): install(ip, by: request, at: now)
         case (.channel(let peer), .allocated):
             guard let index = channels.firstIndex(where: { $0.peer == peer }) else { return }
             let wasBound = channels[index].isBound(at: now)
@@ -128,7 +128,7 @@ extension TURNClient {
             channels[index].refreshAt = sentAt + configuration.channelRefresh
             if !wasBound { emit(.channelBound(peer)) }
             // "A ChannelBind transaction also creates or refreshes a permission towards the peer" (RFC 8656 §12.1).
-            install(peer.ip, sentAt: sentAt, at: now)
+            install(peer.ip, by: request, at: now)
         case (.refresh, _), (.permission, _), (.channel, _): break
         }
     }
@@ -155,16 +155,20 @@ extension TURNClient {
         emit(.allocated(relayed: relayed, mapped: mapped))
     }
 
-    private func install(_ ip: IPAddress, sentAt: Instant, at now: Instant) {
+    private func install(_ ip: IPAddress, by request: TURNRequest, at now: Instant) {
         guard let index = permissions.firstIndex(where: { $0.ip == ip }) else { return }
         let wasInstalled = if case .installed = permissions[index].state { true } else { false }
+        let sentAt = request.transaction.firstSentAt
         permissions[index].state = .installed(
             expiry: sentAt + TURNLimits.permissionLifetime,
             refreshAt: sentAt + configuration.permissionRefresh
         )
         guard !wasInstalled else { return }
         emit(.permissionInstalled(ip))
-        sendQueued(to: ip, at: now)
+        // What followed a request that was granted at once found the permission there.
+        let isFirstTry = request.staleCount == 0 && request.transaction.transmissionCount == 1
+        let gotThrough = request.purpose == .permission(ip) && isFirstTry
+        sendQueued(to: ip, wasSentAhead: gotThrough, at: now)
     }
 
     /// More than zero; nil if there is none.

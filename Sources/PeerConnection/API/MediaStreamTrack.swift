@@ -61,7 +61,7 @@ public final class MediaStreamTrack: Sendable {
     /// A track of sound from a source; the source starts when the track is first used.
     public convenience init(_ source: any AudioSource) { self.init(TrackSource(.audio(source))) }
 
-    convenience init(remote kind: MediaKind) { self.init(TrackSource(remote: kind)) }
+    convenience init(remote kind: MediaKind) { self.init(TrackSource(.remote(kind))) }
 
     init(_ source: TrackSource) {
         id = Self.makeID()

@@ -1,3 +1,5 @@
+package import Media
+
 /// What a connection has counted, as of webrtc-stats, in typed form.
 ///
 /// Counters run from the connection's start.
@@ -99,6 +101,8 @@ public struct RTCStatsReport: Sendable {
         public var frameWidth = 0
         /// Height of the last encoded picture in pixels, 0 for audio.
         public var frameHeight = 0
+        /// From the capture of pictures to their encoder.
+        package var captureDelays = DelayHistogram()
     }
 
     /// The selected candidate pair. webrtc-stats §8.12

@@ -11,13 +11,13 @@ public import Media
 public final class VideoTrackGenerator: Sendable {
     /// The track, live until ``close()`` or its `stop()`.
     public let track: MediaStreamTrack
-    private let source: Source
+    private let source: WrittenSource<VideoFrame>
 
     /// A generator that has written nothing.
     ///
     /// - Parameter label: what the track calls itself.
     public init(label: String = "generator") {
-        source = Source(label: label)
+        source = WrittenSource(label: label)
         track = MediaStreamTrack(source)
     }
 
@@ -36,32 +36,19 @@ public final class VideoTrackGenerator: Sendable {
 
     /// Ends the track and its clones, which is an event for them: there is no more to write.
     public func close() { source.end.withLock { $0 }?() }
-
-    /// Keeps what the track takes frames with; it must not keep the generator.
-    private final class Source: VideoSource, EndingSource {
-        let label: String
-        let deliver = Mutex<(@Sendable (VideoFrame) -> Void)?>(nil)
-        let end = Mutex<(@Sendable () -> Void)?>(nil)
-
-        init(label: String) { self.label = label }
-
-        func start(deliver: @escaping @Sendable (VideoFrame) -> Void) { self.deliver.withLock { $0 = deliver } }
-        func stop() { deliver.withLock { $0 = nil } }
-        func setEndHandler(_ handler: @escaping @Sendable () -> Void) { end.withLock { $0 = handler } }
-    }
 }
 
 /// A track of a program's own sound, as ``VideoTrackGenerator`` is for pictures.
 public final class AudioTrackGenerator: Sendable {
     /// The track, live until ``close()`` or its `stop()`.
     public let track: MediaStreamTrack
-    private let source: Source
+    private let source: WrittenSource<AudioFrame>
 
     /// A generator that has written nothing.
     ///
     /// - Parameter label: what the track calls itself.
     public init(label: String = "generator") {
-        source = Source(label: label)
+        source = WrittenSource(label: label)
         track = MediaStreamTrack(source)
     }
 
@@ -80,16 +67,20 @@ public final class AudioTrackGenerator: Sendable {
 
     /// Ends the track and its clones, which is an event for them: there is no more to write.
     public func close() { source.end.withLock { $0 }?() }
-
-    private final class Source: AudioSource, EndingSource {
-        let label: String
-        let deliver = Mutex<(@Sendable (AudioFrame) -> Void)?>(nil)
-        let end = Mutex<(@Sendable () -> Void)?>(nil)
-
-        init(label: String) { self.label = label }
-
-        func start(deliver: @escaping @Sendable (AudioFrame) -> Void) { self.deliver.withLock { $0 = deliver } }
-        func stop() { deliver.withLock { $0 = nil } }
-        func setEndHandler(_ handler: @escaping @Sendable () -> Void) { end.withLock { $0 = handler } }
-    }
 }
+
+/// Keeps what a generator's track takes frames with; it must not keep the generator.
+private final class WrittenSource<Frame: Sendable>: EndingSource {
+    let label: String
+    let deliver = Mutex<(@Sendable (Frame) -> Void)?>(nil)
+    let end = Mutex<(@Sendable () -> Void)?>(nil)
+
+    init(label: String) { self.label = label }
+
+    func start(deliver: @escaping @Sendable (Frame) -> Void) { self.deliver.withLock { $0 = deliver } }
+    func stop() { deliver.withLock { $0 = nil } }
+    func setEndHandler(_ handler: @escaping @Sendable () -> Void) { end.withLock { $0 = handler } }
+}
+
+extension WrittenSource: VideoSource where Frame == VideoFrame {}
+extension WrittenSource: AudioSource where Frame == AudioFrame {}

@@ -11,7 +11,7 @@ final class TrackSource: Sendable {
     enum Origin {
         case video(any VideoSource)
         case audio(any AudioSource)
-        case remote
+        case remote(MediaKind)
     }
 
     /// A track, as the source sees it.
@@ -61,17 +61,12 @@ final class TrackSource: Sendable {
         switch origin {
         case .video(let source): (kind, self.label) = (.video, label ?? source.label)
         case .audio(let source): (kind, self.label) = (.audio, label ?? source.label)
-        case .remote: preconditionFailure("a remote source is made by its kind")
+        case .remote(let kind): (self.kind, self.label) = (kind, label ?? "remote \(kind.rawValue)")
         }
-        state = Mutex(State(origin: origin, isMuted: false))
+        // What comes from the peer is mute until it comes.
+        let isMuted = if case .remote = origin { true } else { false }
+        state = Mutex(State(origin: origin, isMuted: isMuted))
         watch(origin, generation: 0)
-    }
-
-    init(remote kind: MediaKind) {
-        self.kind = kind
-        label = "remote \(kind.rawValue)"
-        device = nil
-        state = Mutex(State(origin: .remote, isMuted: true))
     }
 
     deinit {

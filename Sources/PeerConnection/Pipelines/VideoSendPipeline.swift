@@ -17,6 +17,7 @@ final class VideoSendPipeline: SendPipeline {
         var framesEncoded = 0
         var width = 0
         var height = 0
+        var captureDelays = DelayHistogram()
         var hasToldError = false
     }
 
@@ -48,7 +49,7 @@ final class VideoSendPipeline: SendPipeline {
         func run(_ frame: VideoFrame) {
             guard let pipeline = pipeline.withLock({ $0.pipeline }) else { return }
             let encoder = unsafe encoder
-            let (bitRate, isKey) = pipeline.takeOrders()
+            let (bitRate, isKey) = pipeline.takeOrders(for: frame)
             do throws(MediaError) {
                 if let bitRate { try encoder.setBitRate(bitRate) }
                 if isKey { encoder.requestKeyFrame() }
@@ -115,6 +116,7 @@ final class VideoSendPipeline: SendPipeline {
             entry.framesEncoded = state.framesEncoded
             entry.frameWidth = state.width
             entry.frameHeight = state.height
+            entry.captureDelays = state.captureDelays
         }
     }
 
@@ -128,8 +130,10 @@ final class VideoSendPipeline: SendPipeline {
         worker.stop()
     }
 
-    private func takeOrders() -> (bitRate: Int?, isKeyFrame: Bool) {
-        state.withLock { state in
+    private func takeOrders(for frame: VideoFrame) -> (bitRate: Int?, isKeyFrame: Bool) {
+        let delay = PeerDriver.now().nanoseconds - frame.timestampNanoseconds
+        return state.withLock { state in
+            state.captureDelays.record(nanoseconds: delay)
             defer {
                 state.mustSetBitRate = false
                 state.mustMakeKeyFrame = false
