@@ -87,7 +87,9 @@ struct Run {
         var spent = 0.0
         for index in 0..<scene.blockCount {
             // The two devices' times tremble by 2 ms; and the loudspeaker's clock goes as the scene has it.
-            func time(_ milliseconds: Double) -> Int64 { Int64((milliseconds + random.uniform(-2...2)) * 1e6) + 1_000_000_000 }
+            func time(_ milliseconds: Double) -> Int64 {
+                Int64((milliseconds + random.uniform(-2...2)) * 1e6) + 1_000_000_000
+            }
             let (played, place) = (scene.farBlock(index), Double(index) * 10)
             var block = scene.microphoneBlock(index)
             let heard = time(place / (1 + scene.plan.drift / 1e6) + Double(scene.plan.delayMilliseconds))
@@ -156,6 +158,11 @@ enum Raw {
     static func read(_ path: String) throws -> [Int16] {
         guard let file = fopen(path, "r") else { throw MediaError(.notFound, path, "cannot be read") }
         defer { fclose(file) }
+        return read(file)
+    }
+
+    /// All that is left of it.
+    static func read(_ file: UnsafeMutablePointer<FILE>) -> [Int16] {
         var samples: [Int16] = []
         var piece = [Int16](repeating: 0, count: 48_000)
         while case let count = fread(&piece, 2, piece.count, file), count > 0 { samples += piece[..<count] }

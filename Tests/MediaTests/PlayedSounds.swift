@@ -9,7 +9,7 @@ import Testing
     private static let lead = PlayedSound.lead
 
     /// A sound whose samples tell their place.
-    private func ramp(_ start: Int, _ count: Int = 480) -> [Int16] { (start..<(start + count)).map { Int16($0 % 30_000 + 1) } }
+    private func ramp(_ start: Int) -> [Int16] { (start..<(start + 480)).map { Int16($0 % 30_000 + 1) } }
 
     @Test func `A block is what is heard shortly after it was captured`() {
         let sound = PlayedSound()

@@ -101,7 +101,8 @@ import Testing
                 output += block
             }
             let last = 48_000 * 3
-            let change = SoundLevel.decibels(Array(output.suffix(last))) - SoundLevel.decibels(Array(speech.suffix(last)))
+            let before = SoundLevel.decibels(Array(speech.suffix(last)))
+            let change = SoundLevel.decibels(Array(output.suffix(last))) - before
             #expect(range.contains(change), "\(change) dB at \(level) dB")
         }
     }
@@ -174,8 +175,9 @@ import Testing
         let processor = try VoiceProcessor(options: Self.echoOnly)
         var random = SceneGenerator(seed: 13)
         let shapes: [(inout SceneGenerator, Int) -> Int16] = [
-            { _, _ in 0 }, { _, index in index / 240 % 2 == 0 ? .max : .min }, { random, _ in random.bits() & 1 == 0 ? .max : .min },
-            { _, _ in .min }, { _, index in index == 0 ? .max : 0 },
+            { _, _ in 0 }, { _, index in index / 240 % 2 == 0 ? .max : .min },
+            { random, _ in random.bits() & 1 == 0 ? .max : .min }, { _, _ in .min },
+            { _, index in index == 0 ? .max : 0 },
         ]
         for near in shapes {
             for far in shapes {

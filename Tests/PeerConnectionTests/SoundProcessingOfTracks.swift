@@ -121,7 +121,10 @@ import Testing
     }
 
     @Test func blocksOfAnyLengthAndRateComeOutWhole() async throws {
-        for (rate, lengths) in [(48_000, [1, 7, 479, 480, 481, 960, 5_000, 0]), (44_100, [441, 100]), (8_000, [160, 3])] {
+        let shapes = [
+            (48_000, [1, 7, 479, 480, 481, 960, 5_000, 0]), (44_100, [441, 100]), (8_000, [160, 3]),
+        ]
+        for (rate, lengths) in shapes {
             let system = FakeDevices()
             let track = try await track(system)
             let taken = Taken<AudioFrame>()

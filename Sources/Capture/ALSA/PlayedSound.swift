@@ -61,7 +61,10 @@ public final class PlayedSound: Sendable {
     ///
     /// - Parameters:
     ///   - samples: interleaved.
+    ///   - sampleRate: of them, 8 000 to 192 000.
+    ///   - channelCount: of them.
     ///   - heard: when the first of them will be heard, in nanoseconds of the monotonic clock.
+    ///   - speaker: who plays them.
     package func put(_ samples: [Int16], sampleRate: Int, channelCount: Int, heard: Int64, by speaker: Speaker) {
         state.withLock { state in
             guard state.speakers.last == speaker.key else { return }

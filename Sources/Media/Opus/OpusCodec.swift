@@ -52,9 +52,9 @@ internal import COpus
     public var discontinuousTransmission: Bool {
         get { hasDTX }
         set {
-            guard newValue != hasDTX, unsafe copus_opus_encoder_ctl_set(encoder, OPUS_SET_DTX_REQUEST, newValue ? 1 : 0) == 0
-            else { return }
-            hasDTX = newValue
+            guard newValue != hasDTX else { return }
+            let status = unsafe copus_opus_encoder_ctl_set(encoder, OPUS_SET_DTX_REQUEST, newValue ? 1 : 0)
+            if status == OPUS_OK { hasDTX = newValue }
         }
     }
 

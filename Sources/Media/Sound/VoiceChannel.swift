@@ -46,7 +46,9 @@ internal import CSpeexDSP
         unsafe played = .allocate(capacity: Self.block)
         unsafe heard = .allocate(capacity: Self.block)
         unsafe clean = .allocate(capacity: Self.block)
-        for unsafe buffer in unsafe [played, heard, clean] { unsafe buffer.initialize(repeating: 0, count: Self.block) }
+        unsafe played.initialize(repeating: 0, count: Self.block)
+        unsafe heard.initialize(repeating: 0, count: Self.block)
+        unsafe clean.initialize(repeating: 0, count: Self.block)
         _ = unsafe cspeexdsp_speex_echo_ctl_set(echo, SPEEX_ECHO_SET_SAMPLING_RATE, Int32(VoiceProcessor.sampleRate))
         // What suppresses noise suppresses what is left of the echo, too, so it is always on.
         set(SPEEX_PREPROCESS_SET_DENOISE, 1)
@@ -87,9 +89,9 @@ internal import CSpeexDSP
         worseCount = 0
     }
 
-    /// Cleans every `count`-th sample from `place` on: `count` blocks' samples.
+    /// Cleans every `count`-th of `count` blocks' samples from `place` on.
     ///
-    /// - Parameter far: a block that is played, of one channel; another number of samples is silence.
+    /// `far` is a block that is played, of one channel; another number of samples is silence.
     func process(
         _ samples: UnsafeMutableBufferPointer<Int16>,
         at place: Int,

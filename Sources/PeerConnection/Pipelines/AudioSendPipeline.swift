@@ -126,7 +126,7 @@ package final class AudioEncoding {
 
     package init(codec: RTPCodec) { self.codec = codec }
 
-    /// - Parameter hasDTX: whether blocks of silence are left out.
+    /// The blocks that a frame completes; with `hasDTX` without those of silence.
     package func encode(_ frame: AudioFrame, hasDTX: Bool) -> [EncodedFrame] {
         let wanted = codec == .opus ? min(frame.channelCount, 2) : 1
         let frame = frame.withChannels(wanted)

@@ -26,6 +26,7 @@ struct SoundOptions: ParsableArguments {
     /// - Parameters:
     ///   - name: ALSA's name of it; nil for any.
     ///   - isHeard: whether a loudspeaker may play what it hears.
+    /// - Returns: ideals only: a microphone that cannot be had otherwise is had as it is.
     func constraints(microphone name: String?, isHeard: Bool) -> MediaTrackConstraints {
         MediaTrackConstraints(
             echoCancellation: .ideal(isHeard && !noEchoCancellation),

@@ -4,7 +4,9 @@
 public struct EchoScene {
     /// How loud things are and when what happens, in seconds and decibels.
     public struct Plan: Sendable {
+        /// How long it is.
         public var seconds = 60.0
+        /// When this side speaks.
         public var doubleTalk = 20.0..<35.0
         /// When the way from loudspeaker to microphone becomes another one.
         public var change = 45.0
@@ -19,9 +21,11 @@ public struct EchoScene {
         /// Of the noise at the microphone.
         public var noiseLevel = -66.0
 
+        /// A minute.
         public init() {}
     }
 
+    /// When what happens.
     public let plan: Plan
     /// What is played.
     public let far: [Int16]

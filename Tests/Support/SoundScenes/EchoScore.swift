@@ -25,6 +25,7 @@ public struct EchoScore: Sendable {
     public let nearToRest: Double
 
     /// - Parameters:
+    ///   - scene: what was heard.
     ///   - output: what was made of the scene's microphone, block by block.
     ///   - settling: seconds from the begin that are not counted into the enhancement.
     public init(_ scene: EchoScene, output: [Int16], settling: Double = 10) {
@@ -67,7 +68,8 @@ public struct EchoScore: Sendable {
         let range = Int(scene.plan.doubleTalk.lowerBound * 48_000)..<Int(scene.plan.doubleTalk.upperBound * 48_000)
         guard range.upperBound <= output.count, !range.isEmpty else { return (0, 0, 0, 0) }
         // Filter banks delay: up to 20 ms are looked for.
-        let lag = (0...960).max { correlation(scene.near, output, range, $0, step: 7) < correlation(scene.near, output, range, $1, step: 7) } ?? 0
+        let likeness = (0...960).map { correlation(scene.near, output, range, $0, step: 7) }
+        let lag = likeness.indices.max { likeness[$0] < likeness[$1] } ?? 0
         var changes: [Double] = []
         for start in stride(from: range.lowerBound, to: range.upperBound - 960 - lag, by: 960) {
             let before = energy(scene.near[start..<(start + 960)])

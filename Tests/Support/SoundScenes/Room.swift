@@ -68,9 +68,9 @@ enum Spectrum {
         var size = 2
         while size < 4 * response.count { size *= 2 }
         let step = size - response.count + 1
-        var (filter, zero) = (response + Array(repeating: 0, count: size - response.count), [Float](repeating: 0, count: size))
-        transform(&filter, &zero)
-        let (filterReal, filterImaginary) = (filter, zero)
+        var filterReal = response + Array(repeating: 0, count: size - response.count)
+        var filterImaginary = [Float](repeating: 0, count: size)
+        transform(&filterReal, &filterImaginary)
         var result = [Float](repeating: 0, count: sound.count)
         for start in stride(from: 0, to: sound.count, by: step) {
             var real = Array(sound[start..<min(sound.count, start + step)])

@@ -4,8 +4,10 @@ internal import Glibc
 public struct SceneGenerator {
     private var state: UInt64
 
+    /// Another seed gives other numbers.
     public init(seed: UInt64) { state = seed }
 
+    /// 64 random bits.
     public mutating func bits() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var value = state
@@ -17,6 +19,7 @@ public struct SceneGenerator {
     /// Evenly spread from 0 to 1.
     public mutating func uniform() -> Double { Double(bits() >> 11) / 9_007_199_254_740_992.0 }
 
+    /// Evenly spread over a range.
     public mutating func uniform(_ range: ClosedRange<Double>) -> Double {
         range.lowerBound + uniform() * (range.upperBound - range.lowerBound)
     }
