@@ -29,7 +29,8 @@ enum Speech {
     static func voice(_ name: String, _ text: String) -> [Float]? {
         guard isInstalled else { return nil }
         // The text is ours and has no quotes.
-        guard let pipe = popen("flite -voice \(name) -t \"\(text)\" -o /dev/stdout 2>/dev/null", "r") else { return nil }
+        let command = "flite -voice \(name) -t \"\(text)\" -o /dev/stdout 2>/dev/null"
+        guard let pipe = popen(command, "r") else { return nil }
         defer { pclose(pipe) }
         let samples = Raw.read(pipe)
         guard samples.count > 22 + 16_000 else { return nil }
