@@ -75,6 +75,21 @@ import Testing
         #expect((last.max() ?? 0) - (last.min() ?? 0) < 72, "\(drift)")
     }
 
+    @Test func `Steps of the times, as after underruns, are not taken for clocks that differ`() {
+        for size in [-600.0, -95, 60, 95, 200, 600] {
+            for at in stride(from: 0, to: 12_000, by: 600) {
+                var alignment = PlayedAlignment()
+                var random = SeededGenerator(seed: UInt64(at))
+                for index in 0..<12_000 {
+                    let step = index < at ? 0 : size
+                    let trembling = Double.random(in: -100...100, using: &random)
+                    _ = alignment.next(target: Double(index) * 480 + step + trembling)
+                }
+                #expect(alignment.rate == 0, "a step of \(size) at \(at)")
+            }
+        }
+    }
+
     @Test func `A path that becomes longer for good is followed, a late block is not`() {
         var alignment = PlayedAlignment()
         for index in 0..<1_000 {

@@ -2,17 +2,16 @@
 ///
 /// An echo canceller needs the two in step to a fraction of a sample, and learns anew after each step. So the place
 /// advances evenly by the microphone's own samples; the times are averaged, and used only where that shows that the two
-/// run apart: then the pace is changed, by as much as they were found to differ, and only if they are far apart, the place.
+/// run apart: evenly, then the pace is changed by as much as they differ, or far, then the place.
 struct PlayedAlignment {
     /// The place of the next block, in samples of what is played; nil before the first.
     private(set) var position: Double?
     /// By how much faster the loudspeaker's clock is than the microphone's: 0.0001 is usual for two devices.
     private(set) var rate = 0.0
-    private var blocks = 0
     private var sum = 0.0
     private var count = 0
-    /// The mean error that the pace is judged from, and the block of that time.
-    private var reference: (error: Double, block: Int)?
+    /// Errors of the last spans of two seconds, each an average.
+    private var means: [Double] = []
     /// Blocks in a row that were far off.
     private var farCount = 0
 
@@ -20,10 +19,13 @@ struct PlayedAlignment {
     static let block = 480
     /// Blocks that are averaged: two seconds.
     static let window = 200
-    /// Blocks between two judgements of the pace: ten seconds.
-    private static let patience = 1_000
-    /// Errors that grow by less are the times' trembling: two milliseconds.
-    private static let noise = 96.0
+    /// Averages that are looked at: at least ten seconds, at most two minutes.
+    private static let meansRange = 5...60
+    /// Errors that grow by less are the times' trembling: 1.5 milliseconds.
+    private static let noise = 72.0
+    /// How far averages may be from a line that is taken for the clocks' difference, as a share of what it rises by: a
+    /// step, as after an underrun, is further.
+    private static let unevenness = 0.2
     /// An average error that the canceller's filter should not bridge: 15 ms.
     private static let limit = 720.0
     /// Clocks that differ by more are broken.
@@ -44,23 +46,19 @@ struct PlayedAlignment {
         }
         sum += error
         count += 1
-        blocks += 1
         guard count == Self.window else { return advance(from: place) }
         let mean = sum / Double(count)
         (sum, count) = (0, 0)
         guard abs(mean) <= Self.limit else {
-            reference = nil
+            means = []
             return advance(from: (place + mean).rounded())
         }
-        guard let reference else {
-            self.reference = (mean, blocks)
-            return advance(from: place)
-        }
-        let change = mean - reference.error
-        if blocks - reference.block >= Self.patience, abs(change) >= Self.noise {
-            rate += change / Double((blocks - reference.block) * Self.block)
-            rate = min(max(rate, -Self.largestRate), Self.largestRate)
-            self.reference = (mean, blocks)
+        means.append(mean)
+        if let growth {
+            rate = min(max(rate + growth / Double(Self.window * Self.block), -Self.largestRate), Self.largestRate)
+            means = [mean]
+        } else if means.count >= Self.meansRange.upperBound {
+            means.removeFirst(means.count / 2)
         }
         return advance(from: place)
     }
@@ -70,11 +68,32 @@ struct PlayedAlignment {
         position = nil
         (sum, count) = (0, 0)
         farCount = 0
-        reference = nil
+        means = []
     }
 
     private mutating func advance(from place: Double) -> (position: Double, step: Double) {
         position = place + Double(Self.block) * (1 + rate)
         return (place, 1 + rate)
+    }
+
+    /// By how much the error grows from one average to the next, if it grows evenly and by more than times tremble.
+    private var growth: Double? {
+        guard means.count >= Self.meansRange.lowerBound else { return nil }
+        let middle = Double(means.count - 1) / 2
+        let average = means.reduce(0, +) / Double(means.count)
+        var (rise, spread) = (0.0, 0.0)
+        for (index, mean) in means.enumerated() {
+            let place = Double(index) - middle
+            rise += place * (mean - average)
+            spread += place * place
+        }
+        // The line with the least squares.
+        let slope = rise / spread
+        let total = abs(slope) * Double(means.count - 1)
+        guard total >= Self.noise else { return nil }
+        let farthest = means.enumerated().reduce(0.0) { farthest, entry in
+            max(farthest, abs(entry.element - average - slope * (Double(entry.offset) - middle)))
+        }
+        return farthest <= Self.unevenness * total ? slope : nil
     }
 }
