@@ -220,7 +220,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes",
+                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "UDPSockets",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
