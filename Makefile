@@ -7,7 +7,7 @@ SWIFT_FOLDERS := Package.swift $(wildcard Sources Tests Examples Benchmarks Fuzz
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: call build test test-browser test-network test-network-stacks test-faults test-devices test-asan test-tsan examples bench bench-data bench-paths bench-devices lint format docs clean help dependencies test-dependencies
+.PHONY: call build test test-browser test-network test-network-stacks test-faults test-devices test-asan test-tsan examples bench bench-data bench-paths bench-devices bench-sound lint format docs clean help dependencies test-dependencies
 
 ## call: install what is missing, build, and start a call: open the printed address in a browser
 call: build
@@ -66,6 +66,11 @@ bench-data: dependencies
 ## bench-paths: the data channel's rate over long and lossy paths, in network namespaces (root)
 bench-paths: dependencies
 	@Benchmarks/paths $(ARGS)
+
+## bench-sound: print what is left of echo and speech, and what taking the echo out costs
+bench-sound: dependencies
+	@BENCHMARKS=1 swift build -c release --product sound-bench
+	@.build/release/sound-bench $(ARGS)
 
 ## bench-devices: CPU of a camera's pictures beside ffmpeg, and delays from camera and to loudspeaker (a guest kernel)
 bench-devices: test-dependencies

@@ -48,6 +48,7 @@ let package = Package(
         system("CV4L2", pkgConfig: nil, apt: "linux-libc-dev"),
         system("CLinux", pkgConfig: nil, apt: "libc6-dev"),
         system("CYUV", pkgConfig: nil, apt: "libyuv-dev"),
+        system("CSpeexDSP", pkgConfig: "speexdsp", apt: "libspeexdsp-dev"),
         system("CPNG", pkgConfig: nil, apt: "libpng-dev"),
         // Loaded when a window is opened, so that rtc-peer runs on machines without it.
         .target(name: "CSDL2", linkerSettings: [.linkedLibrary("dl")]),
@@ -83,7 +84,7 @@ let package = Package(
         module("Containers", []),
 
         // Media.
-        module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
+        module("Media", ["Locking", "CLinux", "COpus", "CSpeexDSP", "CVPX", "CYUV"]),
         module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CXCB", "CYUV"]),
 
         // Pictures for people: PNG, terminals, a window.
@@ -179,6 +180,8 @@ let package = Package(
             path: "Tests/Support/VirtualScreen",
             swiftSettings: testSettings
         ),
+        // Speech, rooms and echo for the tests of sound and their benchmark.
+        .target(name: "SoundScenes", path: "Tests/Support/SoundScenes", swiftSettings: testSettings),
         .testTarget(
             name: "WireTests",
             dependencies: [
@@ -227,7 +230,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS", "UDPSockets", "VirtualScreen",
+                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "UDPSockets", "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
@@ -240,7 +243,8 @@ let package = Package(
         .testTarget(
             name: "MediaTests",
             dependencies: [
-                "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "AllocationCounter", "VirtualScreen",
+                "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "AllocationCounter", "SoundScenes",
+                "VirtualScreen",
             ],
             swiftSettings: testSettings
         ),
@@ -267,6 +271,15 @@ if Context.environment["BENCHMARKS"] == "1" {
             name: "transfer-rate",
             dependencies: ["FileTransfer", "Locking", "PeerConnection"],
             path: "Benchmarks/TransferRate",
+            swiftSettings: testSettings
+        )
+    )
+    package.products.append(.executable(name: "sound-bench", targets: ["sound-bench"]))
+    package.targets.append(
+        .executableTarget(
+            name: "sound-bench",
+            dependencies: ["Capture", "Media", "SoundScenes"],
+            path: "Benchmarks/SoundBench",
             swiftSettings: testSettings
         )
     )

@@ -8,13 +8,22 @@ public struct AudioFrame: Hashable, Sendable {
     public var channelCount: Int
     /// Capture time in nanoseconds of the monotonic clock.
     public var timestampNanoseconds: Int64
+    /// Whether somebody speaks in it; nil where nobody has looked.
+    public var hasVoice: Bool?
 
     /// A block with its parts.
-    public init(samples: [Int16], sampleRate: Int, channelCount: Int, timestampNanoseconds: Int64) {
+    public init(
+        samples: [Int16],
+        sampleRate: Int,
+        channelCount: Int,
+        timestampNanoseconds: Int64,
+        hasVoice: Bool? = nil
+    ) {
         self.samples = samples
         self.sampleRate = sampleRate
         self.channelCount = max(1, channelCount)
         self.timestampNanoseconds = timestampNanoseconds
+        self.hasVoice = hasVoice
     }
 
     /// Samples in each channel.
@@ -26,7 +35,8 @@ public struct AudioFrame: Hashable, Sendable {
             samples: Array(repeating: 0, count: samples.count),
             sampleRate: sampleRate,
             channelCount: channelCount,
-            timestampNanoseconds: timestampNanoseconds
+            timestampNanoseconds: timestampNanoseconds,
+            hasVoice: hasVoice.map { _ in false }
         )
     }
 

@@ -23,6 +23,8 @@ package final class PeerEngine {
         package var ice = ICEConfiguration()
         /// What is added to an `Instant` to give nanoseconds since 1900, for sender reports.
         package var clockOffsetNanoseconds: Int64 = 0
+        /// Whether the peer is asked to leave out silence.
+        package var prefersDTX = false
 
         package init(certificate: DTLSCertificate, maxMessageSize: Int = 262_144) {
             self.certificate = certificate
@@ -99,6 +101,7 @@ package final class PeerEngine {
             maxMessageSize: configuration.maxMessageSize
         )
         negotiation.isICELite = configuration.ice.isLite
+        if configuration.prefersDTX { negotiation.preferDTX() }
         negotiator = Negotiator(configuration: negotiation, random: random)
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import PeerConnection
 import Testing
 
 @testable import rtc_peer
@@ -12,6 +13,45 @@ import Testing
         } catch {
             return CallCommand.message(for: error)
         }
+    }
+
+    @Test func soundIsProcessedUnlessToldOtherwise() throws {
+        func constraints(_ arguments: String...) throws -> MediaTrackConstraints {
+            let command = try CallCommand.parse(arguments)
+            return command.sound.constraints(microphone: command.microphone, isHeard: !command.noSpeaker)
+        }
+        let plain = try constraints()
+        #expect(plain.echoCancellation == true && plain.noiseSuppression == true && plain.autoGainControl == true)
+        #expect(try constraints("--no-echo-cancellation").echoCancellation == false)
+        #expect(try constraints("--no-noise-suppression").noiseSuppression == false)
+        #expect(try constraints("--no-gain-control").autoGainControl == false)
+        // Without a loudspeaker there is no echo.
+        let alone = try constraints("--no-speaker", "--microphone", "plughw:1,0")
+        #expect(alone.echoCancellation == false && alone.noiseSuppression == true)
+        #expect(alone.deviceId?.exact == ["plughw:1,0"])
+        #expect(try CallCommand.parse([]).sound.dtx == false)
+        #expect(try CallCommand.parse(["--dtx"]).sound.dtx)
+    }
+
+    @Test func levelsAreBars() {
+        func text(_ sent: Double?, _ received: Double?, _ hasVoice: Bool?) -> String {
+            LevelMeter.text(.init(sent: sent, received: received, hasVoice: hasVoice))
+        }
+        #expect(text(nil, nil, nil).isEmpty)
+        // From -60 dB, empty, to full scale.
+        #expect(text(0.0333, nil, true) == "mic ●███   ")
+        #expect(text(0.0333, 1, false) == "mic ○███    in ██████")
+        #expect(text(nil, 0.0001, nil) == "in       ")
+        #expect(text(0, 7, nil) == "mic        in ██████")
+    }
+
+    @Test func aLevelIsTheEnergyOfATimeOverItsLength() {
+        #expect(LevelMeter.Levels.level(0.5, 2) == 0.5)
+        #expect(LevelMeter.Levels.level(0, 2) == 0)
+        // Nothing has come since, or a counter has begun anew.
+        #expect(LevelMeter.Levels.level(0, 0) == nil)
+        #expect(LevelMeter.Levels.level(-1, 2) == 0)
+        #expect(LevelMeter.Levels.level(-1, -2) == nil)
     }
 
     @Test func aPortIsOneOfUDPs() throws {

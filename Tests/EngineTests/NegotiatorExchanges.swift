@@ -7,6 +7,22 @@ import Testing
 
 @Suite("Negotiation: offers and answers")
 struct NegotiatorExchanges {
+    @Test("each side sends as the other's a=fmtp asks, whatever its own says")
+    func parametersOfThePeer() throws {
+        let pair = try NegotiatorPair()
+        _ = pair.ada.addTrack(.audio, "a")
+        let made = try pair.exchange(
+            beforeAnswer: { grace in
+                for transceiver in grace.transceivers { grace.setDirection(.sendrecv, of: transceiver.id) }
+            },
+            changeOffer: { $0.replacing("useinbandfec=1", with: "useinbandfec=1;UseDTX=1") }
+        )
+        #expect(made.offered.sends.isEmpty)
+        #expect(made.answered.sends.first?.parameters?.codec.fmtp["usedtx"] == "1")
+        #expect(made.accepted.sends.first?.parameters?.codec.fmtp["usedtx"] == nil)
+        #expect(made.accepted.sends.first?.parameters?.codec.fmtp["useinbandfec"] == "1")
+    }
+
     @Test("audio, video and data both ways: one bundle, rtcp-mux, roles, directions, streams")
     func everything() throws {
         let pair = try NegotiatorPair()

@@ -56,6 +56,21 @@ import Testing
         }
     }
 
+    @Test func `Opus leaves out silence only where it is told to`() throws {
+        for isOn in [false, true] {
+            let encoder = try OpusEncoder()
+            #expect(!encoder.discontinuousTransmission)
+            encoder.discontinuousTransmission = isOn
+            #expect(encoder.discontinuousTransmission == isOn)
+            let silence = [Int16](repeating: 0, count: 960)
+            let left = try (0..<100).count { _ in encoder.isLeftOut(try encoder.encode(silence)) }
+            #expect(isOn ? left > 80 : left == 0, "\(left) of 100 blocks")
+            let tone = Tone(frequency: 440)
+            for index in 0..<5 { _ = try encoder.encode(tone.block(index, timestampNanoseconds: 0).samples) }
+            #expect(!encoder.isLeftOut(try encoder.encode(tone.block(6, timestampNanoseconds: 0).samples)))
+        }
+    }
+
     @Test func `G_711 has the values of its tables`() {
         // ITU-T G.711, tables 1a to 2b, scaled to 16 bits: the ends, the middle and one inside.
         #expect(G711.muLaw.decode([0x80, 0x00, 0xFF, 0x7F, 0xEF]) == [32_124, -32_124, 0, 0, 132])

@@ -16,6 +16,8 @@ final class FakeDevices: MediaDeviceSystem {
     private final class Watch: Sendable {}
 
     private let state = Mutex(State())
+    /// What the loudspeakers of this test play.
+    let playedSound = PlayedSound()
 
     /// Plugs a camera in.
     @discardableResult
@@ -204,14 +206,12 @@ final class FakeMicrophone: AudioSource {
     func stop() { deliver.withLock { $0 = nil } }
 
     /// Gives 10 ms of a constant.
-    func give() {
+    func give() { give(Array(repeating: 1_000, count: 480), at: 1) }
+
+    /// Gives samples of one channel at 48 kHz.
+    func give(_ samples: [Int16], sampleRate: Int = 48_000, at nanoseconds: Int64) {
         deliver.withLock { $0 }?(
-            AudioFrame(
-                samples: Array(repeating: 1_000, count: 480),
-                sampleRate: 48_000,
-                channelCount: 1,
-                timestampNanoseconds: 1
-            )
+            AudioFrame(samples: samples, sampleRate: sampleRate, channelCount: 1, timestampNanoseconds: nanoseconds)
         )
     }
 }

@@ -40,6 +40,20 @@ import TimeSharing
         let stats = await pair.first.getStats()
         #expect(stats.inboundRTP.contains { $0.kind == .video && $0.framesDecoded >= 10 })
         #expect(stats.outboundRTP.contains { $0.kind == .video && $0.framesEncoded >= 10 })
+        // A sine of 8 000: its root mean square is 0.17 of full scale.
+        let source = try #require(stats.audioSources.first)
+        #expect(stats.audioSources.count == 1 && source.voiceActivityFlag == nil)
+        #expect(source.trackIdentifier == pair.first.senders.first { $0.kind == .audio }?.track?.id)
+        let heard = try #require(stats.inboundRTP.first { $0.kind == .audio })
+        for (level, energy, duration) in [
+            (source.audioLevel, source.totalAudioEnergy, source.totalSamplesDuration),
+            (heard.audioLevel, heard.totalAudioEnergy, heard.totalSamplesDuration),
+        ] {
+            #expect(abs(level - 0.1726) < 0.03)
+            #expect(duration > 0.9)
+            // Opus begins softly.
+            #expect(abs((energy / duration).squareRoot() - 0.1726) < 0.03)
+        }
         #expect(stats.transport.srtpCipher == "SRTP_AEAD_AES_128_GCM")
         #expect(stats.selectedCandidatePair != nil)
     }

@@ -143,6 +143,8 @@ public final class ALSAMicrophone: AudioSource, FailingDevice {
                 continue
             }
             let now = ScheduledThread.now()
+            // A sound server's own buffer lies behind what can be read.
+            let behind = block.isEmpty ? max(available, device.delay()) : 0
             let count = device.read(into: &samples, limit: missing)
             guard count >= 0 else {
                 try restart(device, count, on: thread, counts: counts)
@@ -150,7 +152,7 @@ public final class ALSAMicrophone: AudioSource, FailingDevice {
                 continue
             }
             if count > 0 { lastSound = now } else { thread.pause(milliseconds: 1) }
-            if block.isEmpty { blockStart = now - Int64(available) * 1_000_000_000 / Int64(rate) }
+            if block.isEmpty { blockStart = now - Int64(behind) * 1_000_000_000 / Int64(rate) }
             block += samples[..<(count * channels)]
             if block.count >= blockSamples * channels {
                 lastTimestamp = max(blockStart, lastTimestamp + 1)

@@ -8,7 +8,7 @@ public import Media
 /// Any number of inputs, one for each participant of a call, are mixed.
 ///
 /// On its way sound waits 40 ms, at most 200, in the input's buffer, and 40 ms in the card's, or more if this machine is
-/// often late.
+/// often late. What is written to the card is told to ``PlayedSound``, so that microphones lose its echo.
 public final class ALSASpeaker: FailingDevice {
     /// ALSA's name of the device.
     public let name: String
@@ -35,7 +35,11 @@ public final class ALSASpeaker: FailingDevice {
     fileprivate final class Shared: Sendable {
         let mixer: Mutex<SoundMixer>
         let deviceUnderruns = Atomic<Int>(0)
-        init(_ mixer: SoundMixer) { self.mixer = Mutex(mixer) }
+        let played: PlayedSound
+        init(_ mixer: SoundMixer, _ played: PlayedSound) {
+            self.mixer = Mutex(mixer)
+            self.played = played
+        }
     }
 
     /// What waits in the card at first, in milliseconds.
@@ -47,13 +51,16 @@ public final class ALSASpeaker: FailingDevice {
 
     /// Opens a device, makes sure that it can be had, and closes it again.
     ///
+    /// - Parameters:
+    ///   - name: ALSA's name of it.
+    ///   - played: is told what is played.
     /// - Throws: `MediaError` that says what to do: `.notFound`, `.busy`, `.notPermitted`, `.notUsable`.
-    public init(name: String = "default") throws(MediaError) {
+    public init(name: String = "default", played: PlayedSound = .shared) throws(MediaError) {
         let device = try Self.open(name)
         self.name = name
         sampleRate = device.sampleRate
         channelCount = device.channelCount
-        shared = Shared(SoundMixer(sampleRate: device.sampleRate, channelCount: device.channelCount))
+        shared = Shared(SoundMixer(sampleRate: device.sampleRate, channelCount: device.channelCount), played)
     }
 
     deinit { thread.withLock { $0?.stop() } }
@@ -97,8 +104,10 @@ public final class ALSASpeaker: FailingDevice {
         try new.run(name: "loudspeaker", subject: name) {
             guard let device = handover.take() else { return }
             _ = unsafe calsa_silence_thread()
+            let speaker = shared.played.begin()
+            defer { shared.played.end(speaker) }
             do throws(MediaError) {
-                try Self.write(device, on: new, from: shared)
+                try Self.write(device, on: new, from: shared, as: speaker)
             } catch {
                 if !new.isStopped { failures.tell(error) }
             }
@@ -113,7 +122,12 @@ public final class ALSASpeaker: FailingDevice {
     }
 
     /// Writes until the thread is stopped.
-    private static func write(_ device: PCMDevice, on thread: DeviceThread, from shared: Shared) throws(MediaError) {
+    private static func write(
+        _ device: PCMDevice,
+        on thread: DeviceThread,
+        from shared: Shared,
+        as speaker: PlayedSound.Speaker
+    ) throws(MediaError) {
         let block = device.sampleRate / 100
         // What is kept waiting in the card: less than its buffer, and enough for its periods.
         var queue = min(
@@ -121,7 +135,7 @@ public final class ALSASpeaker: FailingDevice {
             max(device.sampleRate * queueMilliseconds / 1_000, 2 * device.periodSamples + block)
         )
         try device.setWake(device.bufferSamples - queue + block)
-        try fill(device, queue)
+        try fill(device, queue, shared, speaker)
         var pace = SoundPace(sampleRate: device.sampleRate, startNanoseconds: ScheduledThread.now())
         var pending: [Int16] = []
         var pendingOffset = 0
@@ -130,7 +144,7 @@ public final class ALSASpeaker: FailingDevice {
             if thread.isStopped { return }
             let available = device.available()
             guard available >= 0 else {
-                try restart(device, available, on: thread, queue: &queue, shared)
+                try restart(device, available, on: thread, queue: &queue, shared, speaker)
                 continue
             }
             var room = available - (device.bufferSamples - queue)
@@ -140,11 +154,12 @@ public final class ALSASpeaker: FailingDevice {
                 if pendingOffset * device.channelCount >= pending.count {
                     pending = shared.mixer.withLock { $0.mix(block, at: ScheduledThread.now()) }
                     pendingOffset = 0
+                    tell(shared.played, pending, device, speaker)
                 }
                 let left = pending.count / device.channelCount - pendingOffset
                 let written = device.write(pending, from: pendingOffset, count: left)
                 guard written > 0 else {
-                    if written < 0 { try restart(device, written, on: thread, queue: &queue, shared) }
+                    if written < 0 { try restart(device, written, on: thread, queue: &queue, shared, speaker) }
                     break
                 }
                 pendingOffset += written
@@ -156,9 +171,32 @@ public final class ALSASpeaker: FailingDevice {
         }
     }
 
+    /// What is about to be written will be heard after what waits in the card.
+    private static func tell(
+        _ played: PlayedSound,
+        _ samples: [Int16],
+        _ device: PCMDevice,
+        _ speaker: PlayedSound.Speaker
+    ) {
+        let wait = Int64(device.delay()) * 1_000_000_000 / Int64(device.sampleRate)
+        played.put(
+            samples,
+            sampleRate: device.sampleRate,
+            channelCount: device.channelCount,
+            heard: ScheduledThread.now() + wait,
+            by: speaker
+        )
+    }
+
     /// Silence for what shall wait in the card, then the clock starts.
-    private static func fill(_ device: PCMDevice, _ queue: Int) throws(MediaError) {
+    private static func fill(
+        _ device: PCMDevice,
+        _ queue: Int,
+        _ shared: Shared,
+        _ speaker: PlayedSound.Speaker
+    ) throws(MediaError) {
         let silence = [Int16](repeating: 0, count: queue * device.channelCount)
+        tell(shared.played, silence, device, speaker)
         var written = 0
         while written < queue {
             let count = device.write(silence, from: written, count: queue - written)
@@ -173,7 +211,8 @@ public final class ALSASpeaker: FailingDevice {
         _ status: Int,
         on thread: DeviceThread,
         queue: inout Int,
-        _ shared: Shared
+        _ shared: Shared,
+        _ speaker: PlayedSound.Speaker
     ) throws(MediaError) {
         guard case .prepared = try device.recover(status, on: thread) else {
             thread.pause(milliseconds: 2)
@@ -181,7 +220,7 @@ public final class ALSASpeaker: FailingDevice {
         }
         shared.deviceUnderruns.wrappingAdd(1, ordering: .relaxed)
         queue = min(device.bufferSamples, queue + device.sampleRate / 100)
-        try fill(device, queue)
+        try fill(device, queue, shared, speaker)
     }
 }
 

@@ -165,6 +165,16 @@ internal import Media
     /// Samples in each channel that can be read or written at once, or a negative errno.
     func available() -> Int { unsafe Int(snd_pcm_avail_update(pcm)) }
 
+    /// Samples in each channel between what is written now and what is heard now, as far as the device tells; of a
+    /// microphone, between what is read and what is said.
+    ///
+    /// At most half a second: a device that says more is wrong.
+    func delay() -> Int {
+        var samples: snd_pcm_sframes_t = 0
+        guard unsafe snd_pcm_delay(pcm, &samples) == 0 else { return 0 }
+        return min(max(0, Int(samples)), sampleRate / 2)
+    }
+
     /// Reads interleaved samples.
     ///
     /// - Returns: samples in each channel, or a negative errno; `-EAGAIN` if there are none.

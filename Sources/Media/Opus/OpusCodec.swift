@@ -8,6 +8,7 @@ internal import COpus
     /// Channels, 1 or 2.
     public let channelCount: Int
     private var packet = [UInt8](repeating: 0, count: 1_275 * 3)
+    private var hasDTX = false
 
     /// Samples in each channel of one block: 20 ms at 48 kHz.
     public static let samplesPerBlock = 960
@@ -46,6 +47,21 @@ internal import COpus
             Int32(min(max(percent, 0), 100))
         )
     }
+
+    /// Whether silence is left out: of a pause, only a block in each 400 ms is to be sent. RFC 7587 §3.1.3
+    public var discontinuousTransmission: Bool {
+        get { hasDTX }
+        set {
+            guard newValue != hasDTX else { return }
+            let status = unsafe copus_opus_encoder_ctl_set(encoder, OPUS_SET_DTX_REQUEST, newValue ? 1 : 0)
+            if status == OPUS_OK { hasDTX = newValue }
+        }
+    }
+
+    /// Whether a packet of this encoder says nothing but that silence goes on, and need not be sent.
+    ///
+    /// libopus: "if the return value is 2 bytes or less, then the packet does not need to be transmitted (DTX)".
+    public func isLeftOut(_ packet: [UInt8]) -> Bool { hasDTX && packet.count <= 2 }
 
     /// Encodes 20 ms: `samplesPerBlock × channelCount` samples at 48 kHz.
     public func encode(_ samples: [Int16]) throws(MediaError) -> [UInt8] {

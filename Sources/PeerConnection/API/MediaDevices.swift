@@ -62,7 +62,8 @@ public final class MediaDevices: Sendable {
     /// Tracks of the devices that serve constraints best.
     ///
     /// A device that cannot be had gives way to the next best, unless it was required by name. It is on only while its
-    /// track has takers. A sound device that is not listed, as a plug-in of ALSA's configuration, is found by its name.
+    /// track has takers. A microphone's echo and noise are taken out and its level is kept even, unless the constraints
+    /// say otherwise. A sound device that is not listed, as a plug-in of ALSA's configuration, is found by its name.
     ///
     /// - Throws: `TypeError` if neither kind is wanted; `NotFoundError` if there is no such device, with what to look at;
     ///   `OverconstrainedError` with the constraint that none meets; `NotAllowedError` if this user may not use the
@@ -153,12 +154,15 @@ public final class MediaDevices: Sendable {
                 let microphone = try system.open(microphone: info, channelCount: wanted)
                 let device = SourceDevice(info, microphone, system: system)
                 let track = MediaStreamTrack(TrackSource(.audio(microphone.source), device: device, label: info.label))
-                // What the card itself gives need not be made.
-                let rate = candidate.settings.sampleRate ?? microphone.sampleRate
+                // What the card itself gives, or processing does, need not be made.
+                let processing = candidate.target.processing
+                let given = processing.isActive ? VoiceProcessor.sampleRate : microphone.sampleRate
+                let rate = candidate.settings.sampleRate ?? given
                 let isRateWanted = resolved.basic.sampleRate != nil || !resolved.advanced.isEmpty
                 track.audioAdapter.target = .init(
-                    sampleRate: isRateWanted && rate != microphone.sampleRate ? rate : nil,
-                    channelCount: wanted == microphone.channelCount ? nil : wanted
+                    sampleRate: isRateWanted && rate != given ? rate : nil,
+                    channelCount: wanted == microphone.channelCount ? nil : wanted,
+                    processing: processing
                 )
                 track.state.withLock { $0.constraints = constraints }
                 return track

@@ -37,9 +37,11 @@ extension MediaStreamTrack {
         case .audio:
             let target = audioAdapter.target
             let native = nativeSound
+            let given = target.processing.isActive ? VoiceProcessor.sampleRate : native?.sampleRate
             return MicrophoneSelection.settings(
-                sampleRate: target.sampleRate ?? native?.sampleRate,
+                sampleRate: target.sampleRate ?? given,
                 channelCount: target.channelCount ?? native?.channelCount,
+                target.processing,
                 source.device?.info
             )
         }
@@ -58,7 +60,7 @@ extension MediaStreamTrack {
                 break
             }
             capabilities.describe(modes: nativeModes)
-        case .audio: capabilities.describeSound(latency: source.device != nil)
+        case .audio: capabilities.describeSound(ofDevice: source.device != nil)
         }
         return capabilities
     }
@@ -66,7 +68,7 @@ extension MediaStreamTrack {
     /// Changes what is wanted of the track; without constraints, what suits a call.
     ///
     /// A camera changes its mode where that is needed, which takes it off for a moment, and keeps what its other tracks
-    /// need. What is ideal is had if it can.
+    /// need. A microphone's sound changes between two blocks, for this track alone. What is ideal is had if it can.
     ///
     /// mediacapture-main §4.3.3 (applyConstraints)
     ///
@@ -246,14 +248,15 @@ extension MediaTrackCapabilities {
         cursor = [display.cursor.rawValue]
     }
 
-    /// What any microphone can do.
-    mutating func describeSound(latency hasLatency: Bool) {
+    /// What any microphone can do, or any other source of sound.
+    mutating func describeSound(ofDevice isDevice: Bool) {
         sampleRate = MicrophoneSelection.sampleRates
         sampleSize = 16...16
         channelCount = 1...2
-        if hasLatency { latency = MicrophoneSelection.latency...MicrophoneSelection.latency }
-        echoCancellation = [false]
-        autoGainControl = [false]
-        noiseSuppression = [false]
+        if isDevice { latency = MicrophoneSelection.latency...MicrophoneSelection.latency }
+        let processing = isDevice ? [true, false] : [false]
+        echoCancellation = processing
+        autoGainControl = processing
+        noiseSuppression = processing
     }
 }

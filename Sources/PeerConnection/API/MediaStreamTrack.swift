@@ -1,3 +1,4 @@
+internal import Capture
 internal import Locking
 public import Media
 
@@ -51,7 +52,7 @@ public final class MediaStreamTrack: Sendable {
     let source: TrackSource
     let state = Mutex(State())
     let videoAdapter = VideoAdapter()
-    let audioAdapter = AudioAdapter()
+    let audioAdapter: AudioAdapter
     private let broadcaster = EventBroadcaster<Event>()
 
     /// A track of pictures from a source; the source starts when the track is first used.
@@ -67,6 +68,7 @@ public final class MediaStreamTrack: Sendable {
         kind = source.kind
         label = source.label
         self.source = source
+        audioAdapter = AudioAdapter(played: source.device?.system.playedSound ?? .shared)
         let key = source.attach(
             .init(
                 video: { [weak self] in self?.take($0) },
@@ -247,7 +249,7 @@ public final class MediaStreamTrack: Sendable {
     }
 
     private func take(_ frame: AudioFrame) {
-        let frame = audioAdapter.adapt(frame)
+        guard let frame = audioAdapter.adapt(frame) else { return }
         let (takers, isEnabled) = state.withLock { (Array($0.audioTakers.values), $0.isEnabled) }
         let heard = isEnabled ? frame : frame.silenced()
         for take in takers { take(heard) }

@@ -20,11 +20,13 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
     public var channelCount: ConstrainULong?
     /// Seconds from the microphone to the program.
     public var latency: ConstrainDouble?
-    /// Whether what the loudspeaker plays is taken out.
+    /// Whether what the loudspeaker plays is taken out; of a microphone it is, unless told otherwise.
+    ///
+    /// The loudspeaker is ``ALSASpeaker``, or what a program tells ``PlayedSound``.
     public var echoCancellation: ConstrainBoolean?
-    /// Whether the level is kept even.
+    /// Whether the level is kept even; of a microphone it is, unless told otherwise.
     public var autoGainControl: ConstrainBoolean?
-    /// Whether noise is taken out.
+    /// Whether noise is taken out; of a microphone it is, unless told otherwise.
     public var noiseSuppression: ConstrainBoolean?
     /// The device: a ``MediaDeviceInfo/deviceId``, or the system's own name of it, as `/dev/video0` or an ALSA name.
     public var deviceId: ConstrainDOMString?
@@ -94,7 +96,8 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
 
     /// Constraints of the basic set.
     ///
-    /// Without any, what suits a call: 640x480 at 30 pictures a second or near it, one channel of sound.
+    /// Without any, what suits a call: 640x480 at 30 pictures a second or near it, one channel of sound without echo and
+    /// noise.
     public init(
         width: ConstrainULong? = nil,
         height: ConstrainULong? = nil,

@@ -91,6 +91,11 @@ public struct RTCConfiguration: Sendable {
     public var iceFailedTimeout = Duration.seconds(30)
     /// The certificate of the DTLS handshake; nil makes one for the whole process.
     public var certificate: RTCCertificate?
+    /// Whether the peer is asked to leave out silence of its sound (Opus DTX, `usedtx=1`), which saves most of the packets
+    /// of who listens; browsers are not asked by default, and so it is here.
+    ///
+    /// What this side sends is for ``RTCRtpSender/setDiscontinuousTransmission(_:)`` and the peer. RFC 7587 §6.1
+    public var prefersDTX = false
     /// The largest data channel message that is accepted, 1 024 to 1 GiB bytes (RFC 8841).
     public var maxMessageSize = 262_144
     /// The event loop on which the connection lives; nil takes one of NIO's shared group.

@@ -104,6 +104,7 @@ public final class RTCRtpSender: Sendable {
         var streamIDs: [String]
         var wasUsed: Bool
         var maxBitRate: Int?
+        var hasDTX: Bool?
     }
 
     /// Audio or video.
@@ -123,6 +124,8 @@ public final class RTCRtpSender: Sendable {
     public var streamIDs: [String] { state.withLock { $0.streamIDs } }
     /// The most bits a second to encode at; nil for the default.
     public var maxBitRate: Int? { state.withLock { $0.maxBitRate } }
+    /// Whether silence is left out of Opus; nil leaves that to the peer.
+    public var discontinuousTransmission: Bool? { state.withLock { $0.hasDTX } }
     var wasUsed: Bool { state.withLock { $0.wasUsed } }
 
     /// Sends another track, or none, in place of this one, without a negotiation.
@@ -142,6 +145,15 @@ public final class RTCRtpSender: Sendable {
             throw RTCError(.typeError, "a bit rate of \(bitsPerSecond) is not in 30000 ... 50000000")
         }
         state.withLock { $0.maxBitRate = bitsPerSecond }
+        await owner.driver?.senderTrackReplaced(self)
+    }
+
+    /// Leaves silence out of the sound that is sent (Opus DTX): of a pause, one packet in 400 ms goes.
+    ///
+    /// Takes effect at once, without a negotiation: receivers of Opus need no telling. nil, as it is at first, does as the
+    /// peer's `usedtx` asks, which browsers do not send by default. RFC 7587 §3.1.3
+    public func setDiscontinuousTransmission(_ isOn: Bool?) async {
+        state.withLock { $0.hasDTX = isOn }
         await owner.driver?.senderTrackReplaced(self)
     }
 

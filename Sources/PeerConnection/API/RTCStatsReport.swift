@@ -36,6 +36,33 @@ public struct RTCStatsReport: Sendable {
         public var frameWidth = 0
         /// Height of the last decoded picture in pixels, 0 for audio.
         public var frameHeight = 0
+        /// How loud the last decoded block was: the root mean square of its samples, full scale being 1; 0 for video.
+        public var audioLevel = 0.0
+        /// The integral of the squared level over the time of all decoded sound, in seconds: what differs between two
+        /// reports, divided by the difference of ``totalSamplesDuration``, is the square of the level between them.
+        public var totalAudioEnergy = 0.0
+        /// Seconds of sound decoded.
+        public var totalSamplesDuration = 0.0
+    }
+
+    /// The source of a sound that is sent. webrtc-stats §8.7 (`RTCAudioSourceStats`)
+    public struct AudioSource: Sendable {
+        /// The m-section that it is sent in.
+        public var mid = ""
+        /// The track's ``MediaStreamTrack/id``.
+        public var trackIdentifier = ""
+        /// How loud the last block was: the root mean square of its samples, full scale being 1.
+        public var audioLevel = 0.0
+        /// The integral of the squared level over the time of all sound, in seconds.
+        public var totalAudioEnergy = 0.0
+        /// Seconds of sound that the source gave.
+        public var totalSamplesDuration = 0.0
+        /// Whether somebody spoke in the last block; nil for sound that is not processed, where nobody looks.
+        public var voiceActivityFlag: Bool?
+        /// How much weaker than what is played the echo is, in dB; nil if no echo is taken out or there was none.
+        public var echoReturnLoss: Double?
+        /// How much weaker the echo is made, in dB; nil if no echo is taken out or there was none.
+        public var echoReturnLossEnhancement: Double?
     }
 
     /// One sent RTP stream. webrtc-stats §8.5
@@ -128,6 +155,8 @@ public struct RTCStatsReport: Sendable {
     public var inboundRTP: [InboundRTP] = []
     /// Sent streams.
     public var outboundRTP: [OutboundRTP] = []
+    /// The sources of the sounds that are sent.
+    public var audioSources: [AudioSource] = []
     /// The selected pair, nil before there is one.
     public var selectedCandidatePair: CandidatePair?
     /// Every pair that ICE knows.

@@ -27,6 +27,9 @@ package protocol MediaDeviceSystem: AnyObject, Sendable {
         cursor: CursorCapture
     ) throws(MediaError) -> any VideoSource
 
+    /// What the loudspeakers play, whose echo microphones lose.
+    var playedSound: PlayedSound { get }
+
     /// Why a kind of device that may be there cannot be used, or what to look at if none is there.
     func hint(_ kind: MediaDeviceKind) -> MediaError
 

@@ -1,3 +1,5 @@
+internal import Media
+
 /// A microphone, and what is made of its sound.
 struct MicrophoneCandidate {
     let device: Int
@@ -7,8 +9,9 @@ struct MicrophoneCandidate {
 
 /// The settings that microphones can have.
 ///
-/// Rates and numbers of channels are made where the card has others. Nothing is taken out of the sound: echo
-/// cancellation, gain control and noise suppression are off, and cannot be had.
+/// Rates and numbers of channels are made where the card has others. Echo cancellation, gain control and noise
+/// suppression can each be had or not, and are on unless something else is asked for, as in browsers; sound that comes
+/// from no device is left as it is.
 enum MicrophoneSelection {
     /// Rates that can be had.
     static let sampleRates = 8_000...96_000
@@ -39,31 +42,55 @@ enum MicrophoneSelection {
         // One channel is enough for a call, unless a source that is no device has two.
         let usual = info == nil ? native?.channelCount ?? 1 : 1
         let channels = [usual] + [1, 2].filter { $0 != usual }
+        let processings = info == nil ? [.none] : VoiceProcessor.Options.all
         return rates.flatMap { rate in
-            channels.map { count in
-                MicrophoneCandidate(
-                    device: device,
-                    target: .init(
-                        sampleRate: rate == native?.sampleRate ? nil : rate,
-                        channelCount: count == native?.channelCount ? nil : count
-                    ),
-                    settings: settings(sampleRate: rate, channelCount: count, info)
-                )
+            channels.flatMap { count in
+                processings.map { processing in
+                    // What is processed comes at the processor's rate.
+                    let given = processing.isActive ? VoiceProcessor.sampleRate : native?.sampleRate
+                    return MicrophoneCandidate(
+                        device: device,
+                        target: .init(
+                            sampleRate: rate == given ? nil : rate,
+                            channelCount: count == native?.channelCount ? nil : count,
+                            processing: processing
+                        ),
+                        settings: settings(sampleRate: rate, channelCount: count, processing, info)
+                    )
+                }
             }
         }
     }
 
-    static func settings(sampleRate: Int?, channelCount: Int?, _ info: MediaDeviceInfo?) -> MediaTrackSettings {
+    static func settings(
+        sampleRate: Int?,
+        channelCount: Int?,
+        _ processing: VoiceProcessor.Options,
+        _ info: MediaDeviceInfo?
+    ) -> MediaTrackSettings {
         var settings = MediaTrackSettings()
         settings.sampleRate = sampleRate
         settings.sampleSize = 16
         settings.channelCount = channelCount
-        settings.echoCancellation = false
-        settings.autoGainControl = false
-        settings.noiseSuppression = false
+        settings.echoCancellation = processing.echoCancellation
+        settings.autoGainControl = processing.autoGainControl
+        settings.noiseSuppression = processing.noiseSuppression
         if info != nil { settings.latency = latency }
         settings.deviceId = info?.deviceId
         settings.groupId = info?.groupId
         return settings
+    }
+}
+
+extension VoiceProcessor.Options {
+    /// Everything that can be had, all of it first.
+    fileprivate static var all: [Self] {
+        [true, false].flatMap { echo in
+            [true, false].flatMap { noise in
+                [true, false].map { gain in
+                    Self(echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain)
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ internal import Media
 final class SystemDevices: MediaDeviceSystem {
     /// The X display; nil for that of the environment.
     private let display: String?
+    var playedSound: PlayedSound { .shared }
 
     init(display: String? = nil) { self.display = display }
 

@@ -1,3 +1,4 @@
+internal import Capture
 internal import Locking
 internal import Media
 
@@ -81,37 +82,70 @@ final class VideoAdapter: Sendable {
     }
 }
 
-/// Brings a source's sound to a track's rate and channels.
+/// Brings a source's sound to a track's rate and channels, and makes a microphone's fit for a call.
 final class AudioAdapter: Sendable {
     /// What sound is brought to; nil leaves it.
     struct Target: Hashable {
         var sampleRate: Int?
         var channelCount: Int?
+        var processing = VoiceProcessor.Options.none
     }
 
     private struct State {
         var target = Target()
+        var processing: SoundProcessing?
         var resampler: Resampler?
         /// Of the last block that came.
         var native: (sampleRate: Int, channelCount: Int)?
+        var frameCount = 0
     }
 
+    private let played: PlayedSound
+    /// Held while sound is processed.
     private let state = Mutex(State())
+    /// What statistics ask for: held for a copy, so that who asks never waits for sound.
+    private let echo = Mutex<(loss: Double, enhancement: Double)?>(nil)
+    /// Frames between two looks at the echo: half a second or so.
+    private static let echoInterval = 50
+
+    /// - Parameter played: what is played while the sound is taken.
+    init(played: PlayedSound) { self.played = played }
 
     var target: Target {
         get { state.withLock { $0.target } }
-        set { state.withLock { $0.target = newValue } }
+        set {
+            state.withLock { state in
+                state.target = newValue
+                if !newValue.processing.isActive { state.processing = nil }
+                if !newValue.processing.echoCancellation { echo.withLock { $0 = nil } }
+            }
+        }
     }
 
     /// Rate and channels of the last block that came; nil before the first.
     var native: (sampleRate: Int, channelCount: Int)? { state.withLock { $0.native } }
 
-    /// The block as the track gives it.
-    func adapt(_ frame: AudioFrame) -> AudioFrame {
+    /// How much weaker the echo is, and is made, in decibels; nil if none is taken out, or none has come.
+    var echoReturn: (loss: Double, enhancement: Double)? { echo.withLock { $0 } }
+
+    /// The block as the track gives it; nil if it is not complete yet.
+    func adapt(_ frame: AudioFrame) -> AudioFrame? {
         state.withLock { state in
             state.native = (frame.sampleRate, frame.channelCount)
             var frame = frame
             if let count = state.target.channelCount { frame = frame.withChannels(count) }
+            if state.target.processing.isActive {
+                var processing = state.processing.take() ?? SoundProcessing(played: played)
+                let processed = processing.process(frame, state.target.processing)
+                state.processing = processing
+                state.frameCount &+= 1
+                if state.frameCount % Self.echoInterval == 0 {
+                    let found = processing.echoReturn
+                    echo.withLock { $0 = found }
+                }
+                guard let processed else { return nil }
+                frame = processed
+            }
             guard let rate = state.target.sampleRate, rate != frame.sampleRate,
                 (8_000...192_000).contains(frame.sampleRate)
             else { return frame }

@@ -171,6 +171,8 @@ extension PeerDriver {
             pipeline(mid: outbound.mid)?.fill(&entry)
             report.outboundRTP.append(entry)
         }
+        report.audioSources = sendPipelines.values.compactMap { ($0 as? AudioSendPipeline)?.source }
+            .sorted { $0.mid < $1.mid }
         for pair in engine.ice.statistics.pairs {
             var entry = RTCStatsReport.CandidatePair(pair)
             entry.relayProtocol = engine.relays.transport(of: pair.path.port)?.rawValue

@@ -8,8 +8,10 @@ extension PeerDriver {
     func setSending(_ id: TransceiverID, mid: String, parameters: RTPSendParameters?) {
         guard let parameters, let transceiver = transceivers[id] else {
             sendPipelines.removeValue(forKey: id)?.stop()
+            peersWantingDTX.remove(id)
             return
         }
+        if parameters.codec.fmtp["usedtx"] == "1" { peersWantingDTX.insert(id) } else { peersWantingDTX.remove(id) }
         if sendPipelines[id] == nil {
             let send: @Sendable (EncodedFrame) -> Void = { [weak self, eventLoop] frame in
                 eventLoop.execute { [weak self] in self?.assumeIsolated { $0.send(frame, mid: mid) } }
@@ -20,6 +22,7 @@ extension PeerDriver {
                 : AudioSendPipeline(mid: mid, codec: parameters.codec.codec, send: send)
         }
         sendPipelines[id]?.setTrack(transceiver.sender.track)
+        setDTX(id, transceiver.sender)
         if engine.connectionState == .connected { sendPipelines[id]?.setActive(true) }
     }
 
@@ -52,6 +55,13 @@ extension PeerDriver {
             return
         }
         sendPipelines[id]?.setTrack(transceiver.sender.track)
+        setDTX(id, sender)
+    }
+
+    /// Silence is left out if the sender says so, or the peer has asked for it. RFC 7587 §6.1 (`usedtx`)
+    private func setDTX(_ id: TransceiverID, _ sender: RTCRtpSender) {
+        guard let pipeline = sendPipelines[id] as? AudioSendPipeline else { return }
+        pipeline.setDTX(sender.discontinuousTransmission ?? peersWantingDTX.contains(id))
     }
 
     private func send(_ frame: EncodedFrame, mid: String) {

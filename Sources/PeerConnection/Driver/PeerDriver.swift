@@ -44,6 +44,8 @@ actor PeerDriver {
     /// Transceivers by the negotiator's identity.
     var transceivers: [TransceiverID: RTCRtpTransceiver] = [:]
     var sendPipelines: [TransceiverID: any SendPipeline] = [:]
+    /// Where the peer would rather have silence left out.
+    var peersWantingDTX: Set<TransceiverID> = []
     var receivePipelines: [String: any ReceivePipeline] = [:]
     var gathering = GatheringProgress()
     var isNegotiationNeeded = false
@@ -119,6 +121,7 @@ actor PeerDriver {
         do {
             var parts = PeerEngine.Configuration(certificate: certificate, maxMessageSize: configuration.maxMessageSize)
             parts.ice.isLite = configuration.isICELite
+            parts.prefersDTX = configuration.prefersDTX
             parts.ice.setTimeouts(
                 disconnected: configuration.iceDisconnectedTimeout,
                 failed: configuration.iceFailedTimeout

@@ -8,6 +8,7 @@ final class AudioReceivePipeline: ReceivePipeline {
     private let worker: WorkerThread<ReceivedFrame>
     let receiver: RTCRtpReceiver
     private let counter: Counter
+    private let meter: SoundMeter
 
     private final class Counter: Sendable {
         let decoded = Atomic<Int>(0)
@@ -17,12 +18,17 @@ final class AudioReceivePipeline: ReceivePipeline {
         self.receiver = receiver
         let counter = Counter()
         self.counter = counter
+        let meter = SoundMeter()
+        self.meter = meter
         let track = receiver.track
         // Touched only by the worker's thread, one job after another.
         nonisolated(unsafe) let decoding = AudioDecoding()
         worker = WorkerThread(name: "audio decoder", limit: 100) { frame in
             guard track.hasTakers else { return }
-            for block in unsafe decoding.decode(frame) { track.deliver(block) }
+            for block in unsafe decoding.decode(frame) {
+                meter.note(block)
+                track.deliver(block)
+            }
             counter.decoded.wrappingAdd(1, ordering: .relaxed)
         }
     }
@@ -34,6 +40,10 @@ final class AudioReceivePipeline: ReceivePipeline {
 
     func fill(_ entry: inout RTCStatsReport.InboundRTP) {
         entry.framesDecoded = counter.decoded.load(ordering: .relaxed)
+        let reading = meter.reading
+        entry.audioLevel = reading.level
+        entry.totalAudioEnergy = reading.energy
+        entry.totalSamplesDuration = reading.duration
     }
 
     func stop() { worker.stop() }

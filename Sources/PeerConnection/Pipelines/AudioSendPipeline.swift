@@ -1,10 +1,10 @@
 internal import Locking
 internal import Logging
-internal import Media
-internal import RTP
+package import Media
+package import RTP
 internal import SansIO
 
-/// Sound of a track, cut into blocks of 20 ms and encoded on a thread of its own.
+/// Sound of a track, cut into blocks of 20 ms and encoded on a thread of its own; with DTX, without its pauses.
 final class AudioSendPipeline: SendPipeline {
     private struct State {
         var subscription: MediaSubscription?
@@ -18,11 +18,15 @@ final class AudioSendPipeline: SendPipeline {
     private let state = Mutex(State())
     private let worker: WorkerThread<AudioFrame>
     private let counter: Counter
+    private let meter = SoundMeter()
     private let log = Logger(label: "PeerConnection.audio")
 
-    /// Blocks encoded so far, counted by the worker.
+    /// What the worker has done, and what it is told.
     final class Counter: Sendable {
+        /// Blocks encoded and sent so far.
         let count = Atomic<Int>(0)
+        /// Whether silence is left out.
+        let hasDTX = Atomic<Bool>(false)
     }
 
     init(mid: String, codec: RTPCodec, send: @escaping @Sendable (EncodedFrame) -> Void) {
@@ -32,7 +36,7 @@ final class AudioSendPipeline: SendPipeline {
         // Touched only by the worker's thread, one job after another.
         nonisolated(unsafe) let encoding = AudioEncoding(codec: codec)
         worker = WorkerThread(name: "audio encoder", limit: 25) { frame in
-            for block in unsafe encoding.encode(frame) {
+            for block in unsafe encoding.encode(frame, hasDTX: counter.hasDTX.load(ordering: .relaxed)) {
                 counter.count.wrappingAdd(1, ordering: .relaxed)
                 send(block)
             }
@@ -61,7 +65,10 @@ final class AudioSendPipeline: SendPipeline {
         }
         guard let track else { return }
         do {
-            let subscription = try track.addAudioTaker { [worker] frame in worker.submit(frame) }
+            let subscription = try track.addAudioTaker { [worker, meter] frame in
+                meter.note(frame)
+                worker.submit(frame)
+            }
             state.withLock { $0.subscription = subscription }
         } catch {
             log.error("\(track.label) does not start: \(error)")
@@ -71,8 +78,28 @@ final class AudioSendPipeline: SendPipeline {
     func setBitRate(_ bitsPerSecond: Int) {}
     func requestKeyFrame() {}
 
+    /// Whether silence is left out, from the next block on.
+    func setDTX(_ isOn: Bool) { counter.hasDTX.store(isOn, ordering: .relaxed) }
+
     func fill(_ entry: inout RTCStatsReport.OutboundRTP) {
         entry.framesEncoded = counter.count.load(ordering: .relaxed)
+    }
+
+    /// What the track gives; nil before there is one.
+    var source: RTCStatsReport.AudioSource? {
+        guard let track = state.withLock({ $0.track }) else { return nil }
+        let reading = meter.reading
+        var entry = RTCStatsReport.AudioSource()
+        entry.mid = mid
+        entry.trackIdentifier = track.id
+        entry.audioLevel = reading.level
+        entry.totalAudioEnergy = reading.energy
+        entry.totalSamplesDuration = reading.duration
+        entry.voiceActivityFlag = reading.hasVoice
+        let echo = track.audioAdapter.echoReturn
+        entry.echoReturnLoss = echo?.loss
+        entry.echoReturnLossEnhancement = echo?.enhancement
+        return entry
     }
 
     func stop() {
@@ -87,17 +114,20 @@ final class AudioSendPipeline: SendPipeline {
 }
 
 /// Blocks of 20 ms out of sound of any rate and length.
-private final class AudioEncoding {
+package final class AudioEncoding {
     private let codec: RTPCodec
     private var opus: OpusEncoder?
     private var resampler: Resampler?
     private var pending: [Int16] = []
     private var channelCount = 1
     private var timestamp: UInt32 = 0
+    /// Whether the block before was not sent.
+    private var wasSilent = true
 
-    init(codec: RTPCodec) { self.codec = codec }
+    package init(codec: RTPCodec) { self.codec = codec }
 
-    func encode(_ frame: AudioFrame) -> [EncodedFrame] {
+    /// The blocks that a frame completes; with `hasDTX` without those of silence.
+    package func encode(_ frame: AudioFrame, hasDTX: Bool) -> [EncodedFrame] {
         let wanted = codec == .opus ? min(frame.channelCount, 2) : 1
         let frame = frame.withChannels(wanted)
         let rate = codec.clockRate
@@ -116,16 +146,21 @@ private final class AudioEncoding {
         while pending.count - offset >= blockSamples * channelCount {
             let block = Array(pending[offset..<(offset + blockSamples * channelCount)])
             offset += block.count
-            if let payload = payload(block) {
+            switch payload(block, hasDTX: hasDTX) {
+            case .nothing: break
+            case .silence: wasSilent = true
+            case .sound(let payload):
                 blocks.append(
                     EncodedFrame(
                         payload: payload,
                         rtpTimestamp: timestamp,
                         captureTime: Instant(nanoseconds: frame.timestampNanoseconds),
                         audioLevel: level(block),
-                        startsTalkspurt: timestamp == 0
+                        hasVoice: frame.hasVoice ?? false,
+                        startsTalkspurt: wasSilent
                     )
                 )
+                wasSilent = false
             }
             timestamp &+= UInt32(blockSamples)
         }
@@ -133,25 +168,29 @@ private final class AudioEncoding {
         return blocks
     }
 
-    private func payload(_ block: [Int16]) -> [UInt8]? {
+    private enum Payload {
+        case sound([UInt8])
+        /// DTX: the receiver knows by the gap in the timestamps. RFC 7587 §3.1.3
+        case silence
+        case nothing
+    }
+
+    private func payload(_ block: [Int16], hasDTX: Bool) -> Payload {
         switch codec {
         case .opus:
             if opus == nil { opus = try? OpusEncoder(channelCount: channelCount) }
-            return try? opus?.encode(block)
-        case .pcmu: return G711.muLaw.encode(block)
-        case .pcma: return G711.aLaw.encode(block)
-        case .vp8: return nil
+            guard let opus else { return .nothing }
+            opus.discontinuousTransmission = hasDTX
+            guard let packet = try? opus.encode(block) else { return .nothing }
+            return opus.isLeftOut(packet) ? .silence : .sound(packet)
+        case .pcmu: return .sound(G711.muLaw.encode(block))
+        case .pcma: return .sound(G711.aLaw.encode(block))
+        case .vp8: return .nothing
         }
     }
 
     /// Decibels below full scale, 0 to 127. RFC 6464 §3
     private func level(_ block: [Int16]) -> UInt8 {
-        var sum: Int64 = 0
-        for sample in block { sum += Int64(sample) * Int64(sample) }
-        let mean = Double(sum) / Double(max(1, block.count)) / (32_768.0 * 32_768.0)
-        guard mean > 0 else { return 127 }
-        // 10·log10 by the exponent and a quadratic for the mantissa: half a decibel is enough here.
-        let log2 = Double(mean.exponent) + (mean.significand - 1) * (1.3466 - 0.3466 * (mean.significand - 1))
-        return UInt8(min(127, max(0, -3.0103 * log2)))
+        UInt8(min(127, max(0, -SoundLevel.decibels(block).rounded())))
     }
 }

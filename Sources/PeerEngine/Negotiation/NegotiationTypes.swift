@@ -141,6 +141,13 @@ package struct NegotiatorConfiguration: Sendable {
         SDPExtensionMap(id: 2, uri: HeaderExtensionURI.absSendTime),
     ]
 
+    /// Asks the peer to leave out silence. RFC 7587 §6.1: "specifies if the decoder prefers the use of DTX"
+    mutating func preferDTX() {
+        for index in audioCodecs.indices where audioCodecs[index].name == "opus" {
+            audioCodecs[index].fmtp = (audioCodecs[index].fmtp.map { $0 + ";" } ?? "") + "usedtx=1"
+        }
+    }
+
     package static func standard(certificate: DTLSCertificate, cname: String, maxMessageSize: Int)
         -> NegotiatorConfiguration
     {

@@ -390,7 +390,11 @@ extension Negotiator {
         let extensions = CodecMatching.extensions(sections[index].extensionMaps)
         let sendCodecs = CodecMatching.parameters(common)
         var send: RTPSendParameters?
-        if direction.sends, let codec = sendCodecs.first {
+        if direction.sends, var codec = sendCodecs.first {
+            // What the peer says of a format is how it wants to be sent it (RFC 3264 §5.1).
+            if let told = theirs.codecs.first(where: { $0.payloadType == codec.payloadType }) {
+                codec.fmtp = told.parameters
+            }
             send = RTPSendParameters(
                 mid: mid,
                 ssrc: transceiver.ssrc,

@@ -45,6 +45,8 @@ struct CallMediaOptions {
     var microphone: String?
     var speaker: String?
     var playsSound: Bool
+    /// What is done to the microphone's sound.
+    var sound: SoundOptions
 
     private var size: PictureSize { wantedSize ?? PictureSize() }
 
@@ -80,7 +82,7 @@ struct CallMediaOptions {
     }
 
     private var microphoneConstraints: MediaTrackConstraints {
-        MediaTrackConstraints(deviceId: microphone.map { .exact($0) })
+        sound.constraints(microphone: microphone, isHeard: playsSound)
     }
 
     /// - Throws: `RTCError` if a device was named and cannot be used.

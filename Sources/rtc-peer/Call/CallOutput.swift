@@ -6,6 +6,9 @@ import TerminalUI
 struct CallOutput: Sendable {
     let isJSON: Bool
     private let statusLine = StatusLine()
+    private let meter = LevelMeter()
+    /// Whether levels are drawn as bars, more often than all else.
+    var hasMeter: Bool { !isJSON && Terminal.standardError.isInteractive }
 
     init(isJSON: Bool) { self.isJSON = isJSON }
 
@@ -123,6 +126,7 @@ struct CallOutput: Sendable {
         let pair = now.selectedCandidatePair
         let path = pair.map { "\($0.localType)/\($0.remoteType) \($0.relayProtocol ?? $0.protocol)" }
         let roundTrip = pair?.currentRoundTripTime
+        let levels = LevelMeter.Levels(now, before: before)
         if isJSON {
             var line = JSONLine(event: "statistics")
             line["peer"] = .string(peer.id.rawValue)
@@ -141,6 +145,9 @@ struct CallOutput: Sendable {
             if let roundTrip { line["roundTripTime"] = .number(roundTrip) }
             if let jitter = received?.jitter { line["jitter"] = .number(jitter) }
             if let path { line["path"] = .string(path) }
+            if let level = levels.sent { line["sentAudioLevel"] = .number(level) }
+            if let level = levels.received { line["receivedAudioLevel"] = .number(level) }
+            if let hasVoice = levels.hasVoice { line["voiceActivity"] = .bool(hasVoice) }
             Terminal.standardOutput.write(line.text)
             return
         }
@@ -159,6 +166,19 @@ struct CallOutput: Sendable {
         if let roundTrip { segments.append("RTT \(Amount.latency(.seconds(roundTrip)))") }
         segments.append("loss \(Amount.percent(packets + lost > 0 ? Double(lost) / Double(packets + lost) : 0))")
         if let path { segments.append(path) }
+        meter.others = segments
+        show(levels)
+    }
+
+    /// The levels of this side and of one other, since the report before.
+    func levels(_ now: RTCStatsReport, before: RTCStatsReport?) {
+        guard !isJSON, !meter.others.isEmpty else { return }
+        show(LevelMeter.Levels(now, before: before))
+    }
+
+    private func show(_ levels: LevelMeter.Levels) {
+        var segments = meter.others
+        segments.insert(LevelMeter.text(levels), at: min(1, segments.count))
         statusLine.show(segments, at: .now)
     }
 

@@ -12,6 +12,8 @@ actor CallPeer {
     private let signal: @Sendable (SignalingMessage) -> Void
     private let report: @Sendable (CallEvent) -> Void
     private let downloads: String?
+    /// Whether silence is not sent.
+    private let hasDTX: Bool
     private var isMakingOffer = false
     private var isIgnoringOffer = false
     private var isSettingRemoteAnswer = false
@@ -32,6 +34,7 @@ actor CallPeer {
         isInitiator: Bool,
         configuration: RTCConfiguration,
         downloads: String?,
+        hasDTX: Bool = false,
         signal: @escaping @Sendable (SignalingMessage) -> Void,
         report: @escaping @Sendable (CallEvent) -> Void
     ) throws {
@@ -41,12 +44,13 @@ actor CallPeer {
         self.signal = signal
         self.report = report
         self.downloads = downloads
+        self.hasDTX = hasDTX
         self.configuration = configuration
         connection = try RTCPeerConnection(configuration: configuration)
     }
 
     /// Adds the tracks and, on the side that calls, opens the chat: the offer follows by itself.
-    func start(tracks: [MediaStreamTrack]) throws {
+    func start(tracks: [MediaStreamTrack]) async throws {
         let events = connection.events
         tasks.append(
             Task { [weak self] in
@@ -54,12 +58,14 @@ actor CallPeer {
             }
         )
         for track in tracks { try connection.addTrack(track, streamIDs: ["rtc-peer"]) }
-        guard isInitiator else { return }
-        attachChat(try connection.createDataChannel("chat"))
-        // Asks for both kinds even if this side has only one to send.
-        for kind in [MediaKind.audio, .video] where !tracks.contains(where: { $0.kind == kind }) {
-            try connection.addTransceiver(kind, options: .init(direction: .recvonly))
+        if isInitiator {
+            attachChat(try connection.createDataChannel("chat"))
+            // Asks for both kinds even if this side has only one to send.
+            for kind in [MediaKind.audio, .video] where !tracks.contains(where: { $0.kind == kind }) {
+                try connection.addTransceiver(kind, options: .init(direction: .recvonly))
+            }
         }
+        if hasDTX { for sender in connection.senders { await sender.setDiscontinuousTransmission(true) } }
     }
 
     /// Sends another track in the place of one that has ended.

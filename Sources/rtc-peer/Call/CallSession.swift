@@ -13,6 +13,8 @@ actor CallSession {
         var downloadDirectory: String?
         /// Of each connection; what the signalling server recommends comes on top.
         var configuration: RTCConfiguration
+        /// Whether silence is not sent.
+        var hasDTX = false
         /// Whether the call goes on when the last other participant has hung up.
         var staysAlone: Bool
         /// Called once the room is joined for the first time.
@@ -34,6 +36,8 @@ actor CallSession {
         case deviceLost(CallDevice, MediaError?)
         case deviceReturned(CallDevice, CallDevice)
         case second
+        /// The bars of the status line are drawn anew.
+        case meter
         case interrupted
         case timeOver
     }
@@ -46,6 +50,8 @@ actor CallSession {
     private var recorders: [SignalingPeerID: MediaRecorder] = [:]
     private var phases: [SignalingPeerID: CallPhases] = [:]
     private var reports: [SignalingPeerID: RTCStatsReport] = [:]
+    /// The report that the bars were drawn by last.
+    private var metered: (peer: SignalingPeerID, report: RTCStatsReport)?
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
     private var iceServers: [RTCIceServer] = []
     private var hasJoined = false
@@ -86,6 +92,12 @@ actor CallSession {
                 while !Task.isCancelled {
                     try? await Task.sleep(for: .seconds(1))
                     feed.yield(.second)
+                }
+            },
+            Task { [output] in
+                while output.hasMeter, !Task.isCancelled {
+                    try? await Task.sleep(for: .milliseconds(200))
+                    feed.yield(.meter)
                 }
             },
             Task { [options] in
@@ -146,6 +158,7 @@ actor CallSession {
         case .deviceLost(let device, let reason): lost(device, reason)
         case .deviceReturned(let old, let new): await replace(old, with: new)
         case .second: await report()
+        case .meter: await drawMeter()
         case .interrupted: return Ending(reason: "interrupted")
         case .timeOver:
             let unjoined = hasJoined ? "" : "; the room was never joined"
@@ -263,6 +276,7 @@ actor CallSession {
                 isInitiator: isInitiator,
                 configuration: configuration,
                 downloads: options.downloadDirectory,
+                hasDTX: options.hasDTX,
                 signal: { message in client.send(message, to: peer.id) },
                 report: feed
             )
@@ -412,6 +426,14 @@ actor CallSession {
             isMicrophoneOff: media.audio?.enabled == false,
             isCameraOff: media.video?.enabled == false
         )
+    }
+
+    /// The bars of this side and of one that is connected.
+    private func drawMeter() async {
+        guard let (id, peer) = peers.first(where: { $0.value.connection.connectionState == .connected }) else { return }
+        let report = await peer.connection.getStats()
+        output.levels(report, before: metered?.peer == id ? metered?.report : nil)
+        metered = (id, report)
     }
 
     private func report() async {

@@ -137,6 +137,8 @@ struct CallCommand: AsyncParsableCommand {
     @Flag(help: "Do not play what comes. Example: --no-speaker")
     var noSpeaker = false
 
+    @OptionGroup(title: "Sound") var sound: SoundOptions
+
     @Option(
         help: ArgumentHelp(
             "Record what comes, as it comes: into FILE.webm, each further participant into FILE-NAME.webm; or into a folder, NAME.webm each. Example: --record call.webm",
@@ -201,11 +203,13 @@ struct CallCommand: AsyncParsableCommand {
                 camera: camera,
                 microphone: microphone,
                 speaker: speaker,
-                playsSound: !noSpeaker
+                playsSound: !noSpeaker,
+                sound: sound
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
             var configuration = server.ice.configuration
+            configuration.prefersDTX = sound.dtx
             if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }
             let openView = { [place = self.show] in
                 try await place?.open(title: "rtc-peer: \(room)", output: show) { request.yield($0) }
@@ -231,6 +235,7 @@ struct CallCommand: AsyncParsableCommand {
                     recordings: recordings,
                     downloadDirectory: downloads,
                     configuration: configuration,
+                    hasDTX: sound.dtx,
                     staysAlone: stay,
                     joined: embedded == nil ? announce : nil
                 ),
