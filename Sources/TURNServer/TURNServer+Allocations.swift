@@ -65,6 +65,8 @@ extension TURNServer {
                 wantsSecondFamily: additional != nil,
                 lifetime: lifetime
             ),
+            nonce: message.bytes(.nonce, in: bytes) ?? [],
+            requests: TokenBucket(requestRate, at: now),
             expiry: now + .seconds(Int64(lifetime)),
             allowance: limits.bytesPerSecond ?? 0,
             at: now

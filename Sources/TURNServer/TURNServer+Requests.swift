@@ -95,19 +95,23 @@ extension TURNServer {
             return nil
         }
         let allocation = allocations[request.client]
-        guard mayAsk(request, at: now) else { return nil }
+        // Compared before any code is computed. Nobody else can show it, so who only forges the five-tuple, which peers
+        // may know from candidates, does not use up what the allocation's client may ask.
+        let isAllocations = allocation?.nonce == nonce
+        guard mayAsk(request, isAllocations ? allocation : nil, at: now) else { return nil }
         guard nonces.isFresh(nonce, for: ip, at: now) else {
-            if allocation != nil || mayAnswer(request, &challenges, at: now) { challenge(.staleNonce) }
+            if isAllocations || mayAnswer(request, &challenges, at: now) { challenge(.staleNonce) }
             return nil
         }
         // From here on the address is proven: the nonce was sent there, and nowhere else.
-        if allocation == nil, request.stream == nil { _ = askers.take(ip, at: now) }
+        if !isAllocations, request.stream == nil { _ = askers.take(ip, at: now) }
         // An allocation goes on beyond its credentials' time, as with coturn: a long call has no other.
         if let allocation, allocation.user.username == username {
             guard message.isAuthentic(bytes, key: allocation.user.key) else {
                 challenge(.unauthenticated)
                 return nil
             }
+            allocation.nonce = nonce
             return allocation.user
         }
         guard username.count <= TURNServerLimits.usernameByteCount, let user = user(username, at: now),
@@ -138,11 +142,14 @@ extension TURNServer {
     }
 
     /// Whether a client may ask once more, before its integrity is computed: right or wrong costs the same.
-    private func mayAsk(_ request: TURNServerRequest, at now: Instant) -> Bool {
+    ///
+    /// - Parameter allocation: that whose nonce was shown.
+    private func mayAsk(_ request: TURNServerRequest, _ allocation: TURNAllocation?, at now: Instant) -> Bool {
         // Streams were counted at the gate.
-        if request.stream != nil || allocations[request.client] != nil { return true }
+        if request.stream != nil { return true }
         // A host's allowance is only looked at: it is taken of once the nonce is known to be good.
-        let may = askers.allows(request.client.remote.ip, at: now)
+        let may =
+            allocation?.requests.take(requestRate, at: now) ?? askers.allows(request.client.remote.ip, at: now)
         if !may { statistics.dropped.requestsOverRate += 1 }
         return may
     }

@@ -18,7 +18,7 @@ package final class TURNServer {
     var bindings: AddressRateLimiter
     /// Answers by UDP to other requests without a good nonce.
     var challenges: AddressRateLimiter
-    /// Requests by UDP with a good nonce, and no allocation yet.
+    /// Requests by UDP with a good nonce, and not for an allocation of that nonce.
     var askers: AddressRateLimiter
     /// How often somebody may ask whose address is proven.
     let requestRate: TokenRate

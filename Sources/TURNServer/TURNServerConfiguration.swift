@@ -79,7 +79,9 @@ package struct TURNServerLimits: Sendable {
     package var challengesPerSecond = 100
     /// Such answers at once.
     package var challengeBurst = 200
-    /// Requests a second on one stream, and by UDP of one host that has a nonce and no allocation yet.
+    /// Requests a second of one allocation, on one stream, and by UDP of one host that has a nonce and no allocation yet.
+    ///
+    /// Those beyond are dropped before their integrity is computed. Data is not concerned.
     package var requestsPerSecond = 100
     /// Such requests at once.
     package var requestBurst = 200

@@ -5,6 +5,7 @@ import Testing
 
 /// Who can make the server do how much, and whom they do not keep out by it.
 @Suite struct RequestRates {
+    private let peer = TransportAddress(IPAddress(v4: 0xC000_0201), port: 4000)
     /// Far more than any limit.
     private let flood = 1000
 
@@ -65,6 +66,19 @@ import Testing
         try other.allocate()
     }
 
+    @Test func `Who forges a client's very five-tuple does not use up what its allocation may ask`() throws {
+        let tester = ServerTester()
+        let client = try TestClient(tester)
+        try client.allocate()
+        let forger = try TestClient(tester, port: client.address.port)
+        forger.nonce = Array(repeating: UInt8(ascii: "0"), count: client.nonce.count)
+        for request in [
+            binding, bareAllocate, { $0.message(.refresh, isSigned: false) }, { $0.message(.refresh) },
+        ] { flood(forger, request) }
+        #expect(try client.ask(.refresh)?.isSuccess == true)
+        #expect(try client.permit("192.0.2.1")?.isSuccess == true)
+    }
+
     // MARK: Clients
 
     @Test func `Each connection may ask so often`() throws {
@@ -79,6 +93,33 @@ import Testing
         try client.allocate()
     }
 
+    @Test(arguments: [nil, 7]) func `An allocation's requests are limited, right or wrong, and its data is not`(
+        stream: Int?
+    ) throws {
+        let tester = ServerTester()
+        let client = try TestClient(tester, stream: stream)
+        try client.allocate()
+        #expect(try client.permit("192.0.2.1")?.isSuccess == true)
+        #expect(try client.bind(0x4000, to: peer)?.isSuccess == true)
+        let right = client.password
+        let answered = flood(client) { $0.message(.refresh) }
+        #expect((100..<flood / 2).contains(answered), "a burst, and no more")
+        client.password = "guess"
+        #expect(flood(client) { $0.message(.refresh) } == 0)
+        tester.pass(.seconds(1))
+        let guesses = flood(client) { $0.message(.refresh) }
+        #expect((1..<answered).contains(guesses))
+        client.sendChannelData(0x4000, [1])
+        client.sendIndication([2], to: peer)
+        #expect(tester.take().map(\.bytes) == [[1], [2]])
+        // Others do not feel it.
+        let other = try TestClient(tester, port: 5001)
+        try other.allocate()
+        tester.pass(.seconds(1))
+        client.password = right
+        #expect(try client.ask(.refresh)?.isSuccess == true)
+    }
+
     @Test func `A host with a nonce and no allocation may ask so often`() throws {
         let tester = ServerTester()
         let client = try TestClient(tester)
@@ -91,5 +132,27 @@ import Testing
         let late = try TestClient(tester, port: 5001)
         late.nonce = client.nonce
         try late.allocate()
+    }
+
+    @Test func `An allocation goes on with the nonce that it is given after an hour, whoever floods meanwhile`() throws {
+        let tester = ServerTester()
+        let client = try TestClient(tester)
+        try client.allocate()
+        for _ in 0..<3 {
+            tester.pass(.seconds(590))
+            #expect(try client.ask(.refresh) { $0.add(.lifetime, UInt32(3600)) }?.isSuccess == true)
+        }
+        tester.pass(.seconds(1900))
+        let forger = try TestClient(tester, port: 666)
+        flood(forger, binding)
+        flood(forger, bareAllocate)
+        let reply = try #require(try client.ask(.refresh))
+        #expect(reply.code == 438)
+        client.nonce = try #require(reply.bytes(.nonce))
+        flood(forger, bareAllocate)
+        #expect(try client.ask(.refresh)?.isSuccess == true)
+        // From now on that one is known.
+        let answered = flood(client) { $0.message(.refresh) }
+        #expect((50..<flood / 2).contains(answered))
     }
 }
