@@ -34,6 +34,8 @@ package final class TURNServer {
     var streams: [PortID: TURNServerStream] = [:]
     var allocationsPerUser: [String: Int] = [:]
     var allocationsPerHost: [IPAddress: Int] = [:]
+    /// By what the relay is bound to, of which a family has one.
+    var allocationsPerRelay: [IPAddress: Int] = [:]
     private var streamsPerHost: [IPAddress: Int] = [:]
     /// Ports on which the server itself is listening.
     var listeningPorts: Set<UInt16> = []

@@ -53,6 +53,10 @@ package struct TURNServerLimits: Sendable {
     package var allocationsPerHost = 256
     /// Allocations in all.
     package var allocations = 1024
+    /// Allocations with a relayed address of one family; nil for as many as there may be in all.
+    ///
+    /// Where ports are given, each family has as many.
+    package var allocationsPerFamily: Int?
     /// Permissions of one allocation.
     package var permissions = 128
     /// Channels of one allocation.

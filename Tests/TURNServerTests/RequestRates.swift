@@ -134,7 +134,8 @@ import Testing
         try late.allocate()
     }
 
-    @Test func `An allocation goes on with the nonce that it is given after an hour, whoever floods meanwhile`() throws {
+    @Test func `An allocation goes on with the nonce that it is given after an hour, whoever floods meanwhile`() throws
+    {
         let tester = ServerTester()
         let client = try TestClient(tester)
         try client.allocate()
