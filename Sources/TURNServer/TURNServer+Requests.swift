@@ -143,7 +143,7 @@ extension TURNServer {
 
     /// Whether a client may ask once more, before its integrity is computed: right or wrong costs the same.
     ///
-    /// - Parameter allocation: that whose nonce was shown.
+    /// The allocation given is that whose nonce was shown.
     private func mayAsk(_ request: TURNServerRequest, _ allocation: TURNAllocation?, at now: Instant) -> Bool {
         // Streams were counted at the gate.
         if request.stream != nil { return true }
