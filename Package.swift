@@ -217,7 +217,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS",
+                "Coturn", "TimeSharing", "MDNS", "UDPSockets",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings

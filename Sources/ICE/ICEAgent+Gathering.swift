@@ -100,7 +100,7 @@ extension ICEAgent {
                         preference: gathering.preference
                     )
                 } else {
-                    current.gatherings[index].state = .over
+                    giveUp(index)
                 }
                 return true
             case .keepingAlive(_, message.transactionID):
@@ -156,7 +156,7 @@ extension ICEAgent {
                 case .retransmit:
                     current.gatherings[index].state = .asking(transaction)
                     transmit(transaction.message, along: path)
-                case .giveUp: current.gatherings[index].state = .over
+                case .giveUp: giveUp(index)
                 }
             case .keepingAlive(let next, _) where current.isConcluded || next <= now:
                 guard !current.isConcluded else {
@@ -172,6 +172,14 @@ extension ICEAgent {
             case .keepingAlive, .over: break
             }
         }
+    }
+
+    /// Ends the asking of a server from one socket; tells if it was the last, and no other was answered.
+    private func giveUp(_ index: Int) {
+        current.gatherings[index].state = .over
+        let server = current.gatherings[index].server
+        let others = current.gatherings.filter { $0.server == server }
+        if !others.contains(where: { $0.wasAnswered || $0.isAsking }) { emit(.serverSilent(server)) }
     }
 
     /// Tells the end of gathering once.

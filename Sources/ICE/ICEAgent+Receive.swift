@@ -266,7 +266,11 @@ extension ICEAgent {
         generation.removeOutstanding(id)
         pair.counters.responsesReceived += 1
         pair.counters.lastResponseReceivedAt = now
-        if message.messageClass == .failure {
+        if !message.unknownRequired(besides: Self.isUnderstood).isEmpty {
+            // RFC 8489 §6.3.3: "the response is discarded and the transaction is considered to have failed".
+            counters.dropped.malformed += 1
+            if check.purpose == .check { fail(pair, transaction: id) }
+        } else if message.messageClass == .failure {
             receiveFailure(message.errorCode(in: bytes), check, id, in: generation, at: now)
         } else if let mapped = message.xorAddress(.xorMappedAddress, in: bytes) {
             receiveSuccess(check, id, mapped: mapped, in: generation, at: now)

@@ -146,7 +146,7 @@ package enum ICELimits {
     /// Paths remembered along which something authentic came.
     package static let authenticPaths = 64
     /// STUN servers asked, counted per base.
-    package static let gatherings = 32
+    package static let gatherings = 64
     /// Longest user name fragment and password of the peer (RFC 8839 §5.4).
     package static let credentialCharacters = 256
     /// Events not yet taken.

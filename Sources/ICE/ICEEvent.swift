@@ -9,6 +9,8 @@ package enum ICEEvent: Hashable, Sendable {
     case stateChanged(ICEState)
     /// Where to send from now on. Before nomination it is the best valid pair so far.
     case selectedPathChanged(TransmitPath, local: ICECandidate, remote: ICECandidate)
+    /// No socket has had an answer from a STUN server, or a usable one.
+    case serverSilent(TransportAddress)
     /// A relayed candidate was paired with an address of the peer's: the server is to let it through, since the peer's
     /// checks come before this side's own.
     case relayPaired(PortID, IPAddress)

@@ -6,17 +6,46 @@ package import SansIO
 package struct LocalAddress: Hashable {
     package var ip: IPAddress
     package var interfaceName: String
+
+    package init(ip: IPAddress, interfaceName: String) {
+        self.ip = ip
+        self.interfaceName = interfaceName
+    }
 }
 
 package enum NetworkInterfaces {
     /// Most addresses that are gathered from, so that a machine with hundreds of bridges still connects.
     package static let addressLimit = 16
 
+    /// The addresses that candidates are gathered from, of ``all(includesLoopback:)``: if there are too many, those that
+    /// default routes leave with, then one of each family and interface, then the others.
+    package static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
+        let found = all(includesLoopback: includesLoopback)
+        guard found.count > addressLimit else { return found }
+        let routed = [true, false].compactMap { routedAddress(isIPv4: $0) }
+        return Array(ranked(found, routed: routed).prefix(addressLimit))
+    }
+
+    /// Those that lead farthest first, else in their order.
+    package static func ranked(_ addresses: [LocalAddress], routed: [IPAddress]) -> [LocalAddress] {
+        struct Network: Hashable {
+            let interfaceName: String
+            let isIPv4: Bool
+        }
+        var seen: Set<Network> = []
+        var ranks: [[LocalAddress]] = [[], [], []]
+        for address in addresses {
+            let isFirst = seen.insert(Network(interfaceName: address.interfaceName, isIPv4: address.ip.isIPv4)).inserted
+            ranks[routed.contains(address.ip) ? 0 : isFirst ? 1 : 2].append(address)
+        }
+        return ranks.flatMap(\.self)
+    }
+
     /// Addresses of interfaces that are up: never unspecified, multicast or IPv4 link-local ones; loopback as asked;
     /// IPv6 link-local ones are left out, since their scope means nothing to a peer (RFC 8835 §3.1).
     ///
     /// `includesLoopback`: nil includes loopback when there is nothing else.
-    package static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
+    package static func all(includesLoopback: Bool?) -> [LocalAddress] {
         // Running: with a carrier, a cable that is plugged in. netdevice(7)
         let upAndRunning = UInt32(IFF_UP) | UInt32(IFF_RUNNING)
         var list: UnsafeMutablePointer<ifaddrs>?
@@ -35,7 +64,7 @@ package enum NetworkInterfaces {
             if ip.isLoopback { loopback.append(local) } else if !found.contains(local) { found.append(local) }
         }
         if includesLoopback ?? found.isEmpty { found += loopback }
-        return Array(found.prefix(addressLimit))
+        return found
     }
 
     /// Every address of the machine: what goes to one of them stays here, whatever its interface's state.

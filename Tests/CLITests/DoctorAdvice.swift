@@ -72,6 +72,7 @@ import Testing
         // A relay that refuses by UDP has answered by UDP.
         var refused = blocked
         refused.trials[0].problem = "refuses: 401 Unauthorized"
+        refused.trials[0].isUnauthorized = true
         #expect(refused.isUDPBlocked == false)
         #expect(refused.advice.first?.contains("--turn-password") == true)
     }

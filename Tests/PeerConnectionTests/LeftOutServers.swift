@@ -20,13 +20,13 @@ import TimeSharing
         let events = connection.events
         _ = try connection.createDataChannel("x")
         try await connection.setLocalDescription()
-        var errors: [RTCError] = []
+        var errors: [RTCPeerConnectionIceErrorEvent] = []
         for await event in events {
             if case .iceCandidateError(let error) = event { errors.append(error) }
             if case .iceCandidate(nil) = event { break }
         }
         #expect(errors.map(\.name) == [name])
-        #expect(errors.allSatisfy { $0.message.contains(part) })
+        #expect(errors.allSatisfy { $0.message.contains(part) && $0.url == url && $0.errorCode == 701 })
         #expect(try #require(connection.localDescription).sdp.contains("typ host"))
     }
 }

@@ -1,4 +1,5 @@
 import Coturn
+import Glibc
 import PeerConnection
 import Testing
 import TimeSharing
@@ -32,6 +33,29 @@ import TimeSharing
             #expect(!sdp.contains("typ host") && !sdp.contains("typ srflx"), "only the relayed address is told")
             #expect(sdp.contains("raddr 0.0.0.0 rport 0"))
             #expect(sdp.contains("a=candidate:1 1 udp "), "a foundation that is a checksum betrays the base")
+        }
+    }
+
+    /// Sixteen addresses, and three servers that never answer: together they would fill the table of those that are asked.
+    @Test(.timeLimit(.minutes(10))) func deadServersDoNotTakeTheLiveOnesPlaces() async throws {
+        let coturn = try CoturnProcess(["--lt-cred-mech", Self.user])
+        let dead = try (0..<5).map { _ in try SilentPort() }
+        var both = configuration(coturn)
+        both.localAddresses = (1...16).map { "127.0.0.\($0)" }
+        let server = both.iceServers[0]
+        both.iceServers = dead.map {
+            RTCIceServer(urls: ["turn:127.0.0.1:\($0.number)"], username: "alice", credential: "secret")
+        }
+        both.iceServers.append(server)
+        let connection = try RTCPeerConnection(configuration: both)
+        defer { connection.close() }
+        let events = connection.events
+        _ = try connection.createDataChannel("x")
+        try await connection.setLocalDescription()
+        for await event in events {
+            guard case .iceCandidate(let candidate) = event else { continue }
+            #expect(candidate?.candidate.contains("typ relay") == true)
+            break
         }
     }
 
@@ -110,7 +134,7 @@ import TimeSharing
         for await event in events {
             guard case .iceCandidateError(let error) = event else { continue }
             #expect(error.name == .networkError && error.message.contains(url.prefix { $0 != "?" }))
-            #expect(error.message.contains(url.hasPrefix("turns") ? "CERTIFICATE_VERIFY_FAILED" : "refused"))
+            #expect(error.message.contains(url.hasPrefix("turns") ? "certificate is not trusted" : "refused"))
             break
         }
         await pair.first.waitUntilGathered()
@@ -132,8 +156,34 @@ import TimeSharing
         try await pair.exchange()
         for await event in events {
             guard case .iceCandidateError(let error) = event else { continue }
-            #expect(error.name == .networkError && error.message.contains("401"))
+            #expect(error.name == .networkError && error.message.contains("refuses: 401"))
+            #expect(error.errorCode == 401 && error.url.hasPrefix("turn:127.0.0.1"))
+            #expect(error.address == "127.0.0.1" && error.port != nil)
             break
         }
     }
+}
+
+/// A UDP port where nobody answers.
+private final class SilentPort {
+    let number: UInt16
+    private let descriptor: CInt
+
+    init() throws {
+        let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        self.descriptor = descriptor
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                bind(descriptor, pointer, length) == 0 ? getsockname(descriptor, pointer, &length) : -1
+            }
+        }
+        try #require(status == 0)
+        number = UInt16(bigEndian: address.sin_port)
+    }
+
+    deinit { close(descriptor) }
 }

@@ -48,6 +48,7 @@ struct MessageParsing {
         )
         let messages: [ServerMessage] = [
             .joined(.init(place: place, token: "t", isResumed: true, acknowledged: 3, heartbeatMilliseconds: 5_000)),
+            .iceServers([SignalingICEServer(urls: ["turn:a.example"], username: "1:p", credential: "x")]),
             .peerJoined(peer, sequence: 1), .peerLeft(peer.id, .bye, sequence: 2),
             .peerLeft(peer.id, .lost, sequence: nil),
             .relay(.offer(sdp: "v=0"), from: peer.id, sequence: 3),

@@ -199,6 +199,7 @@ struct RoomRules {
     @Test("each peer is told of servers of its own, by the host that it came by, and anew when it comes again")
     func ownServers() throws {
         var count = 0
+        var renewed: [(to: RoomConnectionID, SignalingICEServer?)] = []
         var table = RoomTable(
             limits: SignalingLimits(),
             iceServers: [SignalingICEServer(urls: ["stun:all"])],
@@ -212,10 +213,11 @@ struct RoomRules {
             table.open(id, host: host, at: .uptimeNanoseconds(1))
             table.receive(Array(ClientMessage.join(request).json.text.utf8), on: id, at: .uptimeNanoseconds(1))
             while let action = table.nextAction() {
-                if case .send(id, let text) = action,
-                    case .joined(let joined) = try ServerMessage(parsing: Array(text.utf8))
-                {
-                    return joined
+                guard case .send(let receiver, let text) = action else { continue }
+                switch try ServerMessage(parsing: Array(text.utf8)) {
+                case .joined(let joined) where receiver == id: return joined
+                case .iceServers(let servers): renewed.append((receiver, servers.last))
+                default: break
                 }
             }
             throw CancellationError()
@@ -230,7 +232,16 @@ struct RoomRules {
         let second = try join(2, host: "192.0.2.1", .init(room: "room", name: "Grace", token: nil, acknowledged: 0))
         #expect(second.place.iceServers.last?.urls == ["turn:192.0.2.1"])
         #expect(second.place.iceServers.last?.username == second.place.id.rawValue)
+        // Who is there gets new ones as well for the new connection, but who is away does not.
+        let own = SignalingICEServer(
+            urls: ["turn:call.example.org"],
+            username: first.place.id.rawValue,
+            credential: "2"
+        )
+        #expect(renewed.map(\.to) == [RoomConnectionID(rawValue: 1)])
+        #expect(renewed.first?.1 == own)
+        table.close(RoomConnectionID(rawValue: 2), isFarewell: false, at: .uptimeNanoseconds(1))
         let again = try join(3, host: "::1", .init(room: "room", name: "Ada", token: first.token, acknowledged: 0))
-        #expect(again.isResumed && again.place.iceServers.last?.credential == "3")
+        #expect(again.isResumed && again.place.iceServers.last?.credential == "4")
     }
 }

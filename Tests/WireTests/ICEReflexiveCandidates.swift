@@ -74,6 +74,11 @@ import Testing
         #expect(call.offerer.candidates.map(\.kind) == [.host, .srflx])
         #expect(network.run(.seconds(10)) { call.offerer.isGatheringComplete } == .seconds(5))
         #expect(network.run(.seconds(1)) { call.isCompleted } != nil)
+        // Told once, however many sockets have asked, and by which nobody was asked in vain not at all.
+        for peer in [call.offerer, call.answerer] {
+            #expect(peer.events.filter { $0 == .serverSilent(deadServer) }.count == 1)
+            #expect(!peer.events.contains(.serverSilent(server)))
+        }
     }
 
     @Test func `Two peers behind NATs connect by their reflexive candidates`() throws {

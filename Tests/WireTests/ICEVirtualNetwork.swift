@@ -343,7 +343,7 @@ final class ICETestPeer {
             signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
         case .connect(let candidate, let remote): network.connect(self, candidate, to: remote)
         case .connectionUnneeded(let port): network.disconnect(self, port)
-        case .selectedPathChanged, .consentLost, .relayPaired: break
+        case .selectedPathChanged, .consentLost, .relayPaired, .serverSilent: break
         }
     }
 

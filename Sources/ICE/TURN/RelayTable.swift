@@ -73,7 +73,7 @@ package final class RelayTable {
     package private(set) var blockedCount = 0
 
     /// Servers times sockets that are asked at most.
-    static let limit = 32
+    package static let limit = 64
     /// Servers that send elsewhere may do so this often, lest two send to and fro.
     package static let redirectionLimit = 2
     private static let failureLimit = 64
@@ -101,11 +101,14 @@ package final class RelayTable {
     ///   - server: resolved, of the socket's family.
     ///   - socket: from which; for TCP and TLS a stream that `willOpenStream` told of.
     ///   - now: the present.
-    package func allocate(from server: Server, on socket: Socket, at now: Instant) {
+    /// - Returns: false if there are too many already.
+    @discardableResult
+    package func allocate(from server: Server, on socket: Socket, at now: Instant) -> Bool {
         if server.transport == .udp {
-            guard hasRoom, server.address.ip.isIPv4 == socket.base.ip.isIPv4, server.address.port != 0,
+            guard server.address.ip.isIPv4 == socket.base.ip.isIPv4, server.address.port != 0,
                 !relays.contains(where: { $0.client.server == TransmitPath(port: socket.port, remote: server.address) })
-            else { return }
+            else { return true }
+            guard hasRoom else { return false }
             agent.expectRelay()
         } else {
             openingCount -= 1
@@ -120,6 +123,7 @@ package final class RelayTable {
         relays.append(relay)
         relay.client.allocate(at: now)
         settle(at: now)
+        return true
     }
 
     /// Says that a stream to a server is being opened; `allocate` or `streamFailed` follows.

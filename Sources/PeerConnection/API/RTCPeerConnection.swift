@@ -141,6 +141,18 @@ public final class RTCPeerConnection: Sendable {
         for await _ in events where isGathered { return }
     }
 
+    /// Uses other servers, or another policy, from the next gathering on: that of an ICE restart or of a new address.
+    /// webrtc-pc §4.4.1.6
+    ///
+    /// Of the configuration `iceServers`, `iceServerAuthorities` and `iceTransportPolicy` count; the rest stays as it was
+    /// made.
+    ///
+    /// - Throws: `InvalidStateError` when closed.
+    public func setConfiguration(_ configuration: RTCConfiguration) throws(RTCError) {
+        guard !view.current.isClosed else { throw .closed }
+        enqueue { $0.setConfiguration(configuration) }
+    }
+
     /// Lets the next offer restart ICE. webrtc-pc §4.4.2 (restartIce)
     public func restartIce() {
         enqueue { $0.restartIce() }

@@ -13,7 +13,7 @@ public enum RTCPeerConnectionEvent: Sendable {
     /// A local candidate to send to the peer; nil when there are no more in this generation.
     case iceCandidate(RTCIceCandidate?)
     /// A local address, a STUN or a TURN server could not be used; the rest goes on.
-    case iceCandidateError(RTCError)
+    case iceCandidateError(RTCPeerConnectionIceErrorEvent)
     /// The peer sends media on this transceiver from now on.
     case track(RTCTrackEvent)
     /// The peer opened a data channel; it is open.

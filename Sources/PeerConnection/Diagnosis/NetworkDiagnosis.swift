@@ -30,6 +30,11 @@ package enum NetworkDiagnosis {
         }
     }
 
+    /// How many more addresses there are, which make no candidates since there are too many.
+    package static func leftOutCount() -> Int {
+        max(0, NetworkInterfaces.all(includesLoopback: nil).count - NetworkInterfaces.addressLimit)
+    }
+
     /// The addresses of a server's name; empty when there are none.
     package static func resolve(_ host: String) async -> [IPAddress] {
         await withCheckedContinuation { continuation in

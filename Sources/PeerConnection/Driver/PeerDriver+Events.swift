@@ -18,7 +18,7 @@ extension PeerDriver {
             view.deliver(.connectionStateChange(state)) { $0.connectionState = state }
         case .failed(let failure): view.deliver(.error(Self.publicError(failure)))
         case .relayFailed(let failure):
-            view.deliver(.iceCandidateError(Self.publicError(failure, stream: streams[failure.port])))
+            tell(failure)
         case .remoteClosed: view.deliver(.remoteClosed)
         case .channel(let event): handle(event)
         case .rtp(let event): handle(event)
@@ -54,6 +54,7 @@ extension PeerDriver {
             view.deliver(.iceConnectionStateChange(state)) { $0.iceConnectionState = state }
         case .selectedPathChanged(let path, let local, let remote):
             log.debug("path \(local.address) (\(local.kind.rawValue)) to \(path.remote) (\(remote.kind.rawValue))")
+        case .serverSilent(let server): tellSilence(of: server)
         case .relayPaired: break  // the engine's
         case .connect(let candidate, let remote): openConnection(from: candidate, to: remote)
         case .connectionUnneeded(let port): closeConnection(port)
@@ -82,17 +83,51 @@ extension PeerDriver {
         }
     }
 
-    private static func publicError(_ failure: RelayFailure, stream: ServerStream?) -> RTCError {
-        let words =
-            switch failure.error {
-            case .refused(let code, let reason): "refuses: \(code.rawValue) \(reason)"
-            case .timeout: "does not answer"
-            case .credentialsMissing: "wants a user name and a credential"
-            case .expired, .connectionLost: "relays no more"
-            case .malformedResponse, .notAsked: "does not speak TURN as RFC 8656 has it"
-            }
-        let server = stream?.uri.description ?? failure.server.description
-        return RTCError(.networkError, "the TURN server \(server) \(words)\(stream?.problem.map { ": \($0)" } ?? "")")
+    private func tell(_ failure: RelayFailure) {
+        let stream = streams[failure.port]
+        var (code, text) = (RTCPeerConnectionIceErrorEvent.noAnswer, "")
+        switch failure.error {
+        case .refused(let number, let reason):
+            (code, text) = (Int(number.rawValue), reason)
+        case .timeout: text = "does not answer"
+        case .credentialsMissing: (code, text) = (401, "wants a user name and a credential")
+        case .expired: text = "relays no more"
+        case .connectionLost:
+            // What TLS did not let through never relayed.
+            text = stream?.problem ?? "relays no more"
+        case .malformedResponse, .notAsked: text = "does not speak TURN as RFC 8656 has it"
+        }
+        let url =
+            stream?.uri ?? gathering.servers[failure.server]?.first(where: \.isRelay)
+        let words = if case .refused = failure.error { "refuses: \(code) \(text)" } else { text }
+        let local = ports.first { $0.id == failure.port }?.localAddress
+        let server = url?.description ?? failure.server.description
+        view.deliver(
+            .iceCandidateError(
+                RTCPeerConnectionIceErrorEvent(
+                    RTCError(.networkError, "the TURN server \(server) \(words)"),
+                    url: server,
+                    code: code,
+                    text: text,
+                    address: (stream?.local ?? local?.ip)?.description,
+                    port: local.map { Int($0.port) }
+                )
+            )
+        )
+    }
+
+    private func tellSilence(of server: TransportAddress) {
+        let url = gathering.servers[server]?.first { !$0.isRelay }?.description ?? server.description
+        let text = "does not answer"
+        view.deliver(
+            .iceCandidateError(
+                RTCPeerConnectionIceErrorEvent(
+                    RTCError(.networkError, "the STUN server \(url) \(text)"),
+                    url: url,
+                    text: text
+                )
+            )
+        )
     }
 
     /// A consistent reading of all counters.

@@ -91,7 +91,10 @@ extension PeerDriver {
         case .failure(let error):
             if !ports.contains(where: { $0.localAddress.ip == address }) { boundAddresses.remove(address) }
             log.warning("\(error)")
-            view.deliver(.iceCandidateError(RTCError(.networkError, "\(error)")))
+            let reason = RTCError(.networkError, "\(error)")
+            view.deliver(
+                .iceCandidateError(RTCPeerConnectionIceErrorEvent(reason, address: address.description))
+            )
         }
         if gathering.pendingCount == 0, !isClosed { askServers() }
         drain()

@@ -28,7 +28,7 @@ extension PeerDriver {
     private func networkChanged() {
         guard !isClosed, gathering.hasStarted else { return }
         let now = Self.now()
-        let present = NetworkInterfaces.addresses(includesLoopback: true).map(\.ip)
+        let present = Set(NetworkInterfaces.all(includesLoopback: true).map(\.ip))
         for port in ports where !port.localAddress.ip.isLoopback {
             let isPresent = present.contains(port.localAddress.ip)
             guard isPresent == vanishedPorts.contains(port.id) else { continue }
@@ -44,14 +44,14 @@ extension PeerDriver {
             }
         }
         engine.ice.routesChanged(at: now)
-        gatherFromNewAddresses(among: present)
+        gatherFromNewAddresses()
         drain()
     }
 
-    private func gatherFromNewAddresses(among present: [IPAddress]) {
+    private func gatherFromNewAddresses() {
         guard configuration.sharedUDPPort?.core.followsMachine ?? true else { return }
         let wanted = configuration.localAddresses?.compactMap { IPAddress($0) }
-        let new = present.filter { ip in
+        let new = NetworkInterfaces.addresses(includesLoopback: true).map(\.ip).filter { ip in
             !boundAddresses.contains(ip) && (wanted?.contains(ip) ?? !ip.isLoopback)
         }
         guard !new.isEmpty else { return }

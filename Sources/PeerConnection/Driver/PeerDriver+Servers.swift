@@ -17,6 +17,8 @@ extension PeerDriver {
     func askServers() {
         let entries = configuration.isICELite ? [] : serverEntries()
         guard !entries.isEmpty else { return finishGathering() }
+        // Dead servers may not take the places of those that work.
+        gathering.socketsPerServer = max(1, RelayTable.limit / entries.count)
         gathering.pendingCount += entries.count
         for entry in entries {
             Resolver.addresses(of: entry.uri.host) { addresses in
@@ -41,15 +43,19 @@ extension PeerDriver {
                     }
                     if !entries.contains(entry) { entries.append(entry) }
                 } catch let error as RTCError {
-                    view.deliver(.iceCandidateError(error))
+                    tell(error, of: url)
                 } catch {
-                    view.deliver(
-                        .iceCandidateError(RTCError(.syntaxError, "the ICE server's URL \(url) is left out: \(error)"))
-                    )
+                    tell(RTCError(.syntaxError, "the ICE server's URL \(url) is left out: \(error)"), of: url)
                 }
             }
         }
         return entries
+    }
+
+    private func tell(_ error: RTCError, of url: String, from local: IPAddress? = nil) {
+        view.deliver(
+            .iceCandidateError(RTCPeerConnectionIceErrorEvent(error, url: url, address: local?.description))
+        )
     }
 
     /// Why a server of the scheme `stuns` is not asked.
@@ -69,19 +75,38 @@ extension PeerDriver {
         gathering.pendingCount -= 1
         let uri = entry.uri
         if addresses.isEmpty {
-            view.deliver(.iceCandidateError(RTCError(.networkError, "the server \(uri) has no address")))
+            let error = RTCError(.networkError, "the server \(uri) has no address: see if its name is right")
+            tell(error, of: uri.description)
         }
+        var (askedCount, leftOutCount) = (0, 0)
         for port in ports {
             guard let ip = addresses.first(where: { $0.isIPv4 == port.localAddress.ip.isIPv4 }),
                 !port.localAddress.ip.isLoopback || ip.isLoopback
             else { continue }
-            ask(entry, at: TransportAddress(ip, port: uri.port), from: port)
+            guard askedCount < gathering.socketsPerServer else {
+                leftOutCount += 1
+                continue
+            }
+            switch ask(entry, at: TransportAddress(ip, port: uri.port), from: port) {
+            case .asked: askedCount += 1
+            case .full: leftOutCount += 1
+            case .unneeded: break
+            }
+        }
+        if leftOutCount > 0 {
+            log.debug("the server \(uri) is not asked from \(leftOutCount) of the local addresses: there are too many")
+            if askedCount == 0 {
+                let error = RTCError(.operationError, "the server \(uri) is left out: there are too many")
+                tell(error, of: uri.description)
+            }
         }
         if gathering.pendingCount == 0 { finishGathering() }
         drain()
     }
 
-    private func ask(_ entry: ServerEntry, at address: TransportAddress, from port: PeerSocket) {
+    private enum Asking { case asked, unneeded, full }
+
+    private func ask(_ entry: ServerEntry, at address: TransportAddress, from port: PeerSocket) -> Asking {
         let now = Self.now()
         let socket = RelayTable.Socket(
             port: port.id,
@@ -89,20 +114,28 @@ extension PeerDriver {
             preference: gathering.preferences[port.id] ?? 0
         )
         if !entry.uri.isRelay {
-            guard configuration.iceTransportPolicy == .all, port.makesCandidates else { return }
+            guard configuration.iceTransportPolicy == .all, port.makesCandidates else { return .unneeded }
+            note(entry.uri, at: address)
             engine.ice.gatherServerReflexive(from: address, port: port.id, base: port.localAddress, at: now)
         } else if entry.uri.transport == .udp {
-            guard port.reachesRelays else { return }
-            engine.relays.allocate(
+            guard port.reachesRelays else { return .unneeded }
+            note(entry.uri, at: address)
+            let isAsked = engine.relays.allocate(
                 from: RelayTable.Server(address: address, credentials: entry.credentials),
                 on: socket,
                 at: now
             )
-        } else if !streams.values.contains(where: { $0.isLike(entry, address, socket.base.ip) }),
-            engine.relays.willOpenStream()
-        {
+            guard isAsked else { return .full }
+        } else if !streams.values.contains(where: { $0.isLike(entry, address, socket.base.ip) }) {
+            guard engine.relays.willOpenStream() else { return .full }
             open(ServerStream(entry, address: address, from: socket.base.ip, preference: socket.preference))
         }
+        return .asked
+    }
+
+    /// Keeps what the configuration calls a server.
+    private func note(_ uri: ICEServerURI, at address: TransportAddress) {
+        if gathering.servers[address]?.contains(uri) != true { gathering.servers[address, default: []].append(uri) }
     }
 
     // MARK: Streams
@@ -147,7 +180,7 @@ extension PeerDriver {
             streams[id] = nil
             countOpenPort(-1)
             engine.relays.streamFailed(at: now)
-            view.deliver(.iceCandidateError(error))
+            tell(error, of: stream.uri.description, from: stream.local)
         }
         drain()
     }
@@ -165,7 +198,8 @@ extension PeerDriver {
         if let stream = streams[id], !stream.isOpen {
             engine.relays.streamFailed(at: now)
             let why = stream.problem.map { ": \($0)" } ?? ""
-            view.deliver(.iceCandidateError(RTCError(.networkError, "the TURN server \(stream.uri) hangs up\(why)")))
+            let error = RTCError(.networkError, "the TURN server \(stream.uri) hangs up\(why)")
+            tell(error, of: stream.uri.description, from: stream.local)
         }
         engine.relays.streamEnded(id, at: now)
         drain()

@@ -21,7 +21,7 @@ actor PeerDriver {
     /// Messages from `RTCDataChannel.send`, waiting for the event loop.
     nonisolated let outbox: Mutex<Outbox>
     nonisolated let unread = UnreadAccount()
-    let configuration: RTCConfiguration
+    private(set) var configuration: RTCConfiguration
     let engine: PeerEngine
     let log = Logger(label: "PeerConnection.driver")
 
@@ -84,6 +84,10 @@ actor PeerDriver {
         var preferences: [PortID: UInt16] = [:]
         /// Sockets being bound and names being looked up.
         var pendingCount = 0
+        /// The servers that are asked by UDP.
+        var servers: [TransportAddress: [ICEServerURI]] = [:]
+        /// From how many sockets each server is asked at most.
+        var socketsPerServer = 1
         var nextPortID = 0
     }
 
@@ -93,6 +97,13 @@ actor PeerDriver {
     static let handOverByteCount = 65_536
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { unsafe eventLoop.executor.asUnownedSerialExecutor() }
+
+    /// Takes what may change in a connection.
+    func setConfiguration(_ new: RTCConfiguration) {
+        configuration.iceServers = new.iceServers
+        configuration.iceServerAuthorities = new.iceServerAuthorities
+        configuration.iceTransportPolicy = new.iceTransportPolicy
+    }
 
     init(configuration: RTCConfiguration, eventLoop: any EventLoop, view: ConnectionView) throws(RTCError) {
         self.configuration = configuration

@@ -5,15 +5,34 @@ internal import NIOPosix
 internal import SansIO
 internal import UDPSockets
 
-/// Looks names up on NIO's thread pool, so that a slow name server delays nothing else.
+/// Looks names up on threads of its own, so that a slow name server delays nothing else.
 enum Resolver {
+    /// For names of servers: each has a thread unless there are very many, so that a dead name delays no live one.
+    private static let serverThreads = started(16)
+    /// For names that peers send, which may be dead on purpose.
+    private static let peerThreads = started(8)
+
+    private static func started(_ count: Int) -> NIOThreadPool {
+        let pool = NIOThreadPool(numberOfThreads: count)
+        pool.start()
+        return pool
+    }
+
     /// Most addresses that are taken from one answer.
     static let addressLimit = 8
 
-    /// The addresses of a host name or of an address's text; empty when there are none.
+    /// The addresses of a server's name or of an address's text; empty when there are none.
     static func addresses(of host: String, onResult: @escaping @Sendable ([IPAddress]) -> Void) {
+        addresses(of: host, on: serverThreads, onResult: onResult)
+    }
+
+    private static func addresses(
+        of host: String,
+        on threads: NIOThreadPool,
+        onResult: @escaping @Sendable ([IPAddress]) -> Void
+    ) {
         if let ip = IPAddress(host) { return onResult([ip]) }
-        NIOThreadPool.singleton.submit { state in
+        threads.submit { state in
             guard case .active = state else { return onResult([]) }
             onResult(lookUp(host))
         }
@@ -28,10 +47,12 @@ enum Resolver {
         mdns: MDNSService,
         onResult: @escaping @Sendable ([IPAddress]) -> Void
     ) {
-        guard let name = DNSName(host), name.isLocal else { return addresses(of: host, onResult: onResult) }
+        guard let name = DNSName(host), name.isLocal else {
+            return addresses(of: host, on: peerThreads, onResult: onResult)
+        }
         mdns.resolve(name) { found in
             guard found.isEmpty else { return onResult(found) }
-            NIOThreadPool.singleton.submit { state in
+            peerThreads.submit { state in
                 guard case .active = state, systemKnowsLocalNames() else { return onResult([]) }
                 onResult(lookUp(host))
             }

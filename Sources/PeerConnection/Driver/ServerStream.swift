@@ -14,7 +14,7 @@ final class ServerStream {
     let preference: UInt16
     /// Why it ended, in words, if that is known.
     private(set) var problem: String?
-    private let local: IPAddress
+    let local: IPAddress
     /// For whom the certificate must be.
     private let name: String
     private let redirectionCount: Int
@@ -109,8 +109,12 @@ final class ServerStream {
                     .connect(to: SocketAddress(ipAddress: remote.ip.description, port: Int(remote.port)))
                     .whenComplete { result in
                         onResult(
-                            result.mapError {
-                                RTCError(.networkError, "the TURN server \(uri) cannot be reached from \(local): \($0)")
+                            result.mapError { error in
+                                let words = ServerStream.words(of: error)
+                                return RTCError(
+                                    .networkError,
+                                    "the TURN server \(uri) cannot be reached from \(local): \(words)"
+                                )
                             }
                         )
                     }
@@ -150,7 +154,20 @@ final class ServerStream {
 
     func didFail(_ error: any Error) {
         // The first reason is the cause of the others.
-        if problem == nil { problem = "\(error)" }
+        if problem == nil { problem = Self.words(of: error) }
+    }
+
+    /// What TLS says, without the places in its library's source.
+    static func words(of error: any Error) -> String {
+        let text = "\(error)"
+        let mark = "OPENSSL_internal:"
+        guard let range = text.firstRange(of: mark) else { return text }
+        let reason = text[range.upperBound...].prefix { $0.isUppercase || $0.isNumber || $0 == "_" }
+        guard reason == "CERTIFICATE_VERIFY_FAILED" else {
+            return "TLS fails: \(reason.lowercased().replacing("_", with: " "))"
+        }
+        return "its certificate is not trusted: give the file of its authority "
+            + "(RTCConfiguration.iceServerAuthorities, --turn-authorities), or see if it has expired"
     }
 
     /// Sends whole messages.

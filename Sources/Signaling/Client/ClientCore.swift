@@ -266,6 +266,7 @@ final class ClientCore: WebSocketOwner {
         switch message {
         case .joined(let joined): didJoin(joined)
         case .peerJoined(let peer, let sequence): if isNew(sequence) { feed.yield(.peerJoined(peer)) }
+        case .iceServers(let servers): feed.yield(.iceServers(servers))
         case .peerLeft(let peer, let reason, let sequence): if isNew(sequence) { feed.yield(.peerLeft(peer, reason)) }
         case .relay(let message, let peer, let sequence):
             if isNew(sequence) { feed.yield(.message(message, from: peer)) }

@@ -4,6 +4,8 @@ public enum SignalingEvent: Sendable {
     case joined(SignalingPlace, isResumed: Bool)
     /// Somebody joined after us.
     case peerJoined(SignalingPeer)
+    /// The servers to use from now on, in the place of those of `joined`, whose credentials may expire.
+    case iceServers([SignalingICEServer])
     /// Somebody is no longer there.
     case peerLeft(SignalingPeerID, SignalingLeaveReason)
     /// Somebody sent a message.

@@ -4,6 +4,8 @@ package import JSON
 package enum ServerMessage: Hashable, Sendable {
     case joined(Joined)
     case peerJoined(SignalingPeer, sequence: Int?)
+    /// What `joined` said of servers, with new credentials.
+    case iceServers([SignalingICEServer])
     case peerLeft(SignalingPeerID, SignalingLeaveReason, sequence: Int?)
     case relay(SignalingMessage, from: SignalingPeerID, sequence: Int?)
     case ping
@@ -44,24 +46,13 @@ package enum ServerMessage: Hashable, Sendable {
         case "joined":
             var peers: [SignalingPeer] = []
             for entry in value["peers"]?.array ?? [] { peers.append(try Self.peer(entry, type)) }
-            var servers: [SignalingICEServer] = []
-            for entry in value["iceServers"]?.array ?? [] {
-                let urls = entry["urls"]?.string.map { [$0] } ?? (entry["urls"]?.array ?? []).compactMap(\.string)
-                servers.append(
-                    SignalingICEServer(
-                        urls: urls,
-                        username: entry["username"]?.string,
-                        credential: entry["credential"]?.string
-                    )
-                )
-            }
             self = .joined(
                 Joined(
                     place: SignalingPlace(
                         room: try Wire.text("room", in: value, type),
                         id: SignalingPeerID(try Wire.text("peer", in: value, type)),
                         peers: peers,
-                        iceServers: servers
+                        iceServers: Self.servers(value)
                     ),
                     token: try Wire.text("token", in: value, type),
                     isResumed: value["resumed"]?.bool ?? false,
@@ -69,6 +60,7 @@ package enum ServerMessage: Hashable, Sendable {
                     heartbeatMilliseconds: try Wire.optionalCount("heartbeat", in: value, type) ?? 5000
                 )
             )
+        case "ice-servers": self = .iceServers(Self.servers(value))
         case "peer-joined": self = .peerJoined(try Self.peer(value, type), sequence: sequence)
         case "peer-left":
             self = .peerLeft(
@@ -96,6 +88,16 @@ package enum ServerMessage: Hashable, Sendable {
         }
     }
 
+    private static func servers(_ value: JSONValue) -> [SignalingICEServer] {
+        (value["iceServers"]?.array ?? []).map { entry in
+            SignalingICEServer(
+                urls: entry["urls"]?.string.map { [$0] } ?? (entry["urls"]?.array ?? []).compactMap(\.string),
+                username: entry["username"]?.string,
+                credential: entry["credential"]?.string
+            )
+        }
+    }
+
     package var json: JSONValue {
         var members: [String: JSONValue] = [:]
         switch self {
@@ -108,6 +110,8 @@ package enum ServerMessage: Hashable, Sendable {
                 "peers": .array(joined.place.peers.map { .object(Self.members(of: $0)) }),
                 "iceServers": .array(joined.place.iceServers.map(Self.value(of:))),
             ]
+        case .iceServers(let servers):
+            members = ["type": "ice-servers", "iceServers": .array(servers.map(Self.value(of:)))]
         case .peerJoined(let peer, let sequence):
             members = Self.members(of: peer)
             members["type"] = "peer-joined"

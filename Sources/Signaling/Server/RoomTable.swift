@@ -285,6 +285,7 @@ package struct RoomTable {
             connection: id
         )
         for member in members {
+            renewServers(of: member)
             queue(for: member) {
                 .peerJoined(SignalingPeer(id: place.id, name: place.name, isPolite: false), sequence: $0)
             }
@@ -309,6 +310,15 @@ package struct RoomTable {
         acknowledge(acknowledged, of: place.id)
         sendJoined(place, isResumed: true, on: id)
         for queued in places[place.id]?.queue ?? [] { actions.append(.send(id, queued.text)) }
+    }
+
+    /// Gives a place new credentials for the connection that it is about to make.
+    ///
+    /// Those of its own joining may have expired. Who is away gets them on coming back.
+    private mutating func renewServers(of id: SignalingPeerID) {
+        guard let connection = places[id]?.connection else { return }
+        let own = iceServersForPeer(id, connections[connection]?.host ?? "")
+        if !own.isEmpty { send(.iceServers(iceServers + own), on: connection) }
     }
 
     private mutating func sendJoined(_ place: Place, isResumed: Bool, on id: RoomConnectionID) {

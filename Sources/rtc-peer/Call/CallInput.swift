@@ -31,11 +31,19 @@ extension CallRequest {
 ///
 /// Its end is no command: the call goes on.
 enum CallInput {
+    /// What a chat message may be long.
+    private static let byteLimit = 65_536
+
     static func commands(isJSON: Bool) -> AsyncStream<CallRequest> {
         AsyncStream { continuation in
             // Blocking reads have a thread of their own; it ends with the process.
             let thread = WorkerLoop {
-                while let line = readLine(strippingNewline: true) {
+                var lines = BoundedLines(byteLimit: byteLimit)
+                while let line = lines.next() {
+                    guard case .text(let line) = line else {
+                        continuation.yield(.unknown("a line of more than \(byteLimit) bytes is left out"))
+                        continue
+                    }
                     guard !line.isEmpty else { continue }
                     continuation.yield(isJSON ? parseJSON(line) : parse(line))
                 }

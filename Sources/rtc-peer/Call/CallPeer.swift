@@ -8,6 +8,7 @@ actor CallPeer {
     /// Whether this side gives way when both offer at once: it came later.
     private let isPolite: Bool
     private let isInitiator: Bool
+    private var configuration: RTCConfiguration
     private let signal: @Sendable (SignalingMessage) -> Void
     private let report: @Sendable (CallEvent) -> Void
     private let downloads: String?
@@ -40,6 +41,7 @@ actor CallPeer {
         self.signal = signal
         self.report = report
         self.downloads = downloads
+        self.configuration = configuration
         connection = try RTCPeerConnection(configuration: configuration)
     }
 
@@ -111,6 +113,12 @@ actor CallPeer {
             connection.restartIce()
         }
         return true
+    }
+
+    /// Uses these servers when another way is looked for.
+    func use(_ servers: [RTCIceServer]) {
+        configuration.iceServers = servers
+        try? connection.setConfiguration(configuration)
     }
 
     /// Whether an offer is for another connection than this one: the peer has begun anew.

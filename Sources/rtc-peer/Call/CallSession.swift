@@ -195,12 +195,13 @@ actor CallSession {
                 hasJoined = true
                 options.joined?()
             }
+            await use(place.iceServers)
             if !isResumed {
                 for id in peers.keys where !place.peers.contains(where: { $0.id == id }) { await becomeAbsent(id) }
-                iceServers = place.iceServers.map { RTCIceServer($0) }
                 // The newcomer calls everybody who is there, unless their connection has outlived the server.
                 for peer in place.peers where await !resume(peer.id) { await open(peer, isInitiator: true, feed: feed) }
             }
+        case .iceServers(let servers): await use(servers)
         case .peerJoined(let peer):
             if await !resume(peer.id) { await open(peer, isInitiator: false, feed: feed) }
         case .peerLeft(let id, .lost): await becomeAbsent(id)
@@ -229,6 +230,12 @@ actor CallSession {
         return nil
     }
 
+    /// Connections that are there use the servers' new credentials when they look for another way.
+    private func use(_ servers: [SignalingICEServer]) async {
+        iceServers = servers.map { RTCIceServer($0) }
+        for peer in peers.values { await peer.use(options.configuration.iceServers + iceServers) }
+    }
+
     private func refused(_ error: SignalingError, _ advice: String) -> Ending {
         let message = error.message.hasSuffix(".") ? String(error.message.dropLast()) : error.message
         output.problem("\(message); \(advice)")
@@ -239,6 +246,11 @@ actor CallSession {
         await close(peer.id)
         var configuration = options.configuration
         configuration.iceServers += iceServers
+        if configuration.iceTransportPolicy == .relay,
+            !configuration.iceServers.contains(where: { $0.urls.contains { $0.lowercased().hasPrefix("turn") } })
+        {
+            output.problem("--relay-only reaches nobody without a TURN server: name one by --ice-server turn:HOST")
+        }
         let client = client
         do {
             let callPeer = try CallPeer(

@@ -23,6 +23,7 @@ struct DoctorCommand: AsyncParsableCommand {
         output.startLogging()
         var report = DoctorReport()
         report.addresses = NetworkDiagnosis.addresses()
+        report.leftOutAddressCount = NetworkDiagnosis.leftOutCount()
         report.machine = .now()
         async let multicast = NetworkDiagnosis.isMulticastDNSHeard()
         (report.trials, report.findings) = await ServerTrials.run(

@@ -13,6 +13,10 @@ struct DoctorOutput {
         for address in report.addresses {
             rows.append(("address", "\(address.ip)", address.interfaceName + (address.isDefault ? ", default" : "")))
         }
+        if report.leftOutAddressCount > 0 {
+            let text = "\(report.leftOutAddressCount) more"
+            rows.append(("address", text, "not used: too many; default routes come first"))
+        }
         if report.addresses.isEmpty { rows.append(("address", "none", "")) }
         for trial in report.trials {
             let outcome = trial.time.map(Amount.latency) ?? "fails"

@@ -22,7 +22,7 @@ struct DoctorReport {
 
         var works: Bool { time != nil }
         /// Whether the server answers, and wants nothing of this user (RFC 8489 §14.8).
-        var isUnauthorized: Bool { problem?.contains("refuses: 401") == true }
+        var isUnauthorized = false
     }
 
     enum NATKind: String {
@@ -39,6 +39,8 @@ struct DoctorReport {
     }
 
     var addresses: [NetworkDiagnosis.Address] = []
+    /// How many more there are, which make no candidates.
+    var leftOutAddressCount = 0
     var trials: [ServerTrial] = []
     /// The way to the STUN server that told most; nil without servers.
     var findings: NATFindings?

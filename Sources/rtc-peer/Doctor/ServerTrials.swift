@@ -160,7 +160,9 @@ enum ServerTrials {
                     let fields = candidate.candidate.split(separator: " ")
                     if fields.count > 5 { trial.address = "\(fields[4]):\(fields[5])" }
                     return trial
-                case .iceCandidateError(let error): trial.problem = words(of: error)
+                case .iceCandidateError(let error):
+                    trial.problem = words(of: error.error)
+                    trial.isUnauthorized = error.errorCode == 401
                 case .iceCandidate(nil):
                     trial.problem = trial.problem ?? "does not answer"
                     return trial

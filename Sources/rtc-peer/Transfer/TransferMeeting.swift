@@ -213,10 +213,10 @@ actor TransferMeeting {
         switch event {
         case .joined(let place, let isResumed):
             isRoomFull = false
+            iceServers = place.iceServers.map { RTCIceServer($0) }
             guard !isResumed else { return }
             if !hasJoined { try options.joined() }
             hasJoined = true
-            iceServers = place.iceServers.map { RTCIceServer($0) }
             partner = nil
             exchange = nil
             others = place.peers.map(\.id)
@@ -227,6 +227,7 @@ actor TransferMeeting {
                     try await approachNext()
                 }
             }
+        case .iceServers(let servers): iceServers = servers.map { RTCIceServer($0) }
         case .peerJoined(let peer):
             others.append(peer.id)
             noteStrangers()

@@ -55,7 +55,7 @@ extension PeerDriver {
             "another connection on the shared UDP port has the user name fragment \(fragment): restart ICE for another one"
         )
         log.warning("\(error)")
-        view.deliver(.iceCandidateError(error))
+        view.deliver(.iceCandidateError(RTCPeerConnectionIceErrorEvent(error)))
     }
 
     /// Takes a datagram of STUN from a shared port.

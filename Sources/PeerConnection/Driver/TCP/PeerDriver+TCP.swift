@@ -127,7 +127,12 @@ extension PeerDriver {
             } else {
                 log.warning("cannot listen on \(ip) for TCP: \(error)")
                 view.deliver(
-                    .iceCandidateError(RTCError(.networkError, "no TCP port of \(ip) can be listened on: \(error)"))
+                    .iceCandidateError(
+                        RTCPeerConnectionIceErrorEvent(
+                            RTCError(.networkError, "no TCP port of \(ip) can be listened on: \(error)"),
+                            address: ip.description
+                        )
+                    )
                 )
             }
         }

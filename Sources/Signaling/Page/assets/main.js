@@ -133,6 +133,12 @@ function leftBy(id, reason) {
   if (!peers.size && reason === 'bye') $('again').hidden = false;
 }
 
+// Credentials of relays expire: connections that are there use the new ones when they look for another way.
+function useServers(servers) {
+  iceServers = servers;
+  for (const peer of peers.values()) peer.useServers(servers);
+}
+
 function start() {
   isOver = false;
   $('again').hidden = true;
@@ -140,13 +146,14 @@ function start() {
   signaling = new Signaling(room, name);
   signaling.addEventListener('joined', ({detail}) => {
     notice($('notice').dataset.sticky);
+    useServers(detail.iceServers ?? []);
     if (detail.resumed) return show();
-    iceServers = detail.iceServers ?? [];
     for (const id of [...peers.keys()]) if (!detail.peers.some(peer => peer.id === id)) leftBy(id, 'lost');
     // The newcomer calls everybody who is there, unless their connection has outlived the server.
     for (const peer of detail.peers) if (!peers.get(peer.id)?.resume()) addPeer(peer, true);
     show();
   });
+  signaling.addEventListener('servers', ({detail}) => useServers(detail));
   signaling.addEventListener('peer', ({detail}) => {
     $('again').hidden = true;
     if (!peers.get(detail.id)?.resume()) addPeer(detail, false);

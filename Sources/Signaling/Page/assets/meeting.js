@@ -110,8 +110,8 @@ export class Meeting extends EventTarget {
 
   // --- the room ------------------------------------------------------------------
   #joined({resumed, iceServers, peers}) {
-    if (resumed) return;
     this.#iceServers = iceServers ?? [];
+    if (resumed) return;
     this.#partner = this.#exchange = null;
     this.#others = peers.map(peer => peer.id);
     if (!peers.length) this.#tell('words', 'Waiting for the other machine …');

@@ -39,6 +39,10 @@ export class Peer extends EventTarget {
 
   get state() { return this.connection.connectionState; }
 
+  useServers(iceServers) {
+    if (this.state !== 'closed') this.connection.setConfiguration({...this.connection.getConfiguration(), iceServers});
+  }
+
   say(text) {
     if (this.chat?.readyState !== 'open') return false;
     this.chat.send(text);

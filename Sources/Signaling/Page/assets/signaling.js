@@ -81,6 +81,7 @@ export class Signaling extends EventTarget {
     switch (message.type) {
       case 'joined': return this.#joined(message);
       case 'peer-joined': return this.#tell('peer', {id: message.peer, name: message.name, polite: message.polite});
+      case 'ice-servers': return this.#tell('servers', message.iceServers ?? []);
       case 'peer-left': return this.#tell('left', {id: message.peer, reason: message.reason});
       case 'offer': case 'answer': case 'candidate': case 'pake': case 'bye':
         return this.#tell('message', {from: message.from, message});
