@@ -51,6 +51,8 @@ let package = Package(
         system("CPNG", pkgConfig: nil, apt: "libpng-dev"),
         // Loaded when a window is opened, so that rtc-peer runs on machines without it.
         .target(name: "CSDL2", linkerSettings: [.linkedLibrary("dl")]),
+        // Loaded when a screen is captured, likewise.
+        .target(name: "CXCB", linkerSettings: [.linkedLibrary("dl")]),
 
         .target(name: "CCRC32C"),
 
@@ -82,7 +84,7 @@ let package = Package(
 
         // Media.
         module("Media", ["Locking", "CLinux", "COpus", "CVPX", "CYUV"]),
-        module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CYUV"]),
+        module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CXCB", "CYUV"]),
 
         // Pictures for people: PNG, terminals, a window.
         module("Display", ["Locking", "Media", "CPNG", "CSDL2", "CYUV"]),
@@ -169,6 +171,14 @@ let package = Package(
             path: "Tests/Support/Coturn",
             swiftSettings: testSettings
         ),
+        // An X server without a monitor, and a client that draws on it.
+        .target(name: "XPainter", path: "Tests/Support/XPainter", linkerSettings: [.linkedLibrary("xcb")]),
+        .target(
+            name: "VirtualScreen",
+            dependencies: ["XPainter"],
+            path: "Tests/Support/VirtualScreen",
+            swiftSettings: testSettings
+        ),
         .testTarget(
             name: "WireTests",
             dependencies: [
@@ -207,7 +217,7 @@ let package = Package(
             name: "CLITests",
             dependencies: [
                 "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
-                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN",
+                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN", "VirtualScreen",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -217,7 +227,7 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS", "UDPSockets",
+                "Coturn", "TimeSharing", "MDNS", "UDPSockets", "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
@@ -229,7 +239,9 @@ let package = Package(
         ),
         .testTarget(
             name: "MediaTests",
-            dependencies: ["Locking", "Media", "Capture", "Containers", "Display", "AllocationCounter"],
+            dependencies: [
+                "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "AllocationCounter", "VirtualScreen",
+            ],
             swiftSettings: testSettings
         ),
     ]
@@ -242,7 +254,7 @@ if Context.environment["BENCHMARKS"] == "1" {
         .executableTarget(
             name: "peer-bench",
             dependencies: [
-                "Capture", "JSON", "Locking", "PeerConnection", "Media",
+                "Capture", "JSON", "Locking", "PeerConnection", "Media", "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Benchmarks/PeerBench",

@@ -13,7 +13,7 @@ struct PeerBench {
         guard arguments.count >= 3 else {
             print(
                 "usage: peer-bench offer|answer|both "
-                    + "dc|ping|channels|bursts|setup|idle|rtp|media|codec|capture|latency|lab ARGS…"
+                    + "dc|ping|channels|bursts|setup|idle|rtp|media|codec|capture|latency|screen|lab ARGS…"
             )
             exit(2)
         }
@@ -32,6 +32,7 @@ struct PeerBench {
             }
             try await SetUp(count: integer(rest, 0), threads: threads).run()
         case ("both", "idle"): try await Idle(pairCount: integer(rest, 0), seconds: number(rest, 1)).run()
+        case ("both", "screen"): try await ScreenCost(seconds: number(rest, 0)).run()
         case ("both", "capture"): try await CameraCost(rest).run()
         case ("both", "latency"): try await DeviceLatency(rest).run()
         case ("both", "codec"): try await CodecCost(rest).run()

@@ -1,5 +1,5 @@
-// Capture: where pictures and sound come from and go to: cameras (V4L2), microphones and loudspeakers (ALSA), files,
-// and synthetic sources. Each open device or source has one thread of its own.
+// Capture: where pictures and sound come from and go to: cameras (V4L2), microphones and loudspeakers (ALSA), screens (X11),
+// files, and synthetic sources. Each open device or source has one thread of its own.
 
 internal import CLinux
 internal import Glibc

@@ -61,6 +61,10 @@ import Testing
         #expect(VideoChoice(argument: "none") == VideoChoice.none)
         #expect(VideoChoice(argument: "./test") == .file("./test"))
         #expect(VideoChoice(argument: "") == nil)
+        #expect(VideoChoice(argument: "screen") == .screen(nil))
+        #expect(VideoChoice(argument: "screen:HDMI-1") == .screen("HDMI-1"))
+        #expect(VideoChoice(argument: "screen:Notes: today")?.text == "screen:Notes: today")
+        #expect(VideoChoice(argument: "screen:") == nil && VideoChoice(argument: "./screen") == .file("./screen"))
         #expect(AudioChoice(argument: "tone") == .tone && AudioChoice(argument: "microphone") == .microphone)
         #expect(AudioChoice(argument: "speech.opus") == .file("speech.opus"))
     }

@@ -10,6 +10,8 @@ final class FakeDevices: MediaDeviceSystem {
         var cameras: [FakeCamera] = []
         var microphones: [FakeMicrophone] = []
         var watchers: [@Sendable () -> Void] = []
+        var surfaces: Result<[DisplaySurface], MediaError> = .success([])
+        var captures: [FakeCapture] = []
     }
     private final class Watch: Sendable {}
 
@@ -46,6 +48,12 @@ final class FakeDevices: MediaDeviceSystem {
         state.withLock { $0.listed.append(info) }
         tell()
     }
+
+    /// Sets what the display has, or what it says instead.
+    func setSurfaces(_ surfaces: Result<[DisplaySurface], MediaError>) { state.withLock { $0.surfaces = surfaces } }
+
+    /// The surfaces that were opened, in order.
+    var captures: [FakeCapture] { state.withLock { $0.captures } }
 
     /// Takes a device away; who uses it hears of it.
     func remove(_ id: String) {
@@ -93,6 +101,19 @@ final class FakeDevices: MediaDeviceSystem {
         let source = FakeMicrophone()
         state.withLock { $0.microphones.append(source) }
         return OpenedMicrophone(source: source, sampleRate: 48_000, channelCount: 1)
+    }
+
+    func surfaces() throws(MediaError) -> [DisplaySurface] { try state.withLock { $0.surfaces }.get() }
+
+    func open(
+        surface: DisplaySurface,
+        framesPerSecond: Double,
+        cursor: CursorCapture
+    ) throws(MediaError) -> any VideoSource {
+        if let refusal = state.withLock({ $0.refusals[surface.id] }) { throw refusal }
+        let capture = FakeCapture(surface: surface, framesPerSecond: framesPerSecond, cursor: cursor)
+        state.withLock { $0.captures.append(capture) }
+        return capture
     }
 
     func hint(_ kind: MediaDeviceKind) -> MediaError {
@@ -143,6 +164,34 @@ final class FakeCamera: VideoSource, FailingDevice {
             planes.v.update(repeating: 128, count: planes.strideUV * ((mode.height + 1) / 2))
         }
         deliver.withLock { $0 }?(frame)
+    }
+}
+
+/// A screen that gives a picture each time that it is told to.
+final class FakeCapture: VideoSource, FailingDevice {
+    let surface: DisplaySurface
+    let framesPerSecond: Double
+    let cursor: CursorCapture
+    let label = "fake"
+    private let deliver = Mutex<(@Sendable (VideoFrame) -> Void)?>(nil)
+    private let handlers = Mutex<[@Sendable (MediaError) -> Void]>([])
+
+    init(surface: DisplaySurface, framesPerSecond: Double, cursor: CursorCapture) {
+        self.surface = surface
+        self.framesPerSecond = framesPerSecond
+        self.cursor = cursor
+    }
+
+    func start(deliver: @escaping @Sendable (VideoFrame) -> Void) { self.deliver.withLock { $0 = deliver } }
+    func stop() { deliver.withLock { $0 = nil } }
+    func addFailureHandler(_ handler: @escaping @Sendable (MediaError) -> Void) {
+        handlers.withLock { $0.append(handler) }
+    }
+    func fail(_ error: MediaError) { for handler in handlers.withLock({ $0 }) { handler(error) } }
+
+    /// Gives a black picture.
+    func give(_ width: Int, _ height: Int, at nanoseconds: Int64 = 1) throws {
+        deliver.withLock { $0 }?(try .black(width: width, height: height, timestampNanoseconds: nanoseconds))
     }
 }
 

@@ -27,12 +27,15 @@ public final class MediaDevices: Sendable {
     /// The devices of this machine.
     public static let shared = MediaDevices(SystemDevices())
 
-    private let system: any MediaDeviceSystem
+    let system: any MediaDeviceSystem
     private let broadcaster = EventBroadcaster<Event>()
     private let state = Mutex(State())
 
     /// Devices of a system of one's own, for tests.
     package init(_ system: any MediaDeviceSystem) { self.system = system }
+
+    /// The devices of this machine, with the screen of one X display, as `:0`, instead of the environment's.
+    public convenience init(display: String) { self.init(SystemDevices(display: display)) }
 
     /// The devices that are plugged in, cameras first; a device may be in use, or not permitted to this user.
     public func enumerateDevices() async -> [MediaDeviceInfo] {

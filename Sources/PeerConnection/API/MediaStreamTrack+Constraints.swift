@@ -12,6 +12,15 @@ extension MediaStreamTrack {
     public func getSettings() -> MediaTrackSettings {
         switch kind {
         case .video:
+            if let display = source.display {
+                let size = displaySize(display)
+                return DisplaySelection.settings(
+                    width: size.width,
+                    height: size.height,
+                    videoAdapter.target,
+                    of: display
+                )
+            }
             var settings = MediaTrackSettings()
             let target = videoAdapter.target
             let device = source.device?.video
@@ -42,7 +51,13 @@ extension MediaStreamTrack {
         capabilities.deviceId = source.device?.info.deviceId
         capabilities.groupId = source.device?.info.groupId
         switch kind {
-        case .video: capabilities.describe(modes: nativeModes)
+        case .video:
+            if let display = source.display {
+                let size = displaySize(display)
+                capabilities.describe(display, width: size.width, height: size.height)
+                break
+            }
+            capabilities.describe(modes: nativeModes)
         case .audio: capabilities.describeSound(latency: source.device != nil)
         }
         return capabilities
@@ -134,6 +149,10 @@ extension MediaStreamTrack {
 
     /// What is made of the pictures, by the size of the last one; before the first nothing can be required.
     private func pictureTarget(_ constraints: MediaTrackConstraints) throws(RTCError) -> VideoTarget? {
+        if let display = source.display {
+            let size = displaySize(display)
+            return try DisplaySelection.target(constraints, width: size.width, height: size.height, of: display)
+        }
         guard let native = videoAdapter.native else {
             _ = try ConstraintSelection.select([MediaTrackSettings()], for: constraints) { $0 }
             return nil
@@ -145,7 +164,17 @@ extension MediaStreamTrack {
     func retarget(_ frame: VideoFrame) {
         let constraints = state.withLock { $0.constraints }
         guard constraints != .any else { return }
+        if let display = source.display {
+            videoAdapter.target =
+                try? DisplaySelection.target(constraints, width: frame.width, height: frame.height, of: display)
+            return
+        }
         videoAdapter.target = try? Self.target(constraints, width: frame.width, height: frame.height)
+    }
+
+    /// The size of the last picture; before the first, of the surface when it was chosen.
+    private func displaySize(_ display: SourceDisplay) -> (width: Int, height: Int) {
+        videoAdapter.native ?? (display.surface.width, display.surface.height)
     }
 
     private static func target(
@@ -203,6 +232,18 @@ extension MediaTrackCapabilities {
         aspectRatio = Double(min(least, width)) / Double(max(1, height))...Double(width) / Double(min(least, height))
         if let fastest = modes.flatMap(\.intervals).map(\.framesPerSecond).max() { frameRate = 0...fastest }
         resizeMode = ["none", "crop-and-scale"]
+    }
+
+    /// What a screen or window can do, scaled in its own shape.
+    mutating func describe(_ display: SourceDisplay, width: Int, height: Int) {
+        guard width > 0, height > 0 else { return }
+        self.width = 1...width
+        self.height = 1...height
+        aspectRatio = Double(width) / Double(height)...Double(width) / Double(height)
+        frameRate = 0...display.framesPerSecond
+        resizeMode = ["none", "crop-and-scale"]
+        displaySurface = display.surface.displaySurface
+        cursor = [display.cursor.rawValue]
     }
 
     /// What any microphone can do.

@@ -30,6 +30,11 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
     public var deviceId: ConstrainDOMString?
     /// The group of devices: a ``MediaDeviceInfo/groupId``.
     public var groupId: ConstrainDOMString?
+    /// What is captured of a display: `monitor` or `window`. screen-capture, `DisplayCaptureSurfaceType`
+    public var displaySurface: ConstrainDOMString?
+    /// Whether the pointer is in a display's pictures: `always`, `motion` or `never`. screen-capture,
+    /// `CursorCaptureConstraint`
+    public var cursor: ConstrainDOMString?
 
     /// A set of any constraints.
     public init(
@@ -46,7 +51,9 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
         autoGainControl: ConstrainBoolean? = nil,
         noiseSuppression: ConstrainBoolean? = nil,
         deviceId: ConstrainDOMString? = nil,
-        groupId: ConstrainDOMString? = nil
+        groupId: ConstrainDOMString? = nil,
+        displaySurface: ConstrainDOMString? = nil,
+        cursor: ConstrainDOMString? = nil
     ) {
         self.width = width
         self.height = height
@@ -62,6 +69,8 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
         self.noiseSuppression = noiseSuppression
         self.deviceId = deviceId
         self.groupId = groupId
+        self.displaySurface = displaySurface
+        self.cursor = cursor
     }
 }
 
@@ -101,6 +110,8 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
         noiseSuppression: ConstrainBoolean? = nil,
         deviceId: ConstrainDOMString? = nil,
         groupId: ConstrainDOMString? = nil,
+        displaySurface: ConstrainDOMString? = nil,
+        cursor: ConstrainDOMString? = nil,
         advanced: [MediaTrackConstraintSet] = []
     ) {
         self.init(
@@ -118,7 +129,9 @@ public struct MediaTrackConstraintSet: Hashable, Sendable {
                 autoGainControl: autoGainControl,
                 noiseSuppression: noiseSuppression,
                 deviceId: deviceId,
-                groupId: groupId
+                groupId: groupId,
+                displaySurface: displaySurface,
+                cursor: cursor
             ),
             advanced: advanced
         )
@@ -178,6 +191,10 @@ public struct MediaTrackSettings: Hashable, Sendable {
     public var deviceId: String?
     /// The group of devices.
     public var groupId: String?
+    /// What is captured of a display: `monitor` or `window`.
+    public var displaySurface: String?
+    /// Whether the pointer is in a display's pictures: `always`, `motion` or `never`.
+    public var cursor: String?
 
     /// No setting is known.
     public init() {}
@@ -213,6 +230,10 @@ public struct MediaTrackCapabilities: Hashable, Sendable {
     public var deviceId: String?
     /// The group of devices.
     public var groupId: String?
+    /// What is captured of a display: `monitor` or `window`.
+    public var displaySurface: String?
+    /// Whether the pointer is in a display's pictures.
+    public var cursor: [String] = []
 
     /// Nothing is known.
     public init() {}

@@ -4,6 +4,7 @@ enum ConstraintSelection {
     static let supported: Set<String> = [
         "width", "height", "aspectRatio", "frameRate", "resizeMode", "sampleRate", "sampleSize", "channelCount",
         "latency", "echoCancellation", "autoGainControl", "noiseSuppression", "deviceId", "groupId",
+        "displaySurface", "cursor",
     ]
     /// Advanced sets that are looked at.
     static let advancedLimit = 16
@@ -34,6 +35,8 @@ enum ConstraintSelection {
         add("noiseSuppression", set.noiseSuppression.map { flag($0, settings.noiseSuppression) })
         add("deviceId", set.deviceId.map { name($0, settings.deviceId) })
         add("groupId", set.groupId.map { name($0, settings.groupId) })
+        add("displaySurface", set.displaySurface.map { name($0, settings.displaySurface) })
+        add("cursor", set.cursor.map { name($0, settings.cursor) })
         return result
     }
 

@@ -2,10 +2,14 @@ internal import Media
 
 /// The thread on which devices are looked at and opened, one after the other: drivers may block for seconds.
 final class DeviceQueue: Sendable {
-    static let shared = DeviceQueue()
+    static let shared = DeviceQueue(name: "devices")
+    /// The same for displays: one of another machine may not answer for minutes.
+    static let displays = DeviceQueue(name: "displays")
 
     /// No job is dropped: each has a task that waits for it.
-    private let worker = WorkerThread<@Sendable () -> Void>(name: "devices", limit: .max) { $0() }
+    private let worker: WorkerThread<@Sendable () -> Void>
+
+    private init(name: String) { worker = WorkerThread(name: name, limit: .max) { $0() } }
 
     /// Runs `work` on the thread, after all that was given before.
     func submit(_ work: @escaping @Sendable () -> Void) { worker.submit(work) }

@@ -17,6 +17,16 @@ package protocol MediaDeviceSystem: AnyObject, Sendable {
     /// A microphone; it is made sure that it can be had.
     func open(microphone: MediaDeviceInfo, channelCount: Int) throws(MediaError) -> OpenedMicrophone
 
+    /// What there is to capture: the screen, its monitors, its windows.
+    func surfaces() throws(MediaError) -> [DisplaySurface]
+
+    /// A screen or window; it is made sure that it can be had.
+    func open(
+        surface: DisplaySurface,
+        framesPerSecond: Double,
+        cursor: CursorCapture
+    ) throws(MediaError) -> any VideoSource
+
     /// Why a kind of device that may be there cannot be used, or what to look at if none is there.
     func hint(_ kind: MediaDeviceKind) -> MediaError
 

@@ -1,8 +1,13 @@
 internal import Capture
 internal import Media
 
-/// The devices of this machine: V4L2's cameras, ALSA's microphones and loudspeakers.
+/// The devices of this machine: V4L2's cameras, ALSA's microphones and loudspeakers, X11's screens.
 final class SystemDevices: MediaDeviceSystem {
+    /// The X display; nil for that of the environment.
+    private let display: String?
+
+    init(display: String? = nil) { self.display = display }
+
     func devices() -> [MediaDeviceInfo] { cameras() + sound(.capture) + sound(.playback) }
 
     private func cameras() -> [MediaDeviceInfo] {
@@ -51,6 +56,16 @@ final class SystemDevices: MediaDeviceSystem {
     func open(microphone: MediaDeviceInfo, channelCount: Int) throws(MediaError) -> OpenedMicrophone {
         let source = try ALSAMicrophone(name: microphone.systemName, channelCount: channelCount)
         return OpenedMicrophone(source: source, sampleRate: source.sampleRate, channelCount: source.channelCount)
+    }
+
+    func surfaces() throws(MediaError) -> [DisplaySurface] { try ScreenCapture.surfaces(display: display) }
+
+    func open(
+        surface: DisplaySurface,
+        framesPerSecond: Double,
+        cursor: CursorCapture
+    ) throws(MediaError) -> any VideoSource {
+        try ScreenCapture(surface, framesPerSecond: framesPerSecond, cursor: cursor)
     }
 
     func hint(_ kind: MediaDeviceKind) -> MediaError {

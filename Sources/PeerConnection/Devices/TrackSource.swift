@@ -54,10 +54,13 @@ final class TrackSource: Sendable {
     let label: String
     /// The device behind it, if it is one of ``MediaDevices``.
     let device: SourceDevice?
+    /// The screen or window behind it, if it is one.
+    let display: SourceDisplay?
     private let state: Mutex<State>
 
-    init(_ origin: Origin, device: SourceDevice? = nil, label: String? = nil) {
+    init(_ origin: Origin, device: SourceDevice? = nil, display: SourceDisplay? = nil, label: String? = nil) {
         self.device = device
+        self.display = display
         switch origin {
         case .video(let source): (kind, self.label) = (.video, label ?? source.label)
         case .audio(let source): (kind, self.label) = (.audio, label ?? source.label)

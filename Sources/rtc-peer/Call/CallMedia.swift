@@ -11,6 +11,8 @@ struct CallMedia {
     var devices: [CallDevice] = []
     /// Files that may break off, and what to call them then.
     var files: [(noun: String, file: any FailingDevice)] = []
+    /// The screen or window that is sent, which may be closed.
+    var screen: MediaStreamTrack?
     /// Sentences for the user on what was chosen and why.
     var notes: [String] = []
 
@@ -37,17 +39,25 @@ struct CallMediaOptions {
     var audio: AudioChoice
     /// Whether files begin again at their end.
     var isLooping: Bool
-    var size: PictureSize
+    /// As the user asked; nil for what suits each source.
+    var wantedSize: PictureSize?
     var camera: String?
     var microphone: String?
     var speaker: String?
     var playsSound: Bool
+
+    private var size: PictureSize { wantedSize ?? PictureSize() }
 
     func open() async throws -> CallMedia {
         let camera = video == .camera ? try await device(.video, cameraConstraints, isNamed: camera != nil) : nil
         let microphone =
             audio == .microphone ? try await device(.audio, microphoneConstraints, isNamed: microphone != nil) : nil
         var media = CallMedia()
+        if case .screen(let name) = video {
+            let screen = try await CallScreen.open(name, size: wantedSize)
+            media.notes += screen.notes
+            (media.video, media.screen) = (screen.track, screen.track)
+        }
         try addVideo(camera, to: &media)
         try addAudio(microphone, to: &media)
         if playsSound { try openSpeaker(&media) }
@@ -89,7 +99,7 @@ struct CallMediaOptions {
 
     private func addVideo(_ camera: Finding?, to media: inout CallMedia) throws {
         switch (video, camera) {
-        case (.none, _): return
+        case (.none, _), (.screen, _): return
         case (.file(let path), _):
             let source = try VideoFile(path: path, isLooping: isLooping)
             media.video = MediaStreamTrack(source)

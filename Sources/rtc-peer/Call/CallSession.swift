@@ -101,6 +101,11 @@ actor CallSession {
                 feed.yield(.call(.problem(nil, "the \(noun) has stopped: \(error)")))
             }
         }
+        media.screen?.setEventHandler { event in
+            guard case .ended(let reason) = event else { return }
+            let why = reason.map { "\($0)" } ?? "it gives nothing more"
+            feed.yield(.call(.problem(nil, "the screen is not sent any more (\(why)): the call goes on without it")))
+        }
         media.speaker?.addFailureHandler { feed.yield(.call(.problem(nil, "the loudspeaker has stopped: \($0)"))) }
         do {
             try media.speaker?.start()

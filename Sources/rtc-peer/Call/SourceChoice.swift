@@ -6,10 +6,17 @@ enum VideoChoice: ExpressibleByArgument, Hashable, Sendable {
     case test
     case none
     case file(String)
+    /// The screen, or what is called so on it: a monitor, a window.
+    case screen(String?)
 
     init?(argument: String) {
         switch argument {
         case "camera": self = .camera
+        case "screen": self = .screen(nil)
+        case _ where argument.hasPrefix("screen:"):
+            let name = String(argument.dropFirst("screen:".count))
+            guard !name.isEmpty else { return nil }
+            self = .screen(name)
         case "test", "pattern": self = .test
         case "none", "off": self = .none
         case "": return nil
@@ -24,6 +31,7 @@ enum VideoChoice: ExpressibleByArgument, Hashable, Sendable {
         case .test: "test"
         case .none: "none"
         case .file(let path): path
+        case .screen(let name): name.map { "screen:\($0)" } ?? "screen"
         }
     }
 

@@ -23,6 +23,9 @@ struct CallCommand: AsyncParsableCommand {
               rtc-peer call --show --record call.webm
               rtc-peer call --show terminal --video test --audio tone
               rtc-peer call --video film.webm --audio film.webm --once --duration 60
+              rtc-peer call --video screen
+              rtc-peer call --video screen:HDMI-1 --size 1280x720@15
+              rtc-peer call --video "screen:Text Editor"
             """
     )
 
@@ -63,7 +66,7 @@ struct CallCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What to send as picture: camera, test (a moving pattern with number and clock), none, or a WebM (VP8), Y4M or IVF file. Example: --video clip.webm",
+            "What to send as picture: camera, screen (or screen:NAME for a monitor or window that `rtc-peer devices` lists, by name, number or part of its title), test (a moving pattern with number and clock), none, or a WebM (VP8), Y4M or IVF file. Example: --video clip.webm, --video screen",
             valueName: "SOURCE"
         )
     )
@@ -89,8 +92,13 @@ struct CallCommand: AsyncParsableCommand {
     @Flag(help: "The same as --audio none. Example: --no-audio")
     var noAudio = false
 
-    @Option(help: ArgumentHelp("Size and rate of the picture. Example: --size 1280x720@30", valueName: "WxH@FPS"))
-    var size = PictureSize()
+    @Option(
+        help: ArgumentHelp(
+            "Size and rate of the picture; 640x360@30 if not given. The screen keeps its shape and gets no larger than this, or than 1920x1080@30. Example: --size 1280x720@30",
+            valueName: "WxH@FPS"
+        )
+    )
+    var size: PictureSize?
 
     @Option(
         help: ArgumentHelp("The same as --video FILE. Example: --video-file film.y4m", valueName: "FILE")
@@ -189,7 +197,7 @@ struct CallCommand: AsyncParsableCommand {
                 video: videoChoice,
                 audio: audioChoice,
                 isLooping: !once,
-                size: size,
+                wantedSize: size,
                 camera: camera,
                 microphone: microphone,
                 speaker: speaker,

@@ -8,7 +8,7 @@ import TerminalUI
 struct DevicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "devices",
-        abstract: "Lists cameras, microphones and loudspeakers; watches, sets and tries them if asked.",
+        abstract: "Lists cameras, microphones, loudspeakers and screens; watches, sets and tries them if asked.",
         discussion: """
             Examples:
               rtc-peer devices
@@ -164,6 +164,33 @@ struct DevicesCommand: AsyncParsableCommand {
                 show((line, "\(noun.capitalizedFirst) \(device.systemName)  \(device.label)"))
             }
             if found.isEmpty { await explain(kind) }
+        }
+        await listScreens()
+    }
+
+    /// What `--video screen:NAME` may name; without a display nothing.
+    private func listScreens() async {
+        let surfaces: [DisplaySurface]
+        do throws(RTCError) {
+            surfaces = try await MediaDevices.shared.displaySurfaces()
+        } catch {
+            // A machine without a display lacks nothing.
+            if error.name != .notFoundError, !output.json { print(TerminalText.printable("! \(error.message)")) }
+            return
+        }
+        for surface in surfaces {
+            var line = JSONLine(event: "screen")
+            line["kind"] = .string(surface.kind.rawValue)
+            line["id"] = .string(surface.id)
+            line["name"] = .string(surface.label)
+            line["display"] = .string(surface.display)
+            for (key, value) in [
+                ("x", surface.x), ("y", surface.y), ("width", surface.width), ("height", surface.height),
+            ] { line[key] = .integer(Int64(value)) }
+            let place = "\(surface.width)x\(surface.height)+\(surface.x)+\(surface.y)"
+            let name = surface.label == surface.id ? surface.id : "\(surface.id)  \(surface.label)"
+            let display = surface.kind == .screen ? "  display \(surface.display)" : ""
+            show((line, "\(CallScreen.noun(surface)) \(name)  \(place)\(display)"))
         }
     }
 

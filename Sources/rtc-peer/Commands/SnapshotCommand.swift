@@ -5,11 +5,11 @@ import Locking
 import PeerConnection
 import TerminalUI
 
-/// `rtc-peer snapshot`: one picture of the camera as a PNG file.
+/// `rtc-peer snapshot`: one picture of the camera or the screen as a PNG file.
 struct SnapshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "snapshot",
-        abstract: "Saves a picture of the camera as PNG.",
+        abstract: "Saves a picture of the camera or the screen as PNG.",
         discussion: """
             The camera is given half a second to find its exposure. A file that is there is replaced.
 
@@ -17,6 +17,8 @@ struct SnapshotCommand: AsyncParsableCommand {
               rtc-peer snapshot me.png
               rtc-peer snapshot --camera /dev/video2 --size 1280x720 desk.png
               rtc-peer snapshot --video test pattern.png
+              rtc-peer snapshot --video screen screen.png
+              rtc-peer snapshot --video "screen:Text Editor" window.png
             """
     )
 
@@ -35,7 +37,7 @@ struct SnapshotCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Take the picture of a file or the test pattern instead: a path, or test. Example: --video clip.webm",
+            "Take the picture of something else instead: screen, screen:NAME for a monitor or window, test, or a file. Example: --video screen, --video clip.webm",
             valueName: "SOURCE"
         )
     )
@@ -75,6 +77,7 @@ struct SnapshotCommand: AsyncParsableCommand {
         case .test, .none:
             return try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         case .file(let path): return try VideoFile(path: path, isLooping: false)
+        case .screen(let name): return try ScreenCapture(try CallScreen.surface(name))
         case .camera:
             let finding = try CallDevices.camera(camera, wish: size.wish)
             guard let device = finding.device else {
