@@ -118,3 +118,22 @@ package enum ICEServerURIError: Error, Hashable, Sendable {
     /// Neither UDP nor TCP.
     case unsupportedTransport
 }
+
+extension ICEServerURIError: CustomStringConvertible {
+    /// What is wrong, and how it looks when it is right.
+    package var description: String {
+        switch self {
+        case .tooLong: "it is longer than any server's address; one looks like turn:turn.example.org:3478"
+        case .unknownScheme:
+            "begin it with stun:, turn: or turns:, as stun:stun.example.org:3478"
+        case .malformedHost:
+            "after the scheme comes the server's host: a name, or an address, IPv6 in brackets, as turn:turn.example.org:3478 or turn:[2001:db8::1]; no slashes, spaces or user"
+        case .malformedPort:
+            "the port is a number from 1 to 65535, as turn:turn.example.org:3478; an IPv6 address stands in brackets, as turn:[2001:db8::1]:3478"
+        case .malformedQuery:
+            "only turn: and turns: take something after a question mark, and only transport=udp or transport=tcp, as turn:turn.example.org:3478?transport=tcp"
+        case .unsupportedTransport:
+            "the transport is udp or tcp, as turn:turn.example.org:3478?transport=tcp"
+        }
+    }
+}

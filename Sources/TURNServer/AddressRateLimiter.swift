@@ -1,60 +1,48 @@
 import SansIO
 
-/// Bounds what is answered to addresses that have proven nothing: they may be somebody else's.
+/// Bounds what is done for each host.
 ///
-/// An IPv6 host has a /64. Addresses beyond the table's size share one allowance.
+/// An IPv6 host has a /64. Hosts beyond the table's size share one allowance.
 struct AddressRateLimiter {
-    private struct Allowance {
-        var count: Double
-        var filledAt: Instant
+    private let rate: TokenRate
+    private let hostLimit: Int
+    private var buckets: [IPAddress: TokenBucket] = [:]
+    private var shared: TokenBucket?
+    /// When the table, being full, is searched again for hosts that have their allowance back.
+    private var nextSearch: Instant?
+
+    init(_ rate: TokenRate, hostLimit: Int) {
+        self.rate = rate
+        self.hostLimit = hostLimit
     }
 
-    private let perSecond: Double
-    private let burst: Double
-    private let addressLimit: Int
-    private var allowances: [IPAddress: Allowance] = [:]
-    private var shared: Allowance?
-
-    init(perSecond: Int, burst: Int, addressLimit: Int) {
-        self.perSecond = Double(perSecond)
-        self.burst = Double(burst)
-        self.addressLimit = addressLimit
-    }
-
-    var addressCount: Int { allowances.count }
-
-    /// Whether another answer may go there.
+    /// Whether a host has some of its allowance left.
     func allows(_ ip: IPAddress, at now: Instant) -> Bool {
-        guard let known = allowances[ip.host] ?? (allowances.count < addressLimit ? nil : shared) else { return true }
-        return filled(known, at: now).count >= 1
+        guard let bucket = buckets[ip.host] ?? (buckets.count < hostLimit ? nil : shared) else { return true }
+        return bucket.hasAny(rate, at: now)
     }
 
-    /// Counts an answer.
-    mutating func take(_ ip: IPAddress, at now: Instant) {
+    /// Takes one of a host's allowance; false if none is left.
+    mutating func take(_ ip: IPAddress, at now: Instant) -> Bool {
         let host = ip.host
-        if allowances[host] == nil, allowances.count >= addressLimit {
-            allowances = allowances.filter { filled($0.value, at: now).count < burst }
+        if buckets[host] == nil, buckets.count >= hostLimit { forgetFull(at: now) }
+        if buckets[host] != nil || buckets.count < hostLimit {
+            return buckets[host, default: TokenBucket(rate, at: now)].take(rate, at: now)
         }
-        if allowances[host] != nil || allowances.count < addressLimit {
-            allowances[host] = taken(allowances[host], at: now)
-        } else {
-            shared = taken(shared, at: now)
-        }
+        var bucket = shared ?? TokenBucket(rate, at: now)
+        defer { shared = bucket }
+        return bucket.take(rate, at: now)
     }
 
-    private func taken(_ allowance: Allowance?, at now: Instant) -> Allowance {
-        var result = filled(allowance ?? Allowance(count: burst, filledAt: now), at: now)
-        result.count = max(0, result.count - 1)
-        return result
+    /// Forgets hosts that have all of their allowance, being as good as new.
+    private mutating func forgetFull(at now: Instant) {
+        // Who forges as many addresses as the table has places must not have it searched for each datagram.
+        if let nextSearch, now < nextSearch { return }
+        nextSearch = now + Self.searchInterval
+        buckets = buckets.filter { !$0.value.isFull(rate, at: now) }
     }
 
-    private func filled(_ allowance: Allowance, at now: Instant) -> Allowance {
-        let seconds = Double(max(0, (now - allowance.filledAt).wholeNanoseconds)) / 1e9
-        return Allowance(
-            count: min(burst, allowance.count + seconds * perSecond),
-            filledAt: max(now, allowance.filledAt)
-        )
-    }
+    private static let searchInterval: Duration = .milliseconds(100)
 }
 
 extension IPAddress {

@@ -21,6 +21,10 @@ final class TURNAllocation {
     /// Of the Allocate request, so that its repetition is known.
     let request: TURNAllocateRequest
     var state = State.opening
+    /// What its client showed last with credentials that were right: nobody else has it.
+    var nonce: [UInt8]
+    /// How often its client may ask by UDP.
+    var requests: TokenBucket
     var expiry: Instant
     var permissions: [IPAddress: Instant] = [:]
     var channels: [TURNServerChannel] = []
@@ -37,6 +41,8 @@ final class TURNAllocation {
         relayAddress: TURNRelayAddress,
         user: TURNUser,
         request: TURNAllocateRequest,
+        nonce: [UInt8],
+        requests: TokenBucket,
         expiry: Instant,
         allowance: Int,
         at now: Instant
@@ -47,6 +53,8 @@ final class TURNAllocation {
         self.relayAddress = relayAddress
         self.user = user
         self.request = request
+        self.nonce = nonce
+        self.requests = requests
         self.expiry = expiry
         self.allowance = allowance
         allowanceFilledAt = now

@@ -51,7 +51,11 @@ extension TURNServer {
         guard allocationsPerUser[user.name, default: 0] < limits.allocationsPerUser,
             allocationsPerHost[request.client.remote.ip.host, default: 0] < limits.allocationsPerHost
         else { return refuse(request, .allocationQuotaReached, user) }
-        guard allocations.count < limits.allocations else { return refuse(request, .insufficientCapacity, user) }
+        let ofFamily = allocationsPerRelay[address.local, default: 0]
+        guard allocations.count < limits.allocations, ofFamily < limits.allocationsPerFamily ?? limits.allocations
+        else {
+            return refuse(request, .insufficientCapacity, user)
+        }
         let lifetime = Self.lifetime(message.uint32(.lifetime, in: bytes))
         let allocation = TURNAllocation(
             client: request.client,
@@ -65,6 +69,8 @@ extension TURNServer {
                 wantsSecondFamily: additional != nil,
                 lifetime: lifetime
             ),
+            nonce: message.bytes(.nonce, in: bytes) ?? [],
+            requests: TokenBucket(requestRate, at: now),
             expiry: now + .seconds(Int64(lifetime)),
             allowance: limits.bytesPerSecond ?? 0,
             at: now
@@ -73,6 +79,7 @@ extension TURNServer {
         relays[allocation.relay] = allocation
         allocationsPerUser[user.name, default: 0] += 1
         allocationsPerHost[request.client.remote.ip.host, default: 0] += 1
+        allocationsPerRelay[address.local, default: 0] += 1
         request.stream?.idleUntil = nil
         expire(by: allocation.expiry)
         command(.openRelay(allocation.relay, at: address.local, isEven: evenPort != nil))
@@ -138,6 +145,7 @@ extension TURNServer {
         if recent === allocation { recent = nil }
         Self.decrement(&allocationsPerUser, allocation.user.name)
         Self.decrement(&allocationsPerHost, allocation.client.remote.ip.host)
+        Self.decrement(&allocationsPerRelay, allocation.relayAddress.local)
         if let stream = streams[allocation.client.port] {
             let idleUntil = (now ?? allocation.expiry) + configuration.limits.idleStream
             stream.idleUntil = idleUntil

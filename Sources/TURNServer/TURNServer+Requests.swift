@@ -30,10 +30,9 @@ extension TURNServer {
 
     private func receive(_ request: TURNServerRequest, _ bytes: RawSpan, at now: Instant) {
         statistics.requests += 1
-        let ip = request.client.remote.ip
-        // Whoever has an allocation has shown that it gets what is sent to its address.
-        guard allocations[request.client] != nil || limiter.allows(ip, at: now) else {
-            statistics.dropped.rateLimited += 1
+        // A stream's handshake has proven its address: nobody else's datagrams count against it.
+        guard request.stream?.requests.take(requestRate, at: now) ?? true else {
+            statistics.dropped.requestsOverRate += 1
             return
         }
         let message = request.message
@@ -62,7 +61,7 @@ extension TURNServer {
     /// The answer has what was asked for and nothing else: 12 bytes more than the least request, for IPv4.
     /// RFC 8489 §6.3.1.1, §12
     private func bind(_ request: TURNServerRequest, _ bytes: RawSpan, at now: Instant) {
-        limiter.take(request.client.remote.ip, at: now)
+        guard mayAnswer(request, &bindings, at: now) else { return }
         let unknown = request.message.unknownRequired { Self.isKnown($0, in: .binding) }
         guard unknown.isEmpty else {
             return refuse(request, .unknownAttribute, nil) { $0.add(unknown: unknown) }
@@ -80,34 +79,40 @@ extension TURNServer {
         let message = request.message
         let ip = request.client.remote.ip.withoutScope
         func challenge(_ code: STUNErrorCode) {
-            limiter.take(ip, at: now)
             refuse(request, code, nil) {
                 $0.add(.realm, text: configuration.realm)
                 $0.add(.nonce, nonces.nonce(for: ip, at: now))
             }
         }
         guard message.hasIntegrity else {
-            challenge(.unauthenticated)
+            if mayAnswer(request, &challenges, at: now) { challenge(.unauthenticated) }
             return nil
         }
         guard let username = message.bytes(.username, in: bytes), message.contains(.realm),
             let nonce = message.bytes(.nonce, in: bytes)
         else {
-            limiter.take(ip, at: now)
-            refuse(request, .badRequest, nil)
+            if mayAnswer(request, &challenges, at: now) { refuse(request, .badRequest, nil) }
             return nil
         }
+        let allocation = allocations[request.client]
+        // Compared before any code is computed. Nobody else can show it, so who only forges the five-tuple, which peers
+        // may know from candidates, does not use up what the allocation's client may ask.
+        let isAllocations = allocation?.nonce == nonce
+        guard mayAsk(request, isAllocations ? allocation : nil, at: now) else { return nil }
         guard nonces.isFresh(nonce, for: ip, at: now) else {
-            challenge(.staleNonce)
+            if isAllocations || mayAnswer(request, &challenges, at: now) { challenge(.staleNonce) }
             return nil
         }
+        // From here on the address is proven: the nonce was sent there, and nowhere else.
+        if !isAllocations, request.stream == nil { _ = askers.take(ip, at: now) }
         // An allocation goes on beyond its credentials' time, as with coturn: a long call has no other.
-        if let user = allocations[request.client]?.user, user.username == username {
-            guard message.isAuthentic(bytes, key: user.key) else {
+        if let allocation, allocation.user.username == username {
+            guard message.isAuthentic(bytes, key: allocation.user.key) else {
                 challenge(.unauthenticated)
                 return nil
             }
-            return user
+            allocation.nonce = nonce
+            return allocation.user
         }
         guard username.count <= TURNServerLimits.usernameByteCount, let user = user(username, at: now),
             message.isAuthentic(bytes, key: user.key)
@@ -116,7 +121,7 @@ extension TURNServer {
             return nil
         }
         // RFC 8656 §5: "If the credentials do not match those of the allocation: 441".
-        if allocations[request.client] != nil, message.method != .allocate {
+        if allocation != nil, message.method != .allocate {
             refuse(request, .wrongCredentials, user)
             return nil
         }
@@ -136,7 +141,32 @@ extension TURNServer {
         return TURNUser(username: username, name: name, key: key)
     }
 
+    /// Whether a client may ask once more, before its integrity is computed: right or wrong costs the same.
+    ///
+    /// The allocation given is that whose nonce was shown.
+    private func mayAsk(_ request: TURNServerRequest, _ allocation: TURNAllocation?, at now: Instant) -> Bool {
+        // Streams were counted at the gate.
+        if request.stream != nil { return true }
+        // A host's allowance is only looked at: it is taken of once the nonce is known to be good.
+        let may =
+            allocation?.requests.take(requestRate, at: now) ?? askers.allows(request.client.remote.ip, at: now)
+        if !may { statistics.dropped.requestsOverRate += 1 }
+        return may
+    }
+
     // MARK: Answers
+
+    /// Whether an answer may go to where a request by UDP that proves nothing seems to come from; counts it.
+    ///
+    /// That may be somebody else's address, forged so that the answers go there.
+    private func mayAnswer(_ request: TURNServerRequest, _ limiter: inout AddressRateLimiter, at now: Instant) -> Bool {
+        if request.stream != nil { return true }
+        guard limiter.take(request.client.remote.ip, at: now) else {
+            statistics.dropped.rateLimited += 1
+            return false
+        }
+        return true
+    }
 
     func answer(_ request: TURNServerRequest, _ user: TURNUser?, _ attributes: (inout STUNMessageWriter) -> Void) {
         var writer = STUNMessageWriter(.success, request.message.method, request.message.transactionID)

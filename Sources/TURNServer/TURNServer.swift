@@ -14,7 +14,14 @@ package final class TURNServer {
     let transmits: TransmitQueue
     let random: RandomSource
     let nonces: NonceIssuer
-    var limiter: AddressRateLimiter
+    /// Answers to Binding requests by UDP.
+    var bindings: AddressRateLimiter
+    /// Answers by UDP to other requests without a good nonce.
+    var challenges: AddressRateLimiter
+    /// Requests by UDP with a good nonce, and not for an allocation of that nonce.
+    var askers: AddressRateLimiter
+    /// How often somebody may ask whose address is proven.
+    let requestRate: TokenRate
 
     package internal(set) var statistics = TURNServerStatistics()
 
@@ -27,6 +34,8 @@ package final class TURNServer {
     var streams: [PortID: TURNServerStream] = [:]
     var allocationsPerUser: [String: Int] = [:]
     var allocationsPerHost: [IPAddress: Int] = [:]
+    /// By what the relay is bound to, of which a family has one.
+    var allocationsPerRelay: [IPAddress: Int] = [:]
     private var streamsPerHost: [IPAddress: Int] = [:]
     /// Ports on which the server itself is listening.
     var listeningPorts: Set<UInt16> = []
@@ -61,11 +70,10 @@ package final class TURNServer {
         self.random = random
         nonces = NonceIssuer(lifetime: configuration.nonceLifetime, random: random)
         let limits = configuration.limits
-        limiter = AddressRateLimiter(
-            perSecond: limits.unauthenticatedPerSecond,
-            burst: limits.unauthenticatedBurst,
-            addressLimit: limits.countedHosts
-        )
+        bindings = AddressRateLimiter(limits.bindingRate, hostLimit: limits.countedHosts)
+        challenges = AddressRateLimiter(limits.challengeRate, hostLimit: limits.countedHosts)
+        requestRate = limits.requestRate
+        askers = AddressRateLimiter(limits.requestRate, hostLimit: limits.countedHosts)
         let relayIPs = Set(configuration.relays.flatMap { [$0.local, $0.told] })
         self.relayIPs = relayIPs
         policy = configuration.policy
@@ -110,7 +118,8 @@ package final class TURNServer {
         streamsPerHost[host, default: 0] += 1
         streams[port] = TURNServerStream(
             client: TransmitPath(port: port, remote: client),
-            idleUntil: now + limits.idleStream
+            idleUntil: now + limits.idleStream,
+            requests: TokenBucket(requestRate, at: now)
         )
         expire(by: now + limits.idleStream)
         settle(at: now)
@@ -250,10 +259,13 @@ final class TURNServerStream {
     var answersWhileBlocked = 0
     /// When it is closed; nil while it has an allocation.
     var idleUntil: Instant?
+    /// How often its client may ask.
+    var requests: TokenBucket
 
-    init(client: TransmitPath, idleUntil: Instant) {
+    init(client: TransmitPath, idleUntil: Instant, requests: TokenBucket) {
         self.client = client
         self.idleUntil = idleUntil
+        self.requests = requests
     }
 }
 
@@ -295,8 +307,10 @@ package struct TURNServerDropCounts: Hashable, Sendable {
     package var malformed = 0
     /// Responses, indications other than Send, methods of other protocols.
     package var unexpected = 0
-    /// Requests beyond what a host that has not authenticated itself is answered.
+    /// Requests by UDP that prove nothing, beyond what the host that they seem to come from is answered.
     package var rateLimited = 0
+    /// Requests beyond what a client may ask whose address is proven.
+    package var requestsOverRate = 0
     /// Data outside an allocation or along a channel that is not bound.
     package var unbound = 0
     /// Data to or from peers without a permission, or to an address that is out of bounds.

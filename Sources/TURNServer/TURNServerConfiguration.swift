@@ -53,6 +53,10 @@ package struct TURNServerLimits: Sendable {
     package var allocationsPerHost = 256
     /// Allocations in all.
     package var allocations = 1024
+    /// Allocations with a relayed address of one family; nil for as many as there may be in all.
+    ///
+    /// Where ports are given, each family has as many.
+    package var allocationsPerFamily: Int?
     /// Permissions of one allocation.
     package var permissions = 128
     /// Channels of one allocation.
@@ -65,16 +69,36 @@ package struct TURNServerLimits: Sendable {
     package var idleStream: Duration = .seconds(30)
     /// Answers to requests while a stream's client takes nothing; then the stream is closed.
     package var answersToBlockedStream = 32
-    /// Answers a second to one host that has not authenticated itself, in the long run.
-    package var unauthenticatedPerSecond = 20
+    /// Answers a second to Binding requests by UDP that seem to come from one host, in the long run.
+    ///
+    /// This and `challengesPerSecond` bound what somebody who forges a host's address can have sent there. They do not
+    /// concern streams, nor requests with a nonce that was sent to the address that they come from.
+    package var bindingsPerSecond = 20
     /// Such answers at once.
-    package var unauthenticatedBurst = 200
-    /// Hosts whose allowance of such answers is counted one by one.
+    package var bindingBurst = 200
+    /// Answers a second to other requests by UDP that show no nonce, or none that is good, and seem to come from one host.
+    ///
+    /// They are counted apart from Binding's, and there are more of them, so that who forges requests keeps nobody from
+    /// the first answer, which has the nonce. As a packet it has thrice the request's length at most, for the usual realm.
+    package var challengesPerSecond = 100
+    /// Such answers at once.
+    package var challengeBurst = 200
+    /// Requests a second of one allocation, on one stream, and by UDP of one host that has a nonce and no allocation yet.
+    ///
+    /// Those beyond are dropped before their integrity is computed. Data is not concerned.
+    package var requestsPerSecond = 100
+    /// Such requests at once.
+    package var requestBurst = 200
+    /// Hosts whose allowances are counted one by one; all others share one.
     package var countedHosts = 4096
     /// Bytes a second that one allocation relays, both ways together; nil for as many as come.
     package var bytesPerSecond: Int?
 
     package init() {}
+
+    var bindingRate: TokenRate { TokenRate(perSecond: bindingsPerSecond, burst: bindingBurst) }
+    var challengeRate: TokenRate { TokenRate(perSecond: challengesPerSecond, burst: challengeBurst) }
+    var requestRate: TokenRate { TokenRate(perSecond: requestsPerSecond, burst: requestBurst) }
 
     /// Longest lifetime given, and the one that is given unless asked for more (RFC 8656 §7.2).
     static let lifetimes: ClosedRange<UInt32> = 600...3600

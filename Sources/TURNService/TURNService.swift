@@ -107,6 +107,7 @@ struct ListeningPlan: Sendable {
             if !ip.isUnspecified {
                 udp = [ip]
                 relays = [Self.relay(ip, configuration)]
+                try Self.check(configuration, relays)
                 return
             }
             families = ip.isIPv4 ? [true] : [true, false]
@@ -123,6 +124,21 @@ struct ListeningPlan: Sendable {
             return (best ?? (isIPv4 ? ofFamily.first : nil)).map { Self.relay($0, configuration) }
         }
         guard !udp.isEmpty else { throw TURNServiceError("This machine has no addresses of the kind of \(tcpHost).") }
+        try Self.check(configuration, relays)
+    }
+
+    /// Clients are told the public address as the server's: nothing would listen at one of another family.
+    private static func check(
+        _ configuration: TURNServiceConfiguration,
+        _ relays: [TURNRelayAddress]
+    ) throws(TURNServiceError) {
+        guard let told = configuration.publicAddress, !relays.contains(where: { $0.local.isIPv4 == told.isIPv4 }) else {
+            return
+        }
+        let family = told.isIPv4 ? "IPv4" : "IPv6"
+        throw TURNServiceError(
+            "Clients cannot be told \(told): that is \(family), and listening on \(configuration.host) the server has no \(family) address. Give an address of the other family, or listen on \(told.isIPv4 ? "0.0.0.0" : "[::]")."
+        )
     }
 
     private static func address(_ host: String) -> IPAddress? { IPAddress(host == "localhost" ? "127.0.0.1" : host) }

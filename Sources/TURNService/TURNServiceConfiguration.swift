@@ -12,8 +12,10 @@ package struct TURNServiceConfiguration: Sendable {
     /// The port for TLS, if it is spoken, and its certificate.
     package var tls: (port: Int, context: NIOSSLContext)?
     /// What clients are told as the relayed addresses' IP, behind a NAT that translates one to one.
+    ///
+    /// Of a family that the server listens for.
     package var publicAddress: IPAddress?
-    /// Ports of relayed addresses; nil lets the system choose.
+    /// Ports of relayed addresses, as many for each family; nil lets the system choose.
     package var relayPorts: ClosedRange<UInt16>?
     package var realm = "rtc-peer"
     package var secret: TURNSharedSecret

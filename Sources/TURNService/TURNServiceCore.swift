@@ -50,6 +50,7 @@ final class TURNServiceCore {
             policy: PeerAddressPolicy(allowed: configuration.allowed)
         )
         parts.limits = configuration.limits
+        parts.limits.allocationsPerFamily = configuration.relayPorts?.count
         server = TURNServer(configuration: parts, transmits: transmits, random: RandomSource())
     }
 

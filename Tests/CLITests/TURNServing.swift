@@ -155,9 +155,29 @@ import TimeSharing
         await running.stop()
     }
 
+    /// Clients would be told a URL where nothing is listening.
+    @Test(
+        .timeLimit(.minutes(10)),
+        arguments: [
+            ("127.0.0.1:0", "2001:db8::9"), ("0.0.0.0:0", "2001:db8::9"), ("localhost:0", "2001:db8::9"),
+            ("[::1]:0", "203.0.113.7"),
+        ]
+    )
+    func anAddressOfAFamilyWithoutAListenerIsRefused(listen: String, address: String) async throws {
+        do {
+            let running = try await serve("--turn", "--turn-listen", listen, "--turn-address", address)
+            await running.stop()
+            Issue.record("it started")
+        } catch {
+            #expect("\(error)".contains(address) && "\(error)".contains("IPv"), "\(error)")
+        }
+    }
+
     @Test(
         arguments: [
             ["--turn-listen", "127.0.0.1:1"], ["--turn-secret", "x"], ["--turn-allow", "10.0.0.0/8"],
+            ["--turn-realm", "example.org"], ["--turn-realm", "rtc-peer"], ["--turn-quota", "5"],
+            ["--turn-quota", "64"],
             ["--turn", "--turn-tls", "5349"], ["--turn", "--tls", "--turn-tls", "70000"],
             ["--turn", "--turn-address", "example.org"], ["--turn", "--turn-address", "0.0.0.0"],
             ["--turn", "--turn-ports", "9"], ["--turn", "--turn-ports", "9-8"], ["--turn", "--turn-ports", "0-8"],

@@ -278,6 +278,27 @@ import Testing
         #expect(try code("198.51.100.1", 7, "alice") == 486)
     }
 
+    @Test func `Each family has as many allocations as it has ports`() throws {
+        let tester = ServerTester { $0.allocationsPerFamily = 2 }
+        func code(_ port: UInt16, isIPv6: Bool) throws -> UInt16? {
+            let client = try TestClient(tester, port: port)
+            try client.meet()
+            let reply = try client.ask(.allocate) {
+                TestClient.udp(&$0)
+                if isIPv6 { $0.add(.requestedAddressFamily, UInt32(2) << 24) }
+            }
+            return try #require(reply).code
+        }
+        for isIPv6 in [false, true] {
+            #expect(try code(isIPv6 ? 11 : 1, isIPv6: isIPv6) == nil)
+            #expect(try code(isIPv6 ? 12 : 2, isIPv6: isIPv6) == nil)
+            #expect(try code(isIPv6 ? 13 : 3, isIPv6: isIPv6) == 508, "its ports are taken")
+        }
+        tester.pass(.seconds(600))
+        #expect(tester.server.allocationCount == 0)
+        #expect(try code(4, isIPv6: false) == nil, "those that ended count no more")
+    }
+
     @Test func `Closing deletes everything`() throws {
         let tester = ServerTester()
         for port in 1...3 as ClosedRange<UInt16> { try TestClient(tester, port: port).allocate() }

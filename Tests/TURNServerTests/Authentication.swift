@@ -153,7 +153,7 @@ import Testing
     }
 
     @Test func `Guessing passwords is bounded, and who has an allocation is not kept out by it`() throws {
-        let tester = ServerTester { limits in limits.unauthenticatedBurst = 10 }
+        let tester = ServerTester { limits in limits.requestBurst = 10 }
         let client = try TestClient(tester)
         try client.allocate()
         let guesser = try TestClient(tester, port: 6000)

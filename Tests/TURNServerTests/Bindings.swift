@@ -67,15 +67,20 @@ import Testing
 
     @Test func `A host is answered so often without credentials, and later again`() throws {
         let tester = ServerTester { limits in
-            limits.unauthenticatedBurst = 5
-            limits.unauthenticatedPerSecond = 2
+            limits.bindingBurst = 5
+            limits.bindingsPerSecond = 2
+            limits.challengeBurst = 3
+            limits.challengesPerSecond = 1
         }
         let client = try TestClient(tester), other = try TestClient(tester, "198.51.100.2")
         // From another port, too: the host counts.
         let same = try TestClient(tester, port: 5001)
         for _ in 0..<3 { #expect(try client.ask(request()) != nil) }
-        for _ in 0..<2 { #expect(try same.ask(.allocate, isSigned: false) != nil) }
+        for _ in 0..<2 { #expect(try same.ask(request()) != nil) }
         #expect(try client.ask(request()) == nil)
+        // Challenges are counted apart.
+        for _ in 0..<2 { #expect(try client.ask(.allocate, isSigned: false) != nil) }
+        #expect(try same.ask(.allocate, isSigned: false) != nil)
         #expect(try same.ask(.allocate, isSigned: false) == nil)
         #expect(try other.ask(request()) != nil)
         #expect(tester.server.statistics.dropped.rateLimited == 2)
@@ -89,7 +94,7 @@ import Testing
     }
 
     @Test func `An IPv6 host has a network of addresses, and one allowance`() throws {
-        let tester = ServerTester { limits in limits.unauthenticatedBurst = 2 }
+        let tester = ServerTester { limits in limits.bindingBurst = 2 }
         #expect(try TestClient(tester, "2001:db8:1:2::1").ask(request()) != nil)
         #expect(try TestClient(tester, "2001:db8:1:2:ffff::1").ask(request()) != nil)
         #expect(try TestClient(tester, "2001:db8:1:2::2").ask(request()) == nil)
@@ -98,8 +103,8 @@ import Testing
 
     @Test func `More hosts than are counted share an allowance`() throws {
         let tester = ServerTester { limits in
-            limits.unauthenticatedBurst = 3
-            limits.unauthenticatedPerSecond = 1
+            limits.bindingBurst = 3
+            limits.bindingsPerSecond = 1
             limits.countedHosts = 10
         }
         var answered = 0

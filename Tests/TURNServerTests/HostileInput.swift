@@ -31,7 +31,11 @@ import Testing
 
     private func busyClient(stream: Int? = nil) throws -> (ServerTester, TestClient) {
         // All that is answered is looked at: no rate in the way.
-        let tester = ServerTester { $0.unauthenticatedBurst = 1_000_000 }
+        let tester = ServerTester {
+            $0.bindingBurst = 1_000_000
+            $0.challengeBurst = 1_000_000
+            $0.requestBurst = 1_000_000
+        }
         let client = try TestClient(tester, stream: stream)
         try client.allocate()
         _ = try client.bind(0x4000, to: peer)
@@ -93,7 +97,11 @@ import Testing
         throws
     {
         let random = RandomSource(seed: seed)
-        let tester = ServerTester { $0.unauthenticatedBurst = 1_000_000 }
+        let tester = ServerTester {
+            $0.bindingBurst = 1_000_000
+            $0.challengeBurst = 1_000_000
+            $0.requestBurst = 1_000_000
+        }
         let known = try TestClient(tester)
         try known.meet()
         for number in 0..<600 {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import ICE
 import PeerConnection
 import Signaling
 
@@ -7,7 +8,7 @@ import Signaling
 struct ICEOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "A STUN or TURN server for all who meet here. May be repeated. Example: --ice-server turn:turn.example.org",
+            "A STUN or TURN server for all who meet here, as stun:HOST, turn:HOST:PORT?transport=tcp or turns:HOST. May be repeated. Example: --ice-server turn:turn.example.org",
             valueName: "URL"
         )
     )
@@ -45,16 +46,7 @@ struct ICEOptions: ParsableArguments {
     var hideAddresses = false
 
     func validate() throws {
-        for url in iceServer where url.lowercased().hasPrefix("stuns:") {
-            throw ValidationError(
-                "--ice-server \(url): STUN over TLS tells the address of a TCP connection, and candidates are for UDP; use stun:, or turns: for a relay over TLS"
-            )
-        }
-        for url in iceServer where !["stun:", "turn:", "turns:"].contains(where: { url.hasPrefix($0) }) {
-            throw ValidationError(
-                "--ice-server \(url): begin it with stun:, turn: or turns:, as stun:stun.example.org:3478"
-            )
-        }
+        for url in iceServer { try Self.check(url) }
         if let turnAuthorities, unsafe access(turnAuthorities, R_OK) != 0 {
             throw ValidationError(
                 "--turn-authorities \(turnAuthorities): \(unsafe String(cString: strerror(errno)))"
@@ -63,6 +55,17 @@ struct ICEOptions: ParsableArguments {
         if turnPassword != nil, turnUser == nil { throw ValidationError("--turn-password needs --turn-user") }
         if turnUser != nil, password == nil {
             throw ValidationError("--turn-user needs --turn-password, or TURN_PASSWORD in the environment")
+        }
+    }
+
+    /// One that is no server's address makes browsers refuse the connection, to which it would be handed out.
+    private static func check(_ url: String) throws {
+        let uri: ICEServerURI
+        do { uri = try ICEServerURI(url) } catch { throw ValidationError("--ice-server \(url): \(error)") }
+        if uri.scheme == .stuns {
+            throw ValidationError(
+                "--ice-server \(url): STUN over TLS tells the address of a TCP connection, and candidates are for UDP; use stun:, or turns: for a relay over TLS"
+            )
         }
     }
 
@@ -83,12 +86,22 @@ struct ICEOptions: ParsableArguments {
         return unsafe String(cString: text)
     }
 
+    /// An address with its scheme and what follows the question mark in small letters.
+    ///
+    /// Capitals mean the same there (RFC 3986 §3.1), but not to every browser.
+    private static func withSmallKeywords(_ url: String) -> String {
+        let scheme = url.prefix { $0 != ":" }
+        let host = url.dropFirst(scheme.count).prefix { $0 != "?" }
+        let query = url.dropFirst(scheme.count + host.count)
+        return scheme.lowercased() + host + query.lowercased()
+    }
+
     /// What was given; the user is told to TURN servers only.
     var servers: [RTCIceServer] {
         iceServer.map { url in
-            let isRelay = !url.hasPrefix("stun:")
+            let isRelay = (try? ICEServerURI(url))?.isRelay ?? false
             return RTCIceServer(
-                urls: [url],
+                urls: [Self.withSmallKeywords(url)],
                 username: isRelay ? turnUser : nil,
                 credential: isRelay && turnUser != nil ? password : nil
             )

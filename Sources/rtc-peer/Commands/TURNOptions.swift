@@ -40,7 +40,7 @@ struct TURNOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The machine's address as others see it, where a NAT translates it one to one as at cloud providers. Example: --turn-address 203.0.113.7",
+            "The machine's address as others see it, of a family that TURN listens for, where a NAT translates it one to one as at cloud providers. Example: --turn-address 203.0.113.7",
             valueName: "IP"
         )
     )
@@ -48,7 +48,7 @@ struct TURNOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The UDP ports of relayed addresses, to be opened in a firewall; without it the system chooses. Example: --turn-ports 49152-65535",
+            "The UDP ports of relayed addresses, of IPv4 and of IPv6 each, to be opened in a firewall; without it the system chooses. Example: --turn-ports 49152-65535",
             valueName: "LOW-HIGH"
         )
     )
@@ -56,19 +56,19 @@ struct TURNOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The realm that users authenticate for. Example: --turn-realm example.org",
+            "The realm that users authenticate for; rtc-peer unless told. Example: --turn-realm example.org",
             valueName: "NAME"
         )
     )
-    var turnRealm = "rtc-peer"
+    var turnRealm: String?
 
     @Option(
         help: ArgumentHelp(
-            "Allocations of one peer at most; a browser makes one for each of its addresses, connections and transports. Example: --turn-quota 16",
+            "Allocations of one peer at most, 64 unless told; a browser makes one for each of its addresses, connections and transports. Example: --turn-quota 16",
             valueName: "COUNT"
         )
     )
-    var turnQuota = 64
+    var turnQuota: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -81,7 +81,7 @@ struct TURNOptions: ParsableArguments {
     func validate() throws {
         let isUsed =
             turnListen != nil || turnTLS != nil || turnSecret != nil || turnAddress != nil || turnPorts != nil
-            || !turnAllow.isEmpty
+            || turnRealm != nil || turnQuota != nil || !turnAllow.isEmpty
         if isUsed, !turn { throw ValidationError("options of TURN need --turn, which starts it") }
         if let turnTLS, !(0...65_535).contains(turnTLS) { throw ValidationError("--turn-tls \(turnTLS): no port") }
         if let turnAddress {
@@ -92,9 +92,14 @@ struct TURNOptions: ParsableArguments {
         for text in turnAllow where IPNetwork(text) == nil {
             throw ValidationError("--turn-allow \(text): expected a range of addresses, as 192.168.1.0/24")
         }
-        guard (1...100_000).contains(turnQuota) else { throw ValidationError("--turn-quota takes 1 to 100000") }
-        guard !turnRealm.isEmpty, turnRealm.utf8.count <= 127, turnRealm.utf8.allSatisfy({ (32...126).contains($0) })
-        else { throw ValidationError("--turn-realm takes 1 to 127 characters of ASCII") }
+        if let turnQuota, !(1...100_000).contains(turnQuota) {
+            throw ValidationError("--turn-quota \(turnQuota): expected 1 to 100000")
+        }
+        if let turnRealm {
+            guard !turnRealm.isEmpty, turnRealm.utf8.count <= 127,
+                turnRealm.utf8.allSatisfy({ (32...126).contains($0) })
+            else { throw ValidationError("--turn-realm takes 1 to 127 characters of ASCII") }
+        }
         if turnSecret?.isEmpty == true {
             throw ValidationError("--turn-secret is empty; leave it out to have one drawn")
         }
@@ -117,11 +122,8 @@ struct TURNOptions: ParsableArguments {
         }
         configuration.publicAddress = turnAddress.flatMap { IPAddress($0) }
         configuration.relayPorts = turnPorts?.range
-        configuration.realm = turnRealm
-        configuration.limits.allocationsPerUser = turnQuota
-        if let range = turnPorts?.range {
-            configuration.limits.allocations = min(configuration.limits.allocations, range.count)
-        }
+        if let turnRealm { configuration.realm = turnRealm }
+        if let turnQuota { configuration.limits.allocationsPerUser = turnQuota }
         configuration.allowed = turnAllow.compactMap { IPNetwork($0) }
         let service = TURNService(configuration: configuration)
         let endpoint = try await service.start()

@@ -18,7 +18,12 @@ enum ServerTrials {
                     named.append((server, try ICEServerURI(url)))
                 } catch {
                     trials.append(
-                        .init(url: url, isRelay: false, transport: .udp, problem: "is no server's address: \(error)")
+                        .init(
+                            url: url,
+                            isRelay: url.lowercased().hasPrefix("turn"),
+                            transport: .udp,
+                            problem: "is no server's address: \(error)"
+                        )
                     )
                 }
             }
