@@ -25,9 +25,12 @@ import Testing
     }
 
     private func run(_ scene: EchoScene, _ options: VoiceProcessor.Options) throws -> [Int16] {
-        let processor = try VoiceProcessor(options: options)
+        output(of: try VoiceProcessor(options: options), scene, blockCount: scene.blockCount)
+    }
+
+    private func output(of processor: VoiceProcessor, _ scene: EchoScene, blockCount: Int) -> [Int16] {
         var output: [Int16] = []
-        for index in 0..<scene.blockCount {
+        for index in 0..<blockCount {
             var block = scene.microphoneBlock(index)
             #expect(processor.process(&block, played: scene.farBlock(index)) != nil)
             output += block
@@ -125,12 +128,7 @@ import Testing
         }
         // From then on it works as one that was never touched.
         processor.options = Self.echoOnly
-        var output: [Int16] = []
-        for index in 0..<500 {
-            var block = scene.microphoneBlock(index)
-            _ = processor.process(&block, played: scene.farBlock(index))
-            output += block
-        }
+        let output = output(of: processor, scene, blockCount: 500)
         #expect(EchoScore.enhancement(scene, output, 3..<5) > 20)
         let echo = try #require(processor.echoReturn)
         #expect(echo.enhancement > 10 && (0...14).contains(echo.loss))
@@ -194,12 +192,7 @@ import Testing
             var block = [Int16](repeating: 3, count: 480)
             _ = processor.process(&block, played: [])
         }
-        var output: [Int16] = []
-        for index in 0..<500 {
-            var block = scene.microphoneBlock(index)
-            _ = processor.process(&block, played: scene.farBlock(index))
-            output += block
-        }
+        let output = output(of: processor, scene, blockCount: 500)
         #expect(EchoScore.enhancement(scene, output, 3..<5) > 20)
     }
 

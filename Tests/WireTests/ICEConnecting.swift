@@ -220,11 +220,7 @@ import Testing
                 at: network.now
             )
         }
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
+        peer.setRemoteCredentialsOfNobody()
         network.run(.milliseconds(350))
         let first = times.prefix(8).map { $0.wholeMillisecondsForTest }
         #expect(first == [0, 0, 0, 50, 100, 150, 200, 250])
@@ -239,11 +235,7 @@ import Testing
         }
         let peer = network.addPeer(.controlling, ["192.0.2.1"])
         peer.gather()
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
+        peer.setRemoteCredentialsOfNobody()
         // As of a peer with ten interfaces behind a symmetric NAT: only its relay is reached, whose priority is lowest.
         for last in 1...10 {
             peer.agent.addRemoteCandidate(

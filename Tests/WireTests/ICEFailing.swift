@@ -26,11 +26,7 @@ import Testing
         let network = ICEVirtualNetwork()
         let peer = network.addPeer(.controlling, ["192.0.2.1"])
         peer.gather()
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
+        peer.setRemoteCredentialsOfNobody()
         peer.agent.setRemoteEndOfCandidates(at: network.now)
         #expect(network.run(.seconds(60)) { peer.agent.state == .failed } == .milliseconds(39_500))
         #expect(peer.states == [.checking, .failed])
@@ -55,11 +51,7 @@ import Testing
         let network = ICEVirtualNetwork()
         let peer = network.addPeer(.controlling, ["192.0.2.1"])
         peer.gather()
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
+        peer.setRemoteCredentialsOfNobody()
         network.run(.seconds(600))
         #expect(peer.agent.state == .new)
         #expect(peer.agent.nextDeadline == nil)
@@ -86,11 +78,7 @@ import Testing
         let network = ICEVirtualNetwork()
         let peer = network.addPeer(.controlling, ["192.0.2.1"])
         peer.gather()
-        peer.agent.setRemoteCredentials(
-            ICECredentials(usernameFragment: "frag", password: "pass"),
-            isLite: false,
-            at: network.now
-        )
+        peer.setRemoteCredentialsOfNobody()
         let dead = try #require(TransportAddress("203.0.113.9", port: 9))
         peer.agent.addRemoteCandidate(
             ICECandidate(foundation: "1", priority: 1, address: dead, kind: .host),

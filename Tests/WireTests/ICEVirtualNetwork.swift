@@ -352,6 +352,15 @@ final class ICETestPeer {
         network.after(delay) { [network] in body(other, network.now) }
     }
 
+    /// Checks start, and nobody is there to answer.
+    func setRemoteCredentialsOfNobody() {
+        agent.setRemoteCredentials(
+            ICECredentials(usernameFragment: "frag", password: "pass"),
+            isLite: false,
+            at: network.now
+        )
+    }
+
     func setRemoteCredentials(of peer: ICETestPeer) {
         agent.setRemoteCredentials(
             peer.agent.localCredentials,

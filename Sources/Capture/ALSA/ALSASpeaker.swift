@@ -148,6 +148,8 @@ public final class ALSASpeaker: FailingDevice {
                 continue
             }
             var room = available - (device.bufferSamples - queue)
+            // The room of a card that is gone stays as it was, and is no error.
+            if room < block { try device.checkPresence() }
             // Not every plug-in waits until there is room.
             if room < block { thread.pause(milliseconds: max(1, (block - room) * 1_000 / device.sampleRate)) }
             while room >= block || pendingOffset * device.channelCount < pending.count {

@@ -196,6 +196,13 @@ internal import Media
         }
     }
 
+    /// Makes sure that the device is still there.
+    ///
+    /// - Throws: `MediaError.unplugged`.
+    func checkPresence() throws(MediaError) {
+        if unsafe snd_pcm_state(pcm) == SND_PCM_STATE_DISCONNECTED { throw error(-ENODEV, "") }
+    }
+
     /// What became of a device that had said no.
     enum Recovery {
         /// Nothing was wrong.
@@ -221,12 +228,12 @@ internal import Media
             try check(unsafe snd_pcm_prepare(pcm), "does not wake up")
             return .prepared
         case EPIPE, EIO:
-            if unsafe snd_pcm_state(pcm) == SND_PCM_STATE_DISCONNECTED { throw error(-ENODEV, "") }
+            try checkPresence()
             _ = unsafe snd_pcm_drop(pcm)
             try check(unsafe snd_pcm_prepare(pcm), "cannot be started again")
             return .prepared
         case EBADFD:
-            if unsafe snd_pcm_state(pcm) == SND_PCM_STATE_DISCONNECTED { throw error(-ENODEV, "") }
+            try checkPresence()
             throw error(code, "is in a wrong state")
         default: throw error(code, direction == .capture ? "cannot be read" : "cannot be written")
         }

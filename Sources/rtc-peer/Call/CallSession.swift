@@ -35,6 +35,8 @@ actor CallSession {
         case request(CallRequest)
         case deviceLost(CallDevice, MediaError?)
         case deviceReturned(CallDevice, CallDevice)
+        case speakerLost(ALSASpeaker, MediaError)
+        case speakerReturned(ALSASpeaker)
         case second
         /// The bars of the status line are drawn anew.
         case meter
@@ -118,7 +120,11 @@ actor CallSession {
             let why = reason.map { "\($0)" } ?? "it gives nothing more"
             feed.yield(.call(.problem(nil, "the screen is not sent any more (\(why)): the call goes on without it")))
         }
-        media.speaker?.addFailureHandler { feed.yield(.call(.problem(nil, "the loudspeaker has stopped: \($0)"))) }
+        if let speaker = media.speaker {
+            speaker.addFailureHandler { [weak speaker] reason in
+                if let speaker { feed.yield(.speakerLost(speaker, reason)) }
+            }
+        }
         do {
             try media.speaker?.start()
         } catch {
@@ -157,6 +163,10 @@ actor CallSession {
         case .request(let request): return await handle(request).map { Ending(reason: $0) }
         case .deviceLost(let device, let reason): lost(device, reason)
         case .deviceReturned(let old, let new): await replace(old, with: new)
+        case .speakerLost(let speaker, let reason): lost(speaker, reason)
+        case .speakerReturned(let speaker):
+            waits[speaker.name] = nil
+            output.speaker(speaker, change: "added", "The loudspeaker is back: \(speaker.name)")
         case .second: await report()
         case .meter: await drawMeter()
         case .interrupted: return Ending(reason: "interrupted")
@@ -190,6 +200,22 @@ actor CallSession {
         )
         waits[device.track.id] = Task {
             if let new = await device.returned() { happen(.deviceReturned(device, new)) }
+        }
+    }
+
+    /// The call goes on, and is heard again when the loudspeaker is plugged in.
+    ///
+    /// It is tried again and again: of sound servers that come back no kernel tells.
+    private func lost(_ speaker: ALSASpeaker, _ reason: MediaError) {
+        guard let happen, waits[speaker.name] == nil else { return }
+        let words = "The loudspeaker has stopped (\(reason)): what the others say is not played until it is back."
+        output.speaker(speaker, change: "removed", words)
+        waits[speaker.name] = Task {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: .seconds(2))
+                guard !Task.isCancelled, (try? speaker.start()) != nil else { continue }
+                return happen(.speakerReturned(speaker))
+            }
         }
     }
 
