@@ -79,7 +79,8 @@ extension PeerDriver {
             tell(error, of: uri.description)
         }
         var (askedCount, leftOutCount) = (0, 0)
-        for port in ports {
+        // Sockets of addresses that have vanished reach nobody, and take no other's place.
+        for port in ports where !vanishedPorts.contains(port.id) {
             guard let ip = addresses.first(where: { $0.isIPv4 == port.localAddress.ip.isIPv4 }),
                 !port.localAddress.ip.isLoopback || ip.isLoopback
             else { continue }
