@@ -94,7 +94,7 @@ extension PeerDriver {
         case .expired: text = "relays no more"
         case .connectionLost:
             // What TLS did not let through never relayed.
-            text = stream?.problem ?? "relays no more"
+            text = stream?.problem.map { "is left: \($0)" } ?? "relays no more"
         case .malformedResponse, .notAsked: text = "does not speak TURN as RFC 8656 has it"
         }
         let url =
