@@ -165,7 +165,6 @@ actor CallSession {
         case .deviceReturned(let old, let new): await replace(old, with: new)
         case .speakerLost(let speaker, let reason): lost(speaker, reason)
         case .speakerReturned(let speaker):
-            waits[speaker.name] = nil
             output.speaker(speaker, change: "added", "The loudspeaker is back: \(speaker.name)")
         case .second: await report()
         case .meter: await drawMeter()
@@ -207,7 +206,9 @@ actor CallSession {
     ///
     /// It is tried again and again: of sound servers that come back no kernel tells.
     private func lost(_ speaker: ALSASpeaker, _ reason: MediaError) {
-        guard let happen, waits[speaker.name] == nil else { return }
+        guard let happen else { return }
+        // It may be gone again before its return was told.
+        waits[speaker.name]?.cancel()
         let words = "The loudspeaker has stopped (\(reason)): what the others say is not played until it is back."
         output.speaker(speaker, change: "removed", words)
         waits[speaker.name] = Task {
