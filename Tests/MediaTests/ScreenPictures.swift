@@ -61,7 +61,7 @@ import VirtualScreen
         let reader = try ScreenReader(surface, cursor: .always, pool: VideoFramePool())
         #expect(reader.isShared == !options.contains("MIT-SHM"))
         let seed = UInt64.random(in: 0 ... .max)
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         var last = try #require(try picture(reader))
         for round in 0..<25 {
             for _ in 0..<Int.random(in: 0...3, using: &random) {
@@ -291,20 +291,5 @@ extension VideoFrame {
                     }
             }
         }
-    }
-}
-
-/// Numbers that a seed repeats.
-private struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-        return value ^ value >> 31
     }
 }
