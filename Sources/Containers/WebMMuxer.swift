@@ -161,7 +161,8 @@ package struct WebMMuxer {
     /// - Parameters:
     ///   - payload: the encoded picture or block of sound.
     ///   - number: the track, as `addTrack` gave it.
-    ///   - nanoseconds: its time from the beginning; one before an earlier frame's is taken as that.
+    ///   - nanoseconds: its time from the beginning; one that is not after the track's last, or lies before the current
+    ///     cluster, is moved to the first millisecond that is free.
     ///   - isKeyFrame: whether a player can begin here.
     /// - Throws: `Failure` for a track that is not there, or a frame that is too large.
     package mutating func write(
@@ -175,7 +176,7 @@ package struct WebMMuxer {
         let isVideo = tracks[number - 1].codec.isVideo
         let time = max(
             0,
-            tracks[number - 1].lastTime,
+            tracks[number - 1].lastTime + 1,
             nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 >= 500_000 ? 1 : 0)
         )
         let startsCluster = beginsCluster(at: time, isKeyFrame: isKeyFrame, isVideo: isVideo)

@@ -185,6 +185,23 @@ import Testing
         #expect(frames.map { $0.nanoseconds / 1_000_000_000 } == [0, 1, 40, 40, 7_200, 7_200, 20_000])
     }
 
+    @Test func `Sound that comes after later pictures has times of its own`() throws {
+        var muxer = WebMMuxer(application: "test")
+        var file: [UInt8] = []
+        let video = try muxer.addTrack(.vp8(width: 160, height: 96))
+        let audio = try muxer.addTrack(.opus(channelCount: 2))
+        try muxer.write([0], track: video, nanoseconds: 12_000_000_000, isKeyFrame: true)
+        for index in 0..<100 as Range<Int64> {
+            try muxer.write([1], track: audio, nanoseconds: index * 20_000_000, isKeyFrame: true)
+        }
+        muxer.finish()
+        Self.apply(muxer.takeChanges(), to: &file)
+        let (frames, error) = try Self.read(file)
+        #expect(error == nil)
+        let times = frames.filter { $0.track == audio }.map { $0.nanoseconds / 1_000_000 }
+        #expect(times == (12_000..<12_100).map { $0 })
+    }
+
     @Test func `ffprobe and ffmpeg find nothing wrong with real frames`() throws {
         let folder = try TemporaryFolder()
         var muxer = WebMMuxer(title: "Otter & Björn", application: "test")

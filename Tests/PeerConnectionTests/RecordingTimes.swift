@@ -187,4 +187,73 @@ import Testing
         #expect(frames.count == 750)
         #expect(Self.offsets(frames).allSatisfy { abs($0) <= 1 }, "\(Self.offsets(frames).max() ?? 0)")
     }
+
+    /// What comes in `window` (by the clock of capture) comes at its end, all at once.
+    private static func stall(_ window: Range<Int64>, _ stamp: inout RecordingClock.Stamp) {
+        let epoch = 500_000 * millisecond
+        guard window.contains(stamp.arrival - epoch) else { return }
+        stamp.arrival = epoch + window.upperBound
+    }
+
+    @Test(arguments: [0, 2_000, 5_000], [false, true])
+    func `What a stall held up for seconds keeps its place`(begin: Int64, hasReports: Bool) {
+        let begin = begin + 20
+        let frames = Self.record(Self.sound, Self.pictures) { stamp, _, _ in
+            Self.stall(begin * Self.millisecond..<(begin + 6_500) * Self.millisecond, &stamp)
+            if !hasReports { stamp.senderClock = nil }
+        }
+        #expect(frames.count == 750)
+        let offsets = Self.offsets(frames)
+        // Without reports both go by their first arrival, here 220 ms apart unless one stall held both up.
+        let limit: Int64 = hasReports ? 1 : 221
+        #expect(offsets.allSatisfy { abs($0) <= limit }, "\(offsets.min() ?? 0) ... \(offsets.max() ?? 0)")
+        let sound = frames.filter { $0.track == 0 }
+        let steps = Set(zip(sound, sound.dropFirst()).map { $1.placed - $0.placed })
+        #expect(steps == [20 * Self.millisecond])
+    }
+
+    @Test func `A stall before the first sound puts off neither it nor the pictures`() {
+        var pictures = Self.pictures
+        pictures.delay = 10 * Self.millisecond
+        let frames = Self.record(Self.sound, pictures, reportsFrom: 500 * Self.millisecond) { stamp, track, captured in
+            // All but the first picture.
+            guard track == 0 || captured > 0 else { return }
+            Self.stall(0..<8_000 * Self.millisecond, &stamp)
+        }
+        #expect(frames.count == 750)
+        #expect(Self.offsets(frames).allSatisfy { abs($0) <= 1 })
+        #expect(frames.allSatisfy { $0.placed == $0.captured })
+    }
+
+    @Test func `One track that a stall holds up alone is in step again once reports have told`() {
+        // The first picture is there at once; sound, and with it the reports, comes seven seconds late.
+        let frames = Self.record(Self.sound, Self.pictures, reportsFrom: 1_000 * Self.millisecond) { stamp, track, _ in
+            guard track == 0 else { return }
+            Self.stall(0..<7_000 * Self.millisecond, &stamp)
+        }
+        #expect(frames.count == 750)
+        let offsets = Self.offsets(frames)
+        #expect(offsets.suffix(50).allSatisfy { abs($0) <= 1 }, "\(offsets.suffix(50).max() ?? 0)")
+        for track in 0...1 {
+            let times = frames.filter { $0.track == track }.map(\.placed)
+            #expect(zip(times, times.dropFirst()).allSatisfy { $1 - $0 >= Self.millisecond })
+        }
+    }
+
+    @Test func `A sender that pauses without its timestamps leaves a gap`() {
+        var (sound, pictures) = (Self.sound, Self.pictures)
+        sound.hasReport = false
+        pictures.hasReport = false
+        let frames = Self.record(sound, pictures) { stamp, _, captured in
+            if captured >= 4_000 * Self.millisecond { stamp.arrival += 20_000 * Self.millisecond }
+        }
+        #expect(frames.count == 750)
+        // It is known for a pause, and no stall, after two seconds.
+        for frame in frames where frame.captured < 3_900 * Self.millisecond {
+            #expect(frame.placed - frame.captured <= 250 * Self.millisecond)
+        }
+        for frame in frames where frame.captured > 6_500 * Self.millisecond {
+            #expect(abs(frame.placed - frame.captured - 20_000 * Self.millisecond) <= 300 * Self.millisecond)
+        }
+    }
 }

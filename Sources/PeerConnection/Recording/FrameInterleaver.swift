@@ -18,6 +18,8 @@ struct FrameInterleaver {
         var isKeyFrame: Bool
         var ticks: Int64
         var arrival: Int64
+        /// Fixed, since its line of timestamps has ended.
+        var time: Int64?
     }
 
     private struct Queue {
@@ -37,11 +39,15 @@ struct FrameInterleaver {
     private var clock = RecordingClock()
     private var queues: [Int: Queue] = [:]
     private var waitingByteCount = 0
-    private var start: Int64?
     private var isStarting = true
+    /// For how long frames have been coming.
+    private var waited: Int64 = 0
+    private var lastNow: Int64?
 
-    static let patience: Int64 = 500_000_000
+    static let patience: Int64 = 2_000_000_000
     static let startPatience: Int64 = 3_000_000_000
+    /// A pause of all tracks counts as no more of the patience: it is a stall, and reports come behind it.
+    private static let stallShare: Int64 = 250_000_000
     /// More than this does not wait.
     static let byteLimit = 8 << 20
 
@@ -60,8 +66,9 @@ struct FrameInterleaver {
     /// Takes in a frame; the times of its kind need not be told from one track to the other.
     mutating func add(_ payload: [UInt8], isKeyFrame: Bool, stamp: RecordingClock.Stamp, track: Int) {
         guard queues[track] != nil else { return }
-        clock.note(stamp, track: track)
-        if start == nil { start = stamp.arrival }
+        let beginsLine = clock.beginsLine(stamp, track: track)
+        if beginsLine { fixTimes(track) }
+        clock.note(stamp, beginsLine: beginsLine, track: track)
         queues[track]?.frames.append(
             Waiting(
                 payload: payload,
@@ -79,7 +86,9 @@ struct FrameInterleaver {
     /// - Returns: nil if all must wait, or there is none.
     mutating func next(at now: Int64?) -> Placed? {
         if let now, isStarting {
-            let isOver = now - (start ?? now) >= Self.startPatience || waitingByteCount > Self.byteLimit
+            waited += min(max(now &- (lastNow ?? now), 0), Self.stallShare)
+            lastNow = now
+            let isOver = waited >= Self.startPatience || waitingByteCount > Self.byteLimit
             let isKnown = queues.allSatisfy { $0.value.first != nil && clock.hasReport($0.key) }
             guard isOver || isKnown || queues.count == 1 else { return nil }
         }
@@ -90,7 +99,7 @@ struct FrameInterleaver {
                 isAnyEmpty = true
                 continue
             }
-            let time = clock.time(ofTicks: frame.ticks, track: track)
+            let time = time(of: frame, track)
             if let best, (best.time, best.track) <= (time, track) { continue }
             best = (track, frame, time)
         }
@@ -108,5 +117,22 @@ struct FrameInterleaver {
             isKeyFrame: best.frame.isKeyFrame,
             nanoseconds: max(0, best.time)
         )
+    }
+
+    private func time(of frame: Waiting, _ track: Int) -> Int64 {
+        guard let time = frame.time else { return clock.time(ofTicks: frame.ticks, track: track) }
+        return max(time, clock.earliestTime(track: track))
+    }
+
+    /// Gives all that waits of a track its time, as long as the clock still speaks of its timestamps.
+    private mutating func fixTimes(_ track: Int) {
+        guard var queue = queues[track] else { return }
+        var earliest = Int64.min
+        for index in queue.frames.indices.dropFirst(queue.head) {
+            let time = max(time(of: queue.frames[index], track), earliest)
+            queue.frames[index].time = time
+            earliest = time + RecordingClock.step
+        }
+        queues[track] = queue
     }
 }
