@@ -78,9 +78,9 @@ public struct RTCEncodedFrame: Sendable {
         }
     }
 
-    /// The codec's name as in SDP, `VP8` or `opus`.
+    /// The codec's name as in SDP, `VP8`, `H264` or `opus`.
     public let codecName: String
-    /// The encoded picture or audio block.
+    /// The encoded picture or audio block; H.264 in the byte stream format (Annex B).
     public let payload: [UInt8]
     /// The RTP timestamp, in units of the codec's clock.
     public let rtpTimestamp: UInt32
