@@ -56,6 +56,8 @@ public protocol EncodedVideoSource: AnyObject, Sendable {
     func startEncoded(_ codec: VideoCodec, deliver: @escaping @Sendable (EncodedVideoFrame) -> Void) throws
     /// Makes the next picture a key frame, as soon as it can: a peer has lost one, or is new.
     func requestKeyFrame()
+    /// Whether ``setBitRate(_:)`` has an effect.
+    var takesBitRate: Bool { get }
     /// Makes pictures of about so many bits a second from now on, if it can: that is what the path carries.
     func setBitRate(_ bitsPerSecond: Int)
     /// Stops. After it returns no more pictures are delivered.

@@ -60,7 +60,8 @@ struct H264PayloadFormat {
     func search() {
         let random = RandomSource(seed: 7)
         for _ in 0..<2_000 {
-            let bytes = (0..<Int(random.next() % 40)).map { _ in [0, 0, 0, 1, 1, 2, 0x65][Int(random.next() % 7)] as UInt8 }
+            let choices: [UInt8] = [0, 0, 0, 1, 1, 2, 0x65]
+            let bytes = (0..<Int(random.next() % 40)).map { _ in choices[Int(random.next() % 7)] }
             var expected: [[UInt8]] = []
             var isInside = false
             var index = 0
@@ -74,7 +75,8 @@ struct H264PayloadFormat {
                     index += 1
                 }
             }
-            expected = expected.map { Array($0.reversed().drop { $0 == 0 }.reversed()) }.filter { !$0.isEmpty }
+            for unit in expected.indices { while expected[unit].last == 0 { expected[unit].removeLast() } }
+            expected.removeAll { $0.isEmpty }
             #expect(units(bytes) == expected, "\(bytes)")
         }
     }
@@ -94,9 +96,10 @@ struct H264PayloadFormat {
 
     @Test("the parameter sets and the slices behind them share a packet where they fit")
     func aggregation() {
-        let picture = AnnexB.startCode + [0x67, 1, 2] + AnnexB.startCode + [0x28, 3] + AnnexB.startCode + [0x65, 4, 5]
+        let units: [[UInt8]] = [[0x67, 1, 2], [0x28, 3], [0x65, 4, 5]]
+        let picture = units.flatMap { unit -> [UInt8] in AnnexB.startCode + unit }
         let payloads = written(H264Payloads(picture, limit: 100), of: picture)
-        #expect(payloads == [[0x60 | 24, 0, 3, 0x67, 1, 2, 0, 2, 0x28, 3, 0, 3, 0x65, 4, 5]])
+        #expect(payloads == [[0x78, 0, 3, 0x67, 1, 2, 0, 2, 0x28, 3, 0, 3, 0x65, 4, 5]])
         // One that is alone is sent as it is.
         let single = AnnexB.startCode + [0x41, 9]
         #expect(written(H264Payloads(single, limit: 100), of: single) == [[0x41, 9]])
@@ -104,17 +107,19 @@ struct H264PayloadFormat {
 
     @Test("a fragment tells the unit's importance and type, its first and its last")
     func fragments() {
-        let picture = AnnexB.startCode + [0x65] + (1...40).map { UInt8($0) }
+        let picture = AnnexB.startCode + [0x65] + Array(1...40)
         let payloads = written(H264Payloads(picture, limit: 16), of: picture)
         #expect(payloads.map(\.count) == [16, 16, 14])
-        #expect(payloads.map { $0[0] } == [0x60 | 28, 0x60 | 28, 0x60 | 28])
-        #expect(payloads.map { $0[1] } == [0x80 | 5, 5, 0x40 | 5])
-        #expect(payloads.flatMap { $0.dropFirst(2) } == (1...40).map { UInt8($0) })
+        #expect(payloads.map { $0[0] } == [0x7C, 0x7C, 0x7C] as [UInt8])
+        #expect(payloads.map { $0[1] } == [0x85, 5, 0x45] as [UInt8])
+        let content = payloads.flatMap { $0.dropFirst(2) }
+        #expect(content == Array(1...40))
     }
 
     @Test("units that packets would take for aggregates and fragments are left out")
     func reservedTypes() {
-        let picture = [0, 24, 28, 31].flatMap { AnnexB.startCode + [0x60 | $0, 1] } + AnnexB.startCode + [0x41, 2]
+        let headers: [UInt8] = [0x60, 0x78, 0x7C, 0x7F, 0x41]
+        let picture = headers.flatMap { header -> [UInt8] in AnnexB.startCode + [header, 2] }
         let division = H264Payloads(picture, limit: 100)
         #expect(written(division, of: picture) == [[0x41, 2]])
         #expect(division.droppedUnitCount == 4)
@@ -139,7 +144,8 @@ struct H264PayloadFormat {
     func packets() throws {
         let pool = PacketPool()
         let sender = sender(pool)
-        for picture in pictures + [AnnexB.startCode + [0x65] + [UInt8](repeating: 7, count: RTPSender.frameByteLimit - 5)] {
+        let largest = AnnexB.startCode + [0x65] + [UInt8](repeating: 7, count: RTPSender.frameByteLimit - 5)
+        for picture in pictures + [largest] {
             let made = sender.packetize(EncodedFrame(payload: picture, codec: .h264, rtpTimestamp: 1), at: start)
             let (first, count) = try #require(made)
             for offset in 0..<count {
@@ -147,7 +153,8 @@ struct H264PayloadFormat {
                 let written = bytes.withUnsafeMutableBytes {
                     sender.write(first + offset, into: $0, transportSequenceNumber: 7, at: start)
                 }
-                let header = try RTPHeader(bytes[..<(try #require(written))].span.bytes)
+                let packet = Array(bytes[..<(try #require(written))])
+                let header = try RTPHeader(packet.span.bytes)
                 #expect(header.marker == (offset == count - 1))
                 #expect(header.payloadType == 98)
                 #expect(try #require(written) + RTPSender.srtpByteCount <= RTPSender.datagramByteLimit)
@@ -169,9 +176,8 @@ struct H264PayloadFormat {
         #expect(sender.packetize(other, at: start) == nil)
         #expect(sender.statistics.framesOfOtherCodecs == 1)
         // Each long unit with a short one behind it: more packets than are kept.
-        let many = (0..<600).flatMap { _ in
-            AnnexB.startCode + [0x41] + [UInt8](repeating: 1, count: 1_160) + AnnexB.startCode + [0x41, 1]
-        }
+        let pair = AnnexB.startCode + [UInt8](repeating: 1, count: 1_200) + AnnexB.startCode + [0x41, 1]
+        let many = Array(repeatElement(pair, count: 600).joined())
         #expect(sender.packetize(EncodedFrame(payload: many, rtpTimestamp: 1), at: start) == nil)
         #expect(pool.usedCount == 0)
     }
@@ -184,7 +190,8 @@ struct H264PayloadFormat {
         let (frames, _) = try receive(datagrams)
         #expect(frames.count == 8)
         // The delimiter of the first picture comes before what decoding can begin with.
-        #expect(frames.flatMap { units($0.payload) } == units(stream).dropFirst())
+        let received = frames.flatMap { units($0.payload) }
+        #expect(received == Array(units(stream).dropFirst()))
         #expect(frames.map(\.isKeyFrame) == [true, false, false, false, true, false, false, false])
         #expect(frames.allSatisfy { $0.codec == .h264 })
     }
@@ -203,7 +210,8 @@ struct H264PayloadFormat {
         let pool = PacketPool()
         var frames: [ReceivedFrame] = []
         var now = start
-        let payloadType = try RTPHeader(datagrams[0].span.bytes).payloadType
+        let first = datagrams[0]
+        let payloadType = try RTPHeader(first.span.bytes).payloadType
         let stream = RTPReceiveStream(
             ssrc: 1,
             kind: .video,
@@ -292,7 +300,9 @@ struct H264ParameterSets {
     private let idr: [UInt8] = [0x65, 3]
     private let slice: [UInt8] = [0x41, 4]
 
-    private func stream(_ units: [UInt8]...) -> [UInt8] { units.flatMap { AnnexB.startCode + $0 } }
+    private func stream(_ units: [UInt8]...) -> [UInt8] {
+        units.flatMap { unit -> [UInt8] in AnnexB.startCode + unit }
+    }
 
     private func units(_ picture: ParameterSets.Picture?) -> [[UInt8]]? {
         picture.map { picture in AnnexB.units(in: picture.bytes).map { Array(picture.bytes[$0]) } }

@@ -56,15 +56,15 @@ public struct CameraEncodedMode: Hashable, Sendable {
 /// A camera's encoder as a source of pictures gets it: whole, decodable from each key frame on, nothing missing between.
 ///
 /// A machine: buffers and their numbers in, frames out; it knows no device and no time of its own.
-struct EncodedPictures {
+package struct EncodedPictures {
     private let mode: CameraEncodedMode
     private var parameterSets = ParameterSets()
     /// What comes is of no use before the next key frame.
-    private(set) var awaitsKeyFrame = true
+    package private(set) var awaitsKeyFrame = true
     private var lastSequence: UInt32?
 
     /// What became of a buffer.
-    enum Outcome {
+    package enum Outcome {
         case frame(EncodedVideoFrame)
         /// Nothing to be sent: parameter sets alone, or a picture that needs one that is missing.
         case incomplete
@@ -72,13 +72,13 @@ struct EncodedPictures {
         case damaged
     }
 
-    init(mode: CameraEncodedMode) { self.mode = mode }
+    package init(mode: CameraEncodedMode) { self.mode = mode }
 
     /// Profile and level of H.264, as `profile-level-id` has them; nil before the first key frame.
-    var profileLevelID: UInt32? { parameterSets.profileLevelID }
+    package var profileLevelID: UInt32? { parameterSets.profileLevelID }
 
     /// The stream begins anew; its buffers are counted from 0.
-    mutating func restart() {
+    package mutating func restart() {
         awaitsKeyFrame = true
         lastSequence = nil
     }
@@ -89,7 +89,7 @@ struct EncodedPictures {
     ///   - bytes: one picture.
     ///   - sequence: the driver's count of pictures: a gap is a loss.
     ///   - timestampNanoseconds: when it was taken.
-    mutating func take(_ bytes: [UInt8], sequence: UInt32, timestampNanoseconds: Int64) -> Outcome {
+    package mutating func take(_ bytes: [UInt8], sequence: UInt32, timestampNanoseconds: Int64) -> Outcome {
         if let last = lastSequence, sequence != last &+ 1 { awaitsKeyFrame = true }
         lastSequence = sequence
         let payload: [UInt8]
@@ -124,7 +124,7 @@ struct EncodedPictures {
     }
 
     /// Whether a frame of VP8 is a key frame; nil for what is none. RFC 6386 §9.1
-    static func isVP8KeyFrame(_ bytes: [UInt8]) -> Bool? {
+    package static func isVP8KeyFrame(_ bytes: [UInt8]) -> Bool? {
         guard bytes.count > 3 else { return nil }
         guard bytes[0] & 1 == 0 else { return false }
         guard bytes.count >= 10, bytes[3] == 0x9D, bytes[4] == 0x01, bytes[5] == 0x2A else { return nil }

@@ -291,6 +291,9 @@ extension V4L2Camera: EncodedVideoSource {
     /// comes within a second by itself.
     public func requestKeyFrame() { orders.requestKeyFrame() }
 
+    /// Whether the camera's encoder can be told a rate.
+    public var takesBitRate: Bool { encoderBitRates != nil }
+
     /// Tells the camera's encoder what rate to make, within ``encoderBitRates``; a camera without ignores it.
     public func setBitRate(_ bitsPerSecond: Int) { orders.setBitRate(bitsPerSecond) }
 }

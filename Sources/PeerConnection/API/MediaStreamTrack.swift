@@ -127,6 +127,11 @@ public final class MediaStreamTrack: Sendable {
     /// The codecs in which the source can give its pictures already encoded, as a camera with an encoder; empty for most.
     public var encodings: [VideoCodec] { source.encodings }
 
+    /// Whether the source's own encoder can be told how many bits a second the path carries; false without one.
+    ///
+    /// One that cannot goes on at its own rate, whatever is lost of it on the way.
+    public var encoderTakesBitRate: Bool { source.takesBitRate }
+
     /// In which of ``encodings`` pictures are to be sent as the source has encoded them, the best first; empty to encode
     /// them here.
     ///

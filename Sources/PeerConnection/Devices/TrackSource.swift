@@ -178,6 +178,8 @@ final class TrackSource: Sendable {
 
     /// The codecs in which the source can give its pictures already encoded.
     var encodings: [VideoCodec] { state.withLock { $0.origin }.encoded?.codecs ?? [] }
+    /// Whether the source's encoder can be told what the path carries.
+    var takesBitRate: Bool { state.withLock { $0.origin }.encoded?.takesBitRate ?? false }
     /// Whether it gives its pictures in no other way.
     var isEncodedOnly: Bool { if case .encoded = state.withLock({ $0.origin }) { true } else { false } }
 

@@ -1,3 +1,4 @@
+internal import Logging
 internal import NIOCore
 internal import PeerEngine
 internal import RTP
@@ -57,9 +58,7 @@ extension PeerDriver {
 
     /// The sender has another track or limit.
     func senderTrackReplaced(_ sender: RTCRtpSender) {
-        guard !isClosed, let (id, transceiver) = transceivers.first(where: { $0.value.sender === sender }) else {
-            return
-        }
+        guard !isClosed, let id = transceivers.first(where: { $0.value.sender === sender })?.key else { return }
         setTrack(of: id, sender)
         setDTX(id, sender)
     }
