@@ -189,9 +189,8 @@ struct H264PayloadFormat {
         let datagrams = RTPVectors.datagrams("RTP/H264/ffmpeg.pcap")
         let (frames, _) = try receive(datagrams)
         #expect(frames.count == 8)
-        // The delimiter of the first picture comes before what decoding can begin with.
         let received = frames.flatMap { units($0.payload) }
-        #expect(received == Array(units(stream).dropFirst()))
+        #expect((received == units(stream)) as Bool)
         #expect(frames.map(\.isKeyFrame) == [true, false, false, false, true, false, false, false])
         #expect(frames.allSatisfy { $0.codec == .h264 })
     }
