@@ -61,12 +61,4 @@ package struct ParameterSets: Sendable {
         if sets.count == countLimit { sets.removeFirst() }
         sets.append(set)
     }
-
-    /// Profile and level of the stream, as `profile-level-id` has them; nil before the first sequence parameter set.
-    ///
-    /// RFC 6184 §8.1: the three bytes after the set's first.
-    package var profileLevelID: UInt32? {
-        guard let set = sequenceSets.first, set.count >= 4 else { return nil }
-        return UInt32(set[1]) << 16 | UInt32(set[2]) << 8 | UInt32(set[3])
-    }
 }

@@ -62,7 +62,10 @@ struct NegotiatorH264 {
             _ = makeVideo(pair.ada, offered)
             _ = makeVideo(pair.grace, wanted)
             let made = try pair.exchange()
-            #expect(names(made.offer.media[0]) == (offered == .first ? ["H264", "rtx", "VP8", "rtx"] : ["VP8", "rtx", "H264", "rtx"]))
+            #expect(
+                names(made.offer.media[0])
+                    == (offered == .first ? ["H264", "rtx", "VP8", "rtx"] : ["VP8", "rtx", "H264", "rtx"])
+            )
             #expect(names(made.answer.media[0]) == answer)
         }
     }
@@ -75,10 +78,15 @@ struct NegotiatorH264 {
         let offer = pair.ada.createOffer(credentials: NegotiatorPair.adaCredentials)
         var lines: [String] = []
         for line in offer.split(separator: "\r\n").map(String.init) {
-            if line.hasPrefix("m=video") { lines.append("m=video 9 UDP/TLS/RTP/SAVPF 98") }
-            else if line.hasPrefix("a=fmtp:98") { if let fmtp { lines.append("a=fmtp:98 \(fmtp)") } }
-            else if ["96", "97", "99"].contains(where: { line.contains(":\($0) ") }) { continue }
-            else { lines.append(line) }
+            if line.hasPrefix("m=video") {
+                lines.append("m=video 9 UDP/TLS/RTP/SAVPF 98")
+            } else if line.hasPrefix("a=fmtp:98") {
+                if let fmtp { lines.append("a=fmtp:98 \(fmtp)") }
+            } else if ["96", "97", "99"].contains(where: { line.contains(":\($0) ") }) {
+                continue
+            } else {
+                lines.append(line)
+            }
         }
         return try pair.answer(to: lines.joined(separator: "\r\n") + "\r\n").media[0]
     }
@@ -101,7 +109,9 @@ struct NegotiatorH264 {
     func sameFormat(fmtp: String, profile: String) throws {
         let media = try answer(fmtp)
         #expect(!media.isRejected)
-        #expect(media.codecs.first?.fmtp == "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=\(profile)")
+        #expect(
+            media.codecs.first?.fmtp == "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=\(profile)"
+        )
     }
 
     @Test(
@@ -111,7 +121,8 @@ struct NegotiatorH264 {
             "packetization-mode=1;profile-level-id=42001f", "packetization-mode=1;profile-level-id=4d001f",
             "packetization-mode=1;profile-level-id=64001f", "packetization-mode=1;profile-level-id=42e0",
             "packetization-mode=1;profile-level-id=zzzzzz", "packetization-mode=9;profile-level-id=42e01f",
-            "packetization-mode=99999999999999999999;profile-level-id=42e01f", "packetization-mode=1;profile-level-id=+2e01f",
+            "packetization-mode=99999999999999999999;profile-level-id=42e01f",
+            "packetization-mode=1;profile-level-id=+2e01f",
             "packetization-mode=1;profile-level-id=42e11f",
         ] as [String?]
     )

@@ -74,9 +74,6 @@ package struct EncodedPictures {
 
     package init(mode: CameraEncodedMode) { self.mode = mode }
 
-    /// Profile and level of H.264, as `profile-level-id` has them; nil before the first key frame.
-    package var profileLevelID: UInt32? { parameterSets.profileLevelID }
-
     /// The stream begins anew; its buffers are counted from 0.
     package mutating func restart() {
         awaitsKeyFrame = true
@@ -89,6 +86,7 @@ package struct EncodedPictures {
     ///   - bytes: one picture.
     ///   - sequence: the driver's count of pictures: a gap is a loss.
     ///   - timestampNanoseconds: when it was taken.
+    /// - Returns: what is to be done with it.
     package mutating func take(_ bytes: [UInt8], sequence: UInt32, timestampNanoseconds: Int64) -> Outcome {
         if let last = lastSequence, sequence != last &+ 1 { awaitsKeyFrame = true }
         lastSequence = sequence

@@ -61,8 +61,14 @@ internal import Media
     /// - Throws: as ``init(_:mode:interval:)``.
     init(_ device: V4L2Device, encoded mode: CameraEncodedMode, interval: FrameInterval?) throws(MediaError) {
         self.device = device
-        let wanted = Wanted(name: mode.codec.rawValue, fourCC: mode.codec.fourCC, width: mode.width, height: mode.height)
-        let settled = try device.isMultiPlanar ? Self.setPlanesFormat(device, wanted) : Self.setSingleFormat(device, wanted)
+        let wanted = Wanted(
+            name: mode.codec.rawValue,
+            fourCC: mode.codec.fourCC,
+            width: mode.width,
+            height: mode.height
+        )
+        let settled =
+            try device.isMultiPlanar ? Self.setPlanesFormat(device, wanted) : Self.setSingleFormat(device, wanted)
         guard settled.fourCC == mode.codec.fourCC else {
             throw MediaError(.notUsable, device.path, "the camera gives no \(mode.codec.rawValue) now")
         }
@@ -223,7 +229,11 @@ internal import Media
         for index in 0..<request.count {
             let parts = try memory(of: index)
             guard parts.count == contents.byteCounts.count else {
-                throw MediaError(.notUsable, device.path, "a buffer of \(parts.count) planes for pictures of \(contents.words)")
+                throw MediaError(
+                    .notUsable,
+                    device.path,
+                    "a buffer of \(parts.count) planes for pictures of \(contents.words)"
+                )
             }
             unsafe buffers.append([])
             for (part, least) in zip(parts, contents.byteCounts) {

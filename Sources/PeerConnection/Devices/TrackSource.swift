@@ -71,7 +71,9 @@ final class TrackSource: Sendable {
         /// Counts origins, so that one that is gone ends nothing.
         var generation = 0
 
-        /// What the tracks want of the origin. Pictures as such win: all else can be made of them.
+        /// What the tracks want of the origin.
+        ///
+        /// Pictures as such win: all else can be made of them.
         var wantedMode: Mode? {
             guard !isEnded, !isRefused, replacements.isEmpty else { return nil }
             if case .encoded = origin { return encodedUsers.first.map { .encoded($0.user.codec) } }

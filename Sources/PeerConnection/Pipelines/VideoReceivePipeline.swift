@@ -57,8 +57,11 @@ final class VideoReceivePipeline: ReceivePipeline {
     }
 
     func receive(_ frame: ReceivedFrame) {
-        receiver.deliver(RTCEncodedFrame(frame))
-        guard frame.codec == .vp8 else { return tell(frame.codec) }
+        let isTaken = receiver.deliver(RTCEncodedFrame(frame))
+        guard frame.codec == .vp8 else {
+            if !isTaken { tell(frame.codec) }
+            return
+        }
         if worker.submit(frame) { counts.counts.withLock { $0.framesDropped += 1 } }
     }
 

@@ -49,6 +49,7 @@ enum CodecMatching {
     ///   - place: nowhere, behind the others or in front of them.
     ///   - h264: H.264 and its rtx, added if `codecs` have none.
     ///   - isTaken: whether a payload type stands for something else.
+    /// - Returns: the codecs in the order to list them.
     static func placing(
         _ codecs: [SDPCodec],
         h264 place: H264Place,

@@ -77,7 +77,8 @@ struct H264Format: Hashable {
         switch profileIDC {
         case 0x42: return has(0x40, 0x40) ? .constrainedBaseline : .baseline
         case 0x4D: return has(0x80, 0x80) ? .constrainedBaseline : has(0x20, 0) ? .main : nil
-        case 0x58: return has(0xC0, 0xC0) ? .constrainedBaseline : has(0xC0, 0x80) ? .baseline : has(0xC0, 0) ? .extended : nil
+        case 0x58:
+            return has(0xC0, 0xC0) ? .constrainedBaseline : has(0xC0, 0x80) ? .baseline : has(0xC0, 0) ? .extended : nil
         case 0x64: return constraints == 0 ? .high : nil
         case 0x6E: return constraints == 0 ? .high10 : constraints == 0x10 ? .high10Intra : nil
         case 0x7A: return constraints == 0 ? .high422 : constraints == 0x10 ? .high422Intra : nil

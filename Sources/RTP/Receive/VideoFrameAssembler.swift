@@ -253,7 +253,9 @@ package import SansIO
         var writer = H264PictureWriter(byteCount: scanByteCount)
         var sequence = start
         while sequence < end {
-            if let packet = ring[sequence], packet.payloadByteCount > 0 { unsafe writer.append(ring.payload(of: packet)) }
+            if let packet = ring[sequence], packet.payloadByteCount > 0 {
+                unsafe writer.append(ring.payload(of: packet))
+            }
             sequence += 1
         }
         return (writer.bytes, writer.isKeyFrame)

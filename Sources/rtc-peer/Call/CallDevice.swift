@@ -31,7 +31,9 @@ struct CallDevice: Sendable {
         }
         var notes = ["The camera's own \(codec.rawValue.uppercased()) is sent to those who take it, VP8 to the others."]
         if !track.encoderTakesBitRate {
-            notes.append("This camera cannot be told a bit rate: it sends at its own, also where the network is too slow.")
+            notes.append(
+                "This camera cannot be told a bit rate: it sends at its own, also where the network is too slow."
+            )
         }
         return notes
     }
