@@ -185,8 +185,32 @@ extension PeerDriver {
         report.transport.dtlsCipher = dtls.cipherName
         report.transport.srtpCipher = dtls.srtpProfile?.registeredName
         report.transport.packetsDiscarded = engine.dropped.unknown + engine.dropped.channelData
+        report.discards = discards(rtp)
         report.dataChannelsOpened = engine.channels.statistics.opened
         return report
+    }
+}
+
+extension PeerDriver {
+    /// What was not used, by protocol and reason.
+    private func discards(_ rtp: RTPTransportStatistics) -> [String: Int] {
+        var found: [String: Int] = [:]
+        func add(_ name: String, _ reasons: [(name: String, count: Int)]) {
+            for reason in reasons where reason.count > 0 { found["\(name).\(reason.name)"] = reason.count }
+        }
+        add("path", engine.dropped.byReason)
+        add("ice", engine.ice.statistics.dropped.byReason)
+        add("turn", engine.relays.dropped.byReason + [("blocked", engine.relays.blockedCount)])
+        let dtls = engine.dtls.statistics
+        add("dtls", [("untimely", dtls.datagramsDropped), ("replayed", dtls.datagramsDiscarded)])
+        let srtp: [(name: String, count: UInt64)] = [
+            ("untimely", rtp.droppedBeforeStart), ("replayed", rtp.droppedReplayed),
+            ("unauthenticated", rtp.droppedUnauthenticated), ("malformed", rtp.droppedMalformed),
+            ("unknownSource", rtp.droppedUnknownSource), ("limited", rtp.droppedForMemory),
+            ("unsendable", rtp.protectionFailures),
+        ]
+        add("srtp", srtp.map { ($0.name, Int(clamping: $0.count)) })
+        return found
     }
 }
 
