@@ -384,7 +384,14 @@ package final class RelayTable {
 
     private func note(_ relay: Relay, _ error: TURNError) {
         guard failures.count < Self.failureLimit else { return }
-        failures.append(RelayFailure(server: relay.client.server.remote, port: relay.socket.port, error: error))
+        failures.append(
+            RelayFailure(
+                server: relay.client.server.remote,
+                port: relay.socket.port,
+                username: relay.client.credentials?.username,
+                error: error
+            )
+        )
     }
 }
 
@@ -393,5 +400,7 @@ package struct RelayFailure: Hashable, Sendable {
     package var server: TransportAddress
     /// From where it was asked.
     package var port: PortID
+    /// Who asked; nil if nobody was named.
+    package var username: String?
     package var error: TURNError
 }

@@ -1,4 +1,5 @@
 internal import DTLS
+internal import Glibc
 internal import ICE
 internal import Logging
 internal import PeerEngine
@@ -89,6 +90,7 @@ extension PeerDriver {
         switch failure.error {
         case .refused(let number, let reason):
             (code, text) = (Int(number.rawValue), reason)
+            if code == 401 { text += Self.remedy(forUsername: failure.username) }
         case .timeout: text = "does not answer"
         case .credentialsMissing: (code, text) = (401, "wants a user name and a credential")
         case .expired: text = "relays no more"
@@ -114,6 +116,18 @@ extension PeerDriver {
                 )
             )
         )
+    }
+
+    /// What may be wrong with credentials that are refused, and what to do.
+    private static func remedy(forUsername username: String?) -> String {
+        let present = Int64(time(nil))
+        guard let username, let expiry = TURNCredentials.expiry(ofUsername: username), expiry < present else {
+            return ": the user name or the password is wrong"
+        }
+        let minutes = (present - expiry) / 60
+        let hours = minutes / 60
+        let age = hours < 2 ? "\(minutes) minutes" : hours < 48 ? "\(hours) hours" : "\(hours / 24) days"
+        return ": the credentials expired \(age) ago by this machine's clock; get new ones, or set the clock"
     }
 
     private func tellSilence(of server: TransportAddress) {
