@@ -135,7 +135,8 @@ import Testing
         #expect(!H264File.isOne("/nowhere/x.h264"))
     }
 
-    @Test func `A file that is played once tells its end, after all its pictures`() async throws {
+    @Test(arguments: [false, true])
+    func `A file that is played once tells its end, after all its pictures`(wantsKeyFrame: Bool) async throws {
         let path = try file(slice + sps + pps + idr + slice + slice)
         defer { unlink(path) }
         let source = try H264File(path: path, framesPerSecond: 240, isLooping: false)
@@ -146,7 +147,11 @@ import Testing
             frame.finish()
         }
         #expect(throws: MediaError.self) { try source.startEncoded(.vp8) { _ in } }
-        try source.startEncoded(.h264) { frame.yield($0) }
+        try source.startEncoded(.h264) {
+            // There is none to come: nothing is left out for it.
+            if wantsKeyFrame { source.requestKeyFrame() }
+            frame.yield($0)
+        }
         var seen: [Bool] = []
         var times: [Int64] = []
         for await frame in frames {

@@ -107,7 +107,9 @@ public final class H264File: EncodedVideoSource, FailingDevice {
     /// - Returns: when it is due, in nanoseconds from the beginning; nil at the end.
     private func next(_ playing: Playing) -> Int64? {
         if playing.count == 0 || wantsKeyFrame.exchange(false, ordering: .relaxed) {
-            playing.index = nextKeyFrame(from: playing.index)
+            let key = nextKeyFrame(from: playing.index)
+            // A file that is played once must not end for a peer's wish.
+            if key < pictures.count || isLooping { playing.index = key }
         }
         if playing.index >= pictures.count {
             guard isLooping else {
