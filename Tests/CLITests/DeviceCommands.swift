@@ -1,4 +1,6 @@
 import ArgumentParser
+import PeerConnection
+import TerminalUI
 import Testing
 
 @testable import rtc_peer
@@ -17,5 +19,46 @@ import Testing
     @Test(arguments: ["brightness", "brightness=", "=1", "brightness=high", "brightness=1=2", "=", ""])
     func `What is no setting is refused`(text: String) {
         #expect(throws: (any Error).self) { try DevicesCommand.parse(["--set", text]) }
+    }
+
+    private func mode(_ format: CameraPixelFormat, _ width: Int, _ height: Int, _ rate: UInt32) throws -> CameraMode {
+        let interval = try #require(FrameInterval(numerator: 1, denominator: rate))
+        return CameraMode(format: format, width: width, height: height, intervals: [interval])
+    }
+
+    @Test func `Why a camera is set so is said of all that it has`() throws {
+        let modes = try [
+            mode(.yuyv, 640, 360, 30), mode(.yuyv, 1_280, 720, 10), mode(.nv12, 640, 360, 30),
+            mode(.mjpeg, 1_280, 720, 30), mode(.mjpeg, 640, 360, 30),
+        ]
+        func reason(_ mode: CameraMode, of modes: [CameraMode], _ size: String) throws -> String {
+            DeviceChoice.reason(
+                for: mode,
+                framesPerSecond: mode.intervals.first?.framesPerSecond,
+                of: modes,
+                size: try #require(PictureSize(argument: size))
+            )
+        }
+        #expect(try reason(modes[2], of: modes, "640x360@30").hasSuffix("costs least to convert"))
+        #expect(
+            try reason(modes[3], of: modes, "1280x720@30")
+                == "what a call asks for; nv12 has not that size, yuyv has only 10 a second there"
+        )
+        #expect(try reason(modes[3], of: modes, "1920x1080@30") == "the nearest to 1920x1080@30 that the camera has")
+        #expect(try reason(modes[1], of: [modes[1]], "1280x720@30").hasPrefix("the nearest"))
+        #expect(try reason(modes[0], of: [modes[0]], "640x360@30") == "what a call asks for")
+    }
+
+    @Test func `What a call takes is a line for people and one for programs`() throws {
+        let choice = DeviceChoice(
+            noun: "camera",
+            name: "/dev/video1",
+            label: "Virtual USB",
+            mode: try mode(.mjpeg, 1_280, 720, 30),
+            framesPerSecond: 30,
+            reason: "since"
+        )
+        #expect(choice.text == "A call takes the camera /dev/video1 at 1280x720@30 as mjpeg: since")
+        #expect(choice.line.text.hasPrefix(#"{"event":"choice","kind":"camera","name":"/dev/video1""#))
     }
 }

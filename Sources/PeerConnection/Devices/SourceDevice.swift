@@ -5,6 +5,7 @@ internal import Locking
 final class SourceDevice: Sendable {
     /// A camera's own size and rate.
     struct VideoFormat: Hashable {
+        var format: CameraPixelFormat
         var width: Int
         var height: Int
         var interval: FrameInterval?
@@ -59,6 +60,11 @@ final class SourceDevice: Sendable {
 
 extension SourceDevice.VideoFormat {
     init(_ camera: OpenedCamera) {
-        self.init(width: camera.mode.width, height: camera.mode.height, interval: camera.interval)
+        self.init(
+            format: camera.mode.format,
+            width: camera.mode.width,
+            height: camera.mode.height,
+            interval: camera.interval
+        )
     }
 }

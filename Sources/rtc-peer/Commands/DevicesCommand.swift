@@ -175,6 +175,7 @@ struct DevicesCommand: AsyncParsableCommand {
             if found.isEmpty { await explain(kind) }
         }
         await listScreens()
+        for choice in await DeviceChoice.all(size: size) { show((choice.line, choice.text)) }
     }
 
     /// What `--video screen:NAME` may name; without a display nothing.

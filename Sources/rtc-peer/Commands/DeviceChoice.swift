@@ -1,0 +1,119 @@
+import PeerConnection
+import TerminalUI
+
+/// What a call would take without being told, and why: `rtc-peer devices`.
+struct DeviceChoice: Equatable {
+    /// Camera, microphone or loudspeaker.
+    var noun: String
+    /// The system's name of it.
+    var name: String
+    var label: String
+    /// A camera's.
+    var mode: CameraMode?
+    var framesPerSecond: Double?
+    var reason: String
+
+    var text: String {
+        let size = mode.map { " at \($0.width)x\($0.height)" + rate + " as \($0.format.rawValue)" } ?? ""
+        return "A call takes the \(noun) \(name)\(size): \(reason)"
+    }
+
+    private var rate: String { framesPerSecond.map { "@\(Self.number($0))" } ?? "" }
+
+    var line: JSONLine {
+        var line = JSONLine(event: "choice")
+        line["kind"] = .string(noun)
+        line["name"] = .string(name)
+        line["description"] = .string(label)
+        if let mode {
+            line["format"] = .string(mode.format.rawValue)
+            line["width"] = .integer(Int64(mode.width))
+            line["height"] = .integer(Int64(mode.height))
+        }
+        if let framesPerSecond { line["framesPerSecond"] = .number(framesPerSecond) }
+        line["reason"] = .string(reason)
+        return line
+    }
+
+    private static func number(_ value: Double) -> String {
+        value == value.rounded() ? "\(Int(clamping: Int64(value)))" : "\((value * 10).rounded() / 10)"
+    }
+
+    // MARK: Why
+
+    /// Why a camera is set so for a call of `size`.
+    ///
+    /// - Parameters:
+    ///   - mode: the one that is taken.
+    ///   - framesPerSecond: its rate, if the camera tells.
+    ///   - modes: all that the camera has.
+    ///   - size: what a call asks for.
+    /// - Returns: half a sentence.
+    static func reason(
+        for mode: CameraMode,
+        framesPerSecond: Double?,
+        of modes: [CameraMode],
+        size: PictureSize
+    ) -> String {
+        let wanted = "\(size.width)x\(size.height)@\(size.framesPerSecond)"
+        // 29.97 pictures a second are as good as 30.
+        let enough = Double(size.framesPerSecond) * 0.95
+        guard mode.width == size.width, mode.height == size.height, framesPerSecond ?? enough >= enough else {
+            return "the nearest to \(wanted) that the camera has"
+        }
+        let others = Set(modes.map(\.format)).subtracting([mode.format])
+        guard !others.isEmpty else { return "what a call asks for" }
+        let cheaper = others.filter { $0.cost < mode.format.cost }.sorted { $0.rawValue < $1.rawValue }
+        guard !cheaper.isEmpty else { return "what a call asks for, in the format that costs least to convert" }
+        let lacks = cheaper.map { format in
+            let rates = modes.filter { $0.format == format && $0.width == size.width && $0.height == size.height }
+                .flatMap(\.intervals).map(\.framesPerSecond)
+            return rates.max().map { "\(format.rawValue) has only \(number($0)) a second there" }
+                ?? "\(format.rawValue) has not that size"
+        }
+        return "what a call asks for; \(lacks.joined(separator: ", "))"
+    }
+
+    // MARK: Finding out
+
+    /// What a call of `size` takes now: devices are opened as for a call, and closed again before they give anything.
+    static func all(size: PictureSize) async -> [DeviceChoice] {
+        var found: [DeviceChoice] = []
+        let camera = MediaTrackConstraints(
+            width: .ideal(size.width),
+            height: .ideal(size.height),
+            frameRate: .ideal(Double(size.framesPerSecond))
+        )
+        if let device = try? await CallDevice.open(.video, camera), let camera = device.track.cameraSetting {
+            found.append(
+                DeviceChoice(
+                    noun: "camera",
+                    name: camera.systemName,
+                    label: device.track.label,
+                    mode: camera.mode,
+                    framesPerSecond: camera.framesPerSecond,
+                    reason: reason(
+                        for: camera.mode,
+                        framesPerSecond: camera.framesPerSecond,
+                        of: camera.modes,
+                        size: size
+                    )
+                )
+            )
+            device.track.stop()
+        }
+        if let device = try? await CallDevice.open(.audio, MediaTrackConstraints()),
+            let name = device.track.microphoneName
+        {
+            found.append(sound("microphone", name, device.track.label))
+            device.track.stop()
+        }
+        if let name = (try? CallDevices.speaker(nil))?.device?.name { found.append(sound("loudspeaker", name, name)) }
+        return found
+    }
+
+    private static func sound(_ noun: String, _ name: String, _ label: String) -> DeviceChoice {
+        let reason = name == "default" ? "the system's default" : "the first that can be opened"
+        return DeviceChoice(noun: noun, name: name, label: label, reason: reason)
+    }
+}
