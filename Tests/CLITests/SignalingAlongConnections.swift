@@ -7,11 +7,18 @@ import TimeSharing
 @testable import rtc_peer
 
 /// What two ends say to each other when the server that brought them together is gone.
-@Suite("Signalling along connections", .realTime) struct SignalingAlongConnections {
+@Suite(.realTime) struct SignalingAlongConnections {
+    /// Whether there is a server.
+    private final class Server: Sendable {
+        private let isDown = Mutex(false)
+        var isUp: Bool { !isDown.withLock { $0 } }
+        func takeAway() { isDown.withLock { $0 = true } }
+    }
+
     /// Two ends of a call, and what goes between them through a server that can be taken away.
     private final class Call: Sendable {
         let peers: [CallPeer]
-        private let isDown = Mutex(false)
+        private let server = Server()
         private let pumps: [Task<Void, Never>]
 
         /// With a server that passes the order of messages on, or one of before that.
@@ -28,10 +35,11 @@ import TimeSharing
                 )
             }
             self.peers = peers
-            let isDown = isDown
+            let server = server
+            let streams = roads.map(\.stream)
             pumps = (0...1).map { end in
                 Task {
-                    for await (message, order) in roads[end].stream where !isDown.withLock({ $0 }) {
+                    for await (message, order) in streams[end] where server.isUp {
                         await peers[end].receive(message, passesOrder ? order : nil)
                     }
                 }
@@ -48,7 +56,7 @@ import TimeSharing
             }
         }
 
-        func takeServerAway() { isDown.withLock { $0 = true } }
+        func takeServerAway() { server.takeAway() }
 
         func end() async {
             for peer in peers { await peer.close() }
