@@ -1,6 +1,5 @@
 // The second's part of docs/CODES.md: finds the first in the room, proves the code to it, and connects; whenever the
 // connection is lost it connects again. Events: words, paired, ended.
-import {LABEL as ROAD_LABEL, PROTOCOL as ROAD_PROTOCOL, Roads} from './roads.js';
 import {Signaling} from './signaling.js';
 import {SPAKE2, concatenate, equal, hkdf, utf8} from './spake2.js';
 
@@ -74,7 +73,8 @@ export class Meeting extends EventTarget {
     signaling.addEventListener('left', ({detail}) => this.#left(detail.id));
     signaling.addEventListener('message', ({detail: {from, message}}) => {
       if (message.type === 'pake') this.#pair(String(message.text), from);
-      else this.#take(message, from);
+      // One after the other: candidates need the answer before them.
+      else this.#work = this.#work.then(() => this.#take(message, from)).catch(() => {});
     });
     signaling.addEventListener('words', ({detail}) => this.#tell('words', detail));
     signaling.addEventListener('ended', ({detail}) => this.#end(detail));
@@ -172,7 +172,6 @@ export class Meeting extends EventTarget {
     // another certificate.
     const link = this.#link;
     if (!link || link.connection.connectionState !== 'connected' || !equal(link.fingerprint, fingerprint)) this.#connect();
-    else if (link.roads.isOrdered) link.roads.serverForgot();
   }
 
   #refused(words) {
@@ -198,10 +197,6 @@ export class Meeting extends EventTarget {
     channel.binaryType = 'arraybuffer';
     const link = this.#link = {connection, channel, fingerprint, using: null};
     const lose = () => this.#lost(link);
-    // One after the other: candidates need the answer before them.
-    link.roads = new Roads(message => this.#signaling.send(message, id), message => {
-      this.#work = this.#work.then(() => this.#hear(link, message)).catch(() => {});
-    });
     link.timer = setTimeout(lose, PATIENCE);
     channel.onopen = () => {
       if (this.#link !== link) return;
@@ -218,17 +213,17 @@ export class Meeting extends EventTarget {
       clearTimeout(link.timer);
       if (connection.connectionState === 'disconnected') link.timer = setTimeout(lose, GRACE);
     };
-    connection.onicecandidate = ({candidate}) => link.roads.send({type: 'candidate', candidate: candidate?.toJSON() ?? null});
+    connection.onicecandidate = ({candidate}) =>
+      this.#signaling.send({type: 'candidate', candidate: candidate?.toJSON() ?? null}, id);
     try {
       await connection.setLocalDescription();
-      link.roads.send({type: 'offer', sdp: connection.localDescription.sdp});
+      this.#signaling.send({type: 'offer', sdp: connection.localDescription.sdp}, id);
     } catch (error) {
       if (this.#link === link) this.#end(`This browser cannot connect: ${error.message}`);
     }
   }
 
-  /** What came through the server. */
-  #take(message, from) {
+  async #take(message, from) {
     const link = this.#link;
     if (this.#partner?.id !== from) return;
     if (message.type === 'bye') {
@@ -237,18 +232,9 @@ export class Meeting extends EventTarget {
       return link?.using ? undefined : this.#endWithPartner();
     }
     if (!link) return;
-    link.roads.receive(message);
-    if (link.roads.isOrdered && !link.roads.hasChannel && link.connection.signalingState !== 'closed') {
-      link.roads.attach(link.connection.createDataChannel(ROAD_LABEL, {protocol: ROAD_PROTOCOL, priority: 'high'}));
-    }
-  }
-
-  /** What the other side of a connection says, along either road. */
-  async #hear(link, message) {
-    if (this.#link !== link) return;
     if (message.type === 'candidate') return link.connection.addIceCandidate(message.candidate ?? undefined);
     if (message.type !== 'answer' || link.connection.signalingState !== 'have-local-offer') return;
-    if (!hasOnly(link.fingerprint, message.sdp)) {
+    if (!hasOnly(this.#partner.fingerprint, message.sdp)) {
       return this.#end('The answer has another certificate than the other machine’s: somebody is between the two of you.');
     }
     await link.connection.setRemoteDescription({type: 'answer', sdp: message.sdp});
