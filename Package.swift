@@ -76,7 +76,9 @@ let package = Package(
         ),
         module("SDP", ["SansIO"]),
         module("MDNS", ["SansIO"]),
-        module("RTP", ["SansIO", .product(name: "DequeModule", package: "swift-collections")]),
+        // What is in a stream of H.264, which is never decoded here.
+        module("H264", []),
+        module("RTP", ["SansIO", "H264", .product(name: "DequeModule", package: "swift-collections")]),
         module("CongestionControl", ["SansIO", "RTP"]),
         module("PeerEngine", ["SansIO", "STUN", "ICE", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl"]),
 
@@ -85,7 +87,7 @@ let package = Package(
 
         // Media.
         module("Media", ["Locking", "CLinux", "COpus", "CSpeexDSP", "CVPX", "CYUV"]),
-        module("Capture", ["Containers", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CXCB", "CYUV"]),
+        module("Capture", ["Containers", "H264", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CXCB", "CYUV"]),
 
         // Pictures for people: PNG, terminals, a window.
         module("Display", ["Locking", "Media", "CPNG", "CSDL2", "CYUV"]),
@@ -191,8 +193,8 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "CongestionControl", "CCRC32C",
-                "PAKE", "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
+                "SansIO", "STUN", "ICE", "MDNS", "DTLS", "SRTP", "SCTP", "SDP", "RTP", "H264", "CongestionControl",
+                "CCRC32C", "PAKE", "SimulatedClock", "AllocationCounter", "Coturn", "TimeSharing",
             ],
             exclude: ["Vectors"],
             swiftSettings: testSettings

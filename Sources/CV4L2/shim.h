@@ -55,6 +55,10 @@ static inline int cv4l2_menu_entry(int descriptor, unsigned int control, unsigne
     for (int i = 0; i < 32; i++) name[i] = is_number ? 0 : (char)entry.name[i];
     return 0;
 }
+static const unsigned int cv4l2_V4L2_PIX_FMT_H264 = V4L2_PIX_FMT_H264;
+static const unsigned int cv4l2_V4L2_PIX_FMT_VP8 = V4L2_PIX_FMT_VP8;
+static const unsigned int cv4l2_V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME = V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME;
+static const unsigned int cv4l2_V4L2_CID_MPEG_VIDEO_BITRATE = V4L2_CID_MPEG_VIDEO_BITRATE;
 static const unsigned int cv4l2_V4L2_CTRL_FLAG_NEXT_CTRL = V4L2_CTRL_FLAG_NEXT_CTRL;
 
 /* The structures of several planes are packed, and point to arrays of a length of their own: Swift cannot fill them. */

@@ -69,6 +69,13 @@ import Testing
         #expect(LevelMeter.Levels.level(-1, -2) == nil)
     }
 
+    @Test func theCamerasOwnEncodingIsTakenOnlyIfItIsAskedFor() throws {
+        #expect(try CallCommand.parse([]).videoCodec.codecs.isEmpty)
+        #expect(try CallCommand.parse(["--video-codec", "h264"]).videoCodec.codecs == [.h264])
+        #expect(try CallCommand.parse(["--video-codec", "camera"]).videoCodec.codecs == [.h264, .vp8])
+        #expect(try #require(refusal("--video-codec", "h265")).contains("h264"))
+    }
+
     @Test func aPortIsOneOfUDPs() throws {
         #expect(try CallCommand.parse(["--udp-port", "40000"]).udpPort == 40_000)
         #expect(try CallCommand.parse([]).udpPort == nil)

@@ -19,6 +19,8 @@ public struct Camera: Hashable, Sendable {
     public let bus: String
     /// What can be read of it: formats that can be turned into I420.
     public let modes: [CameraMode]
+    /// What its own encoder can do; empty for most.
+    public let encodedModes: [CameraEncodedMode]
 
     /// The machine's cameras, in the order of their nodes, and why the other nodes cannot be used.
     public struct Listing: Sendable {
@@ -41,7 +43,15 @@ public struct Camera: Hashable, Sendable {
                 let device = try V4L2Device(path)
                 let modes = modes(of: device, wish: wish)
                 if modes.isEmpty { throw MediaError(.notUsable, path, "has no picture format that can be read") }
-                listing.cameras.append(Camera(path: path, name: device.name, bus: device.bus, modes: modes))
+                listing.cameras.append(
+                    Camera(
+                        path: path,
+                        name: device.name,
+                        bus: device.bus,
+                        modes: modes,
+                        encodedModes: encodedModes(of: device, wish: wish)
+                    )
+                )
             } catch {
                 // Open and refused is worth telling; a node that is something else is not.
                 if error.kind == .notPermitted || error.kind == .busy { listing.problems.append(error) }
@@ -85,21 +95,36 @@ public struct Camera: Hashable, Sendable {
 
     /// What a device can do, as far as it can be read.
     static func modes(of device: V4L2Device, wish: CameraWish) -> [CameraMode] {
-        var modes: [CameraMode] = []
+        modes(of: device, wish: wish, as: { CameraPixelFormat(fourCC: $0) }) { format, width, height, intervals in
+            CameraMode(format: format, width: width, height: height, intervals: intervals)
+        }
+    }
+
+    /// What a device's encoder can do, as far as it can be sent.
+    static func encodedModes(of device: V4L2Device, wish: CameraWish) -> [CameraEncodedMode] {
+        modes(of: device, wish: wish, as: { VideoCodec(fourCC: $0) }) { codec, width, height, intervals in
+            CameraEncodedMode(codec: codec, width: width, height: height, intervals: intervals)
+        }
+    }
+
+    private static func modes<Format, Mode: Equatable>(
+        of device: V4L2Device,
+        wish: CameraWish,
+        as format: (UInt32) -> Format?,
+        make: (Format, Int, Int, [FrameInterval]) -> Mode
+    ) -> [Mode] {
+        var modes: [Mode] = []
         for index in 0..<formatLimit {
             var description = v4l2_fmtdesc()
             description.index = UInt32(index)
             description.type = device.bufferType
             guard device.request(cv4l2_VIDIOC_ENUM_FMT, &description) == 0 else { break }
-            guard let format = CameraPixelFormat(fourCC: description.pixelformat) else { continue }
-            for (width, height) in sizes(of: device, description.pixelformat, wish: wish) {
+            let fourCC = description.pixelformat
+            guard let format = format(fourCC) else { continue }
+            for (width, height) in sizes(of: device, fourCC, wish: wish) {
                 guard modes.count < modeLimit else { return modes }
-                let mode = CameraMode(
-                    format: format,
-                    width: width,
-                    height: height,
-                    intervals: intervals(of: device, description.pixelformat, width: width, height: height, wish: wish)
-                )
+                let intervals = intervals(of: device, fourCC, width: width, height: height, wish: wish)
+                let mode = make(format, width, height, intervals)
                 if !modes.contains(mode) { modes.append(mode) }
             }
         }

@@ -7,8 +7,31 @@ internal import Media
 ///
 /// Belongs to one thread at a time.
 @safe final class V4L2Stream {
+    /// What a buffer holds.
+    enum Contents {
+        case picture(CameraPictureLayout)
+        /// A picture that the camera has encoded.
+        case encoded(CameraEncodedMode)
+
+        /// Bytes that a whole picture has at least in each memory of its own.
+        var byteCounts: [Int] {
+            switch self {
+            case .picture(let layout): layout.byteCounts
+            case .encoded: [1]
+            }
+        }
+
+        /// Format and size, for errors.
+        var words: String {
+            switch self {
+            case .picture(let layout): "\(layout.width)x\(layout.height) in \(layout.format)"
+            case .encoded(let mode): "\(mode.width)x\(mode.height) in \(mode.codec.rawValue)"
+            }
+        }
+    }
+
     let device: V4L2Device
-    let layout: CameraPictureLayout
+    let contents: Contents
     /// The rate that the driver has settled on; nil if it does not say.
     let interval: FrameInterval?
     /// The memory of each buffer: one for a whole picture, or one for each of its planes.
@@ -28,7 +51,33 @@ internal import Media
     /// - Throws: `MediaError`: `.busy` if another program streams, `.notUsable` if the driver refuses.
     init(_ device: V4L2Device, mode: CameraMode, interval: FrameInterval?) throws(MediaError) {
         self.device = device
-        layout = try Self.setFormat(device, mode)
+        contents = .picture(try Self.setFormat(device, mode))
+        self.interval = Self.setInterval(device, interval)
+        try map()
+    }
+
+    /// Sets the format of the camera's own encoder and the rate, asks for buffers and maps them.
+    ///
+    /// - Throws: as ``init(_:mode:interval:)``.
+    init(_ device: V4L2Device, encoded mode: CameraEncodedMode, interval: FrameInterval?) throws(MediaError) {
+        self.device = device
+        let wanted = Wanted(
+            name: mode.codec.rawValue,
+            fourCC: mode.codec.fourCC,
+            width: mode.width,
+            height: mode.height
+        )
+        let settled =
+            try device.isMultiPlanar ? Self.setPlanesFormat(device, wanted) : Self.setSingleFormat(device, wanted)
+        guard settled.fourCC == mode.codec.fourCC else {
+            throw MediaError(.notUsable, device.path, "the camera gives no \(mode.codec.rawValue) now")
+        }
+        guard settled.bytesPerRow.count == 1 else {
+            throw MediaError(.notUsable, device.path, "\(mode.codec.rawValue) in \(settled.bytesPerRow.count) planes")
+        }
+        var mode = mode
+        (mode.width, mode.height) = (Int(settled.width), Int(settled.height))
+        contents = .encoded(mode)
         self.interval = Self.setInterval(device, interval)
         try map()
     }
@@ -43,7 +92,14 @@ internal import Media
     }
 
     private static func setFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> CameraPictureLayout {
-        let settled = try device.isMultiPlanar ? setPlanesFormat(device, mode) : setSingleFormat(device, mode)
+        let wanted = Wanted(
+            name: "\(mode.format)",
+            fourCC: mode.format.fourCC,
+            separateFourCC: mode.format.separateFourCC,
+            width: mode.width,
+            height: mode.height
+        )
+        let settled = try device.isMultiPlanar ? setPlanesFormat(device, wanted) : setSingleFormat(device, wanted)
         guard let format = CameraPixelFormat(fourCC: settled.fourCC) else {
             throw MediaError(.notUsable, device.path, "the camera has no picture format that can be read")
         }
@@ -69,6 +125,16 @@ internal import Media
         )
     }
 
+    /// What a driver is asked for.
+    private struct Wanted {
+        var name: String
+        var fourCC: UInt32
+        /// The code for planes in memory of their own, if the format has one.
+        var separateFourCC: UInt32?
+        var width: Int
+        var height: Int
+    }
+
     /// What a driver has put in the place of what was wanted.
     private struct Settled {
         var fourCC: UInt32
@@ -81,12 +147,12 @@ internal import Media
         var bytesPerRow: [UInt32]
     }
 
-    private static func setSingleFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> Settled {
+    private static func setSingleFormat(_ device: V4L2Device, _ mode: Wanted) throws(MediaError) -> Settled {
         var wanted = unsafe v4l2_format()
         unsafe wanted.type = V4L2_BUF_TYPE_VIDEO_CAPTURE.rawValue
         unsafe wanted.fmt.pix.width = UInt32(mode.width)
         unsafe wanted.fmt.pix.height = UInt32(mode.height)
-        unsafe wanted.fmt.pix.pixelformat = mode.format.fourCC
+        unsafe wanted.fmt.pix.pixelformat = mode.fourCC
         unsafe wanted.fmt.pix.field = V4L2_FIELD_NONE.rawValue
         let code = unsafe device.request(cv4l2_VIDIOC_S_FMT, &wanted)
         guard code == 0 else { throw refusal(device, mode, code) }
@@ -102,10 +168,10 @@ internal import Media
         )
     }
 
-    private static func setPlanesFormat(_ device: V4L2Device, _ mode: CameraMode) throws(MediaError) -> Settled {
+    private static func setPlanesFormat(_ device: V4L2Device, _ mode: Wanted) throws(MediaError) -> Settled {
         var answer = cv4l2_planes_format()
         // Planes in memory of their own, or in one: a driver that has not the one has the other.
-        for fourCC in [mode.format.separateFourCC, mode.format.fourCC].compactMap({ $0 }) {
+        for fourCC in [mode.separateFourCC, mode.fourCC].compactMap({ $0 }) {
             answer = cv4l2_planes_format()
             answer.width = UInt32(mode.width)
             answer.height = UInt32(mode.height)
@@ -131,8 +197,8 @@ internal import Media
         )
     }
 
-    private static func refusal(_ device: V4L2Device, _ mode: CameraMode, _ code: CInt) -> MediaError {
-        device.error(code, "the camera refuses \(mode.format) at \(mode.width)x\(mode.height)")
+    private static func refusal(_ device: V4L2Device, _ mode: Wanted, _ code: CInt) -> MediaError {
+        device.error(code, "the camera refuses \(mode.name) at \(mode.width)x\(mode.height)")
     }
 
     /// Planes of a picture: Y, U and V.
@@ -162,17 +228,20 @@ internal import Media
         }
         for index in 0..<request.count {
             let parts = try memory(of: index)
-            guard parts.count == layout.byteCounts.count else {
-                throw MediaError(.notUsable, device.path, "a buffer of \(parts.count) planes for \(layout.format)")
+            guard parts.count == contents.byteCounts.count else {
+                throw MediaError(
+                    .notUsable,
+                    device.path,
+                    "a buffer of \(parts.count) planes for pictures of \(contents.words)"
+                )
             }
             unsafe buffers.append([])
-            for (part, least) in zip(parts, layout.byteCounts) {
+            for (part, least) in zip(parts, contents.byteCounts) {
                 guard (1...Self.byteLimit).contains(part.length), part.length >= least else {
                     throw MediaError(
                         .notUsable,
                         device.path,
-                        "a buffer of \(part.length) bytes for pictures of \(layout.width)x\(layout.height) in "
-                            + "\(layout.format)"
+                        "a buffer of \(part.length) bytes for pictures of \(contents.words)"
                     )
                 }
                 let address = unsafe mmap(
@@ -238,7 +307,8 @@ internal import Media
         isStreaming = true
     }
 
-    private func stop() {
+    /// Ends the pictures and takes all buffers back, so that ``start()`` begins anew: an encoder then with a key frame.
+    func stop() {
         guard isStreaming else { return }
         isStreaming = false
         var type = device.bufferType
@@ -250,7 +320,7 @@ internal import Media
         if device.isMultiPlanar {
             var planes = cv4l2_planes()
             planes.index = index
-            planes.count = UInt32(layout.byteCounts.count)
+            planes.count = UInt32(contents.byteCounts.count)
             code = unsafe cv4l2_planes_ioctl(device.descriptor, cv4l2_VIDIOC_QBUF, &planes)
         } else {
             var buffer = unsafe Self.buffer(index)
@@ -274,10 +344,10 @@ internal import Media
     private func dequeue() -> (code: CInt, filled: Filled?) {
         if device.isMultiPlanar {
             var planes = cv4l2_planes()
-            planes.count = UInt32(layout.byteCounts.count)
+            planes.count = UInt32(contents.byteCounts.count)
             let code = unsafe cv4l2_planes_ioctl(device.descriptor, cv4l2_VIDIOC_DQBUF, &planes)
             guard code == 0 else { return (code, nil) }
-            let parts = each(planes).prefix(layout.byteCounts.count).map { (Int($0.data_offset), Int($0.bytes_used)) }
+            let parts = each(planes).prefix(contents.byteCounts.count).map { (Int($0.data_offset), Int($0.bytes_used)) }
             return (
                 0,
                 Filled(
@@ -310,6 +380,8 @@ internal import Media
     enum Outcome {
         /// A picture.
         case frame(VideoFrame, sequence: UInt32)
+        /// A picture as the camera has encoded it.
+        case encoded([UInt8], timestampNanoseconds: Int64, sequence: UInt32)
         /// A picture that is broken; there may be more.
         case damaged
         /// Nothing is there yet.
@@ -335,23 +407,37 @@ internal import Media
         guard index >= 0, unsafe index < buffers.count else {
             throw MediaError(.notUsable, device.path, "the driver gives buffer \(index), which does not exist")
         }
-        var frame: VideoFrame?
+        var outcome = Outcome.damaged
         if filled.flags & UInt32(V4L2_BUF_FLAG_ERROR) == 0 {
             let planes = unsafe zip(buffers[index], filled.parts).map { memory, part in
                 let end = min(max(0, part.end), memory.count)
                 return unsafe UnsafeRawBufferPointer(rebasing: memory[min(max(0, part.offset), end)..<end])
             }
+            outcome = unsafe self.outcome(of: planes, filled, pool: pool)
+        }
+        try give(UInt32(index))
+        return outcome
+    }
+
+    private func outcome(of planes: [UnsafeRawBufferPointer], _ filled: Filled, pool: VideoFramePool) -> Outcome {
+        switch contents {
+        case .picture(let layout):
             // A broken picture is skipped and counted by the caller.
-            frame = unsafe try? layout.frame(
+            let frame = unsafe try? layout.frame(
                 planes: planes,
                 timestampNanoseconds: timestamp(of: filled),
                 pool: pool,
                 subject: device.path
             )
+            return frame.map { .frame($0, sequence: filled.sequence) } ?? .damaged
+        case .encoded:
+            guard let bytes = unsafe planes.first, unsafe !bytes.isEmpty else { return .damaged }
+            return unsafe .encoded(
+                Array(bytes),
+                timestampNanoseconds: timestamp(of: filled),
+                sequence: filled.sequence
+            )
         }
-        try give(UInt32(index))
-        guard let frame else { return .damaged }
-        return .frame(frame, sequence: filled.sequence)
     }
 
     /// The driver's time if it is of the monotonic clock and believable, else now; later than the one before.

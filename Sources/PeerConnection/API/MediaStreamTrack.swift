@@ -38,6 +38,7 @@ public final class MediaStreamTrack: Sendable {
         var muteHandler: (@Sendable (Bool) -> Void)?
         var eventHandler: (@Sendable (Event) -> Void)?
         var constraints = MediaTrackConstraints.any
+        var preferredEncodings: [VideoCodec] = []
         /// The track's place at the source; nil once it has ended.
         var key: Int?
         var isEmpty: Bool { videoTakers.isEmpty && audioTakers.isEmpty }
@@ -57,6 +58,16 @@ public final class MediaStreamTrack: Sendable {
 
     /// A track of pictures from a source; the source starts when the track is first used.
     public convenience init(_ source: any VideoSource) { self.init(TrackSource(.video(source))) }
+
+    /// A track of pictures that are encoded already; the source starts when the track is first sent.
+    ///
+    /// They are sent as they are to peers that take their codec, and there is nothing else to be had of the track: no
+    /// pictures to show, and nothing for a peer that does not take the codec. The source's codecs are
+    /// ``preferredEncodings`` from the beginning.
+    public convenience init(encoded source: any EncodedVideoSource) {
+        self.init(TrackSource(.encoded(source)))
+        preferredEncodings = encodings
+    }
 
     /// A track of sound from a source; the source starts when the track is first used.
     public convenience init(_ source: any AudioSource) { self.init(TrackSource(.audio(source))) }
@@ -113,12 +124,36 @@ public final class MediaStreamTrack: Sendable {
         state.withLock { $0.eventHandler = handler }
     }
 
+    /// The codecs in which the source can give its pictures already encoded, as a camera with an encoder; empty for most.
+    public var encodings: [VideoCodec] { source.encodings }
+
+    /// Whether the source's own encoder can be told how many bits a second the path carries; false without one.
+    ///
+    /// One that cannot goes on at its own rate, whatever is lost of it on the way.
+    public var encoderTakesBitRate: Bool { source.takesBitRate }
+
+    /// In which of ``encodings`` pictures are to be sent as the source has encoded them, the best first; empty to encode
+    /// them here.
+    ///
+    /// Set it before the track is negotiated: H.264 is offered then. It is sent where the peer takes it, and only while
+    /// nobody takes the track's pictures themselves, since a camera gives one or the other; else they are encoded here
+    /// in VP8, from what the camera gives beside. Size, rate and quality are then the source's own, whatever the track's
+    /// constraints; while ``enabled`` is false nothing is sent.
+    public var preferredEncodings: [VideoCodec] {
+        get { state.withLock { $0.preferredEncodings } }
+        set {
+            let possible = encodings
+            state.withLock { $0.preferredEncodings = newValue.filter { possible.contains($0) } }
+        }
+    }
+
     /// A track on the same source, with its own ``id``, ``enabled`` and constraints; ended if this one is.
     public func clone() -> MediaStreamTrack {
         let clone = MediaStreamTrack(source)
         let (isEnabled, readyState, constraints) = state.withLock { ($0.isEnabled, $0.readyState, $0.constraints) }
         clone.enabled = isEnabled
         clone.state.withLock { $0.constraints = constraints }
+        clone.preferredEncodings = preferredEncodings
         clone.videoAdapter.target = videoAdapter.target
         clone.audioAdapter.target = audioAdapter.target
         if readyState == .ended { clone.stop() }
@@ -236,6 +271,26 @@ public final class MediaStreamTrack: Sendable {
             return state.isEmpty ? state.key : nil
         }
         if let place { try? source.setUsed(false, by: place) }
+    }
+
+    // MARK: Encoded pictures
+
+    /// Takes the source's own encoding until the subscription is cancelled or released; for pipelines.
+    ///
+    /// - Parameters:
+    ///   - codec: one of ``encodings``.
+    ///   - lost: called once if the source gives no more of it.
+    ///   - take: called on the source's thread.
+    /// - Returns: nil if the source cannot give it now.
+    func addEncodedTaker(
+        _ codec: VideoCodec,
+        lost: @escaping @Sendable () -> Void,
+        take: @escaping @Sendable (EncodedVideoFrame) -> Void
+    ) -> EncodedSubscription? {
+        guard let place = state.withLock({ $0.key }) else { return nil }
+        let source = source
+        guard let key = source.addEncodedUser(codec, track: place, take: take, lost: lost) else { return nil }
+        return EncodedSubscription(source: source, key: key)
     }
 
     // MARK: From the source

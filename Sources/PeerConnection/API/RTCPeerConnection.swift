@@ -288,6 +288,7 @@ public final class RTCPeerConnection: Sendable {
             streamIDs: options.streamIDs,
             driver: driver
         )
+        transceiver.receivedEncodings = options.receivedEncodings
         view.changeNow { $0.transceivers.append(transceiver) }
         enqueue { $0.add(transceiver, addedByTrack: addedByTrack) }
         return transceiver

@@ -52,12 +52,15 @@ public final class RTCRtpReceiver: Sendable {
 
     func setKeyFrameRequest(_ ask: (@Sendable () -> Void)?) { state.withLock { $0.askForKeyFrame = ask } }
 
-    func deliver(_ frame: @autoclosure () -> RTCEncodedFrame) {
+    /// - Returns: whether anybody takes frames as they are.
+    @discardableResult
+    func deliver(_ frame: @autoclosure () -> RTCEncodedFrame) -> Bool {
         let (handler, takers) = state.withLock { ($0.handler, $0.takers.isEmpty ? [] : Array($0.takers.values)) }
-        guard handler != nil || !takers.isEmpty else { return }
+        guard handler != nil || !takers.isEmpty else { return false }
         let frame = frame()
         handler?(frame)
         for take in takers { take(frame) }
+        return true
     }
 }
 
@@ -78,9 +81,9 @@ public struct RTCEncodedFrame: Sendable {
         }
     }
 
-    /// The codec's name as in SDP, `VP8` or `opus`.
+    /// The codec's name as in SDP, `VP8`, `H264` or `opus`.
     public let codecName: String
-    /// The encoded picture or audio block.
+    /// The encoded picture or audio block; H.264 in the byte stream format (Annex B).
     public let payload: [UInt8]
     /// The RTP timestamp, in units of the codec's clock.
     public let rtpTimestamp: UInt32

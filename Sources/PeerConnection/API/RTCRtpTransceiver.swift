@@ -1,4 +1,5 @@
 internal import Locking
+public import Media
 internal import NIOCore
 internal import PeerEngine
 
@@ -8,11 +9,18 @@ public struct RTCRtpTransceiverInit: Hashable, Sendable {
     public var direction: RTCRtpTransceiverDirection
     /// The streams that the track belongs to.
     public var streamIDs: [String]
+    /// Codecs to receive that are not decoded here, as ``RTCRtpTransceiver/receivedEncodings``.
+    public var receivedEncodings: Set<VideoCodec>
 
     /// Both ways and in no stream, unless told otherwise.
-    public init(direction: RTCRtpTransceiverDirection = .sendrecv, streamIDs: [String] = []) {
+    public init(
+        direction: RTCRtpTransceiverDirection = .sendrecv,
+        streamIDs: [String] = [],
+        receivedEncodings: Set<VideoCodec> = []
+    ) {
         self.direction = direction
         self.streamIDs = streamIDs
+        self.receivedEncodings = receivedEncodings
     }
 }
 
@@ -23,6 +31,7 @@ public final class RTCRtpTransceiver: Sendable {
         var direction: RTCRtpTransceiverDirection
         var currentDirection: RTCRtpTransceiverDirection?
         var id: TransceiverID?
+        var receivedEncodings: Set<VideoCodec> = []
     }
 
     /// Audio or video.
@@ -55,6 +64,15 @@ public final class RTCRtpTransceiver: Sendable {
     public var direction: RTCRtpTransceiverDirection { state.withLock { $0.direction } }
     /// The direction that was negotiated last; nil before.
     public var currentDirection: RTCRtpTransceiverDirection? { state.withLock { $0.currentDirection } }
+
+    /// Codecs that the peer may send although they are not decoded here; empty unless asked for.
+    ///
+    /// With `.h264` descriptions from now on list H.264 first. What comes in it has no pictures for the receiver's track:
+    /// it is for those who take frames as they are, by ``RTCRtpReceiver/addEncodedFrameTaker(_:)``.
+    public var receivedEncodings: Set<VideoCodec> {
+        get { state.withLock { $0.receivedEncodings } }
+        set { state.withLock { $0.receivedEncodings = newValue } }
+    }
 
     /// Changes the direction to offer; takes effect by the next negotiation.
     ///

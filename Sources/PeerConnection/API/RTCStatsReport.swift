@@ -85,8 +85,10 @@ public struct RTCStatsReport: Sendable {
         public var nackCount = 0
         /// PLI and FIR packets received.
         public var pliCount = 0
-        /// Frames encoded.
+        /// Frames encoded, here or by the track's source.
         public var framesEncoded = 0
+        /// What encodes pictures: `libvpx`, or the label of a track whose source does; empty for audio.
+        public var encoderImplementation = ""
         /// Bits a second that the encoder is asked for.
         public var targetBitrate = 0
         /// Round-trip time by RTCP in seconds, nil before the first report.

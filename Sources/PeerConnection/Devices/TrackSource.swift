@@ -10,6 +10,8 @@ final class TrackSource: Sendable {
     /// Where frames come from.
     enum Origin {
         case video(any VideoSource)
+        /// Gives encoded pictures and no others.
+        case encoded(any EncodedVideoSource)
         case audio(any AudioSource)
         case remote(MediaKind)
     }
@@ -26,6 +28,23 @@ final class TrackSource: Sendable {
         let pin: @Sendable () -> Void
     }
 
+    /// What an origin is started for.
+    private enum Mode: Equatable {
+        case frames
+        case encoded(VideoCodec)
+    }
+
+    /// Who takes pictures as the source has encoded them.
+    private struct EncodedUser {
+        /// The track's key.
+        let track: Int
+        let codec: VideoCodec
+        let take: @Sendable (EncodedVideoFrame) -> Void
+        /// Called once when the source gives no more of it, since somebody needs the pictures themselves.
+        let lost: @Sendable () -> Void
+        var bitRate: Int?
+    }
+
     /// A change of the origin that waits for its turn.
     private struct Replacement {
         /// Makes the new origin while the old one is stopped.
@@ -39,7 +58,10 @@ final class TrackSource: Sendable {
         var nextKey = 0
         /// The tracks that have takers.
         var users: Set<Int> = []
-        var isRunning = false
+        /// In the order in which they came.
+        var encodedUsers: [(key: Int, user: EncodedUser)] = []
+        /// Nil while it is stopped.
+        var mode: Mode?
         var isOperating = false
         /// It could not be started; whoever comes next tries again.
         var isRefused = false
@@ -48,6 +70,25 @@ final class TrackSource: Sendable {
         var replacements: [Replacement] = []
         /// Counts origins, so that one that is gone ends nothing.
         var generation = 0
+
+        /// What the tracks want of the origin.
+        ///
+        /// Pictures as such win: all else can be made of them.
+        var wantedMode: Mode? {
+            guard !isEnded, !isRefused, replacements.isEmpty else { return nil }
+            if case .encoded = origin { return encodedUsers.first.map { .encoded($0.user.codec) } }
+            if !users.isEmpty { return .frames }
+            return encodedUsers.first.map { .encoded($0.user.codec) }
+        }
+
+        /// Takes out those whose codec the source will not give.
+        mutating func takeLosers() -> [EncodedUser] {
+            let mode = wantedMode
+            guard mode != nil, !encodedUsers.isEmpty else { return [] }
+            let lost = encodedUsers.filter { mode != .encoded($0.user.codec) }
+            encodedUsers.removeAll { mode != .encoded($0.user.codec) }
+            return lost.map(\.user)
+        }
     }
 
     let kind: MediaKind
@@ -63,6 +104,7 @@ final class TrackSource: Sendable {
         self.display = display
         switch origin {
         case .video(let source): (kind, self.label) = (.video, label ?? source.label)
+        case .encoded(let source): (kind, self.label) = (.video, label ?? source.label)
         case .audio(let source): (kind, self.label) = (.audio, label ?? source.label)
         case .remote(let kind): (self.kind, self.label) = (kind, label ?? "remote \(kind.rawValue)")
         }
@@ -73,8 +115,8 @@ final class TrackSource: Sendable {
     }
 
     deinit {
-        let (origin, isRunning) = state.withLock { ($0.origin, $0.isRunning) }
-        if isRunning { Self.stop(origin) }
+        let (origin, mode) = state.withLock { ($0.origin, $0.mode) }
+        if mode != nil { Self.stop(origin) }
     }
 
     var isMuted: Bool { state.withLock { $0.isMuted } }
@@ -102,6 +144,7 @@ final class TrackSource: Sendable {
         state.withLock { state in
             state.listeners[key] = nil
             state.users.remove(key)
+            state.encodedUsers.removeAll { $0.user.track == key }
             if state.listeners.isEmpty { state.isEnded = true }
         }
         settle()
@@ -131,6 +174,81 @@ final class TrackSource: Sendable {
     func pin(besides key: Int) {
         let others = state.withLock { $0.listeners.filter { $0.key != key }.map(\.value) }
         for other in others { other.pin() }
+    }
+
+    // MARK: Encoded pictures
+
+    /// The codecs in which the source can give its pictures already encoded.
+    var encodings: [VideoCodec] { state.withLock { $0.origin }.encoded?.codecs ?? [] }
+    /// Whether the source's encoder can be told what the path carries.
+    var takesBitRate: Bool { state.withLock { $0.origin }.encoded?.takesBitRate ?? false }
+    /// Whether it gives its pictures in no other way.
+    var isEncodedOnly: Bool { if case .encoded = state.withLock({ $0.origin }) { true } else { false } }
+
+    /// Takes pictures as the source has encoded them, for a track.
+    ///
+    /// - Parameters:
+    ///   - codec: one of ``encodings``.
+    ///   - track: the track's key.
+    ///   - take: called on the source's thread.
+    ///   - lost: called once if the source gives no more of them, though it goes on.
+    /// - Returns: a key for the other methods; nil if the source is over, or cannot: others need its pictures.
+    func addEncodedUser(
+        _ codec: VideoCodec,
+        track: Int,
+        take: @escaping @Sendable (EncodedVideoFrame) -> Void,
+        lost: @escaping @Sendable () -> Void
+    ) -> Int? {
+        let key = state.withLock { state -> Int? in
+            guard state.listeners[track] != nil else { return nil }
+            defer { state.nextKey += 1 }
+            state.isRefused = false
+            state.encodedUsers.append((state.nextKey, EncodedUser(track: track, codec: codec, take: take, lost: lost)))
+            guard state.wantedMode == .encoded(codec) else {
+                state.encodedUsers.removeLast()
+                return nil
+            }
+            return state.nextKey
+        }
+        guard let key else { return nil }
+        settle()
+        return state.withLock { state in state.encodedUsers.contains { $0.key == key } } ? key : nil
+    }
+
+    func removeEncodedUser(_ key: Int) {
+        state.withLock { $0.encodedUsers.removeAll { $0.key == key } }
+        settle()
+    }
+
+    /// A peer needs a picture to begin with.
+    func requestKeyFrame() {
+        let origin = state.withLock { state -> Origin? in
+            if case .encoded = state.mode { return state.origin }
+            return nil
+        }
+        origin?.encoded?.requestKeyFrame()
+    }
+
+    /// What the path of one of the users carries: the narrowest path decides.
+    func setBitRate(_ bitsPerSecond: Int, by key: Int) {
+        state.withLock { state in
+            guard let index = state.encodedUsers.firstIndex(where: { $0.key == key }) else { return }
+            state.encodedUsers[index].user.bitRate = bitsPerSecond
+        }
+        tellBitRate()
+    }
+
+    private func tellBitRate() {
+        let (origin, rate) = state.withLock { state in
+            (state.origin, state.encodedUsers.compactMap(\.user.bitRate).min())
+        }
+        if let rate { origin.encoded?.setBitRate(rate) }
+    }
+
+    private func deliver(_ frame: EncodedVideoFrame) {
+        _ = listeners()
+        let takers = state.withLock { state in state.isEnded ? [] : state.encodedUsers.map(\.user) }
+        for taker in takers where taker.codec == frame.codec { taker.take(frame) }
     }
 
     // MARK: Frames, from the origin
@@ -166,6 +284,7 @@ final class TrackSource: Sendable {
             state.isEnded = true
             defer { state.listeners = [:] }
             state.users = []
+            state.encodedUsers = []
             return Array(state.listeners.values)
         }
         settle()
@@ -177,6 +296,7 @@ final class TrackSource: Sendable {
         let source: AnyObject
         switch origin {
         case .video(let video): source = video
+        case .encoded(let video): source = video
         case .audio(let audio): source = audio
         case .remote: return
         }
@@ -203,7 +323,7 @@ final class TrackSource: Sendable {
     }
 
     private enum Step {
-        case start(Origin)
+        case start(Origin, Mode)
         case stop(Origin)
         case replace(Replacement)
         case refuse([Replacement])
@@ -217,15 +337,13 @@ final class TrackSource: Sendable {
         var failure: (any Error)?
         while let step = nextStep() {
             switch step {
-            case .start(let origin):
+            case .start(let origin, let mode):
                 do {
-                    try start(origin)
+                    try start(origin, mode)
                 } catch {
                     failure = error
-                    state.withLock { state in
-                        state.isRunning = false
-                        state.isRefused = true
-                    }
+                    let lost = refuse(mode)
+                    for user in lost { user.lost() }
                 }
             case .stop(let origin): Self.stop(origin)
             case .replace(let replacement): perform(replacement)
@@ -236,7 +354,19 @@ final class TrackSource: Sendable {
             }
             state.withLock { $0.isOperating = false }
         }
+        for user in state.withLock({ $0.takeLosers() }) { user.lost() }
         return failure
+    }
+
+    /// The origin does not start so: it may otherwise, when it was to give encoded pictures.
+    private func refuse(_ mode: Mode) -> [EncodedUser] {
+        state.withLock { state in
+            state.mode = nil
+            if mode == .frames { state.isRefused = true }
+            guard mode != .frames else { return [] }
+            defer { state.encodedUsers.removeAll { mode == .encoded($0.user.codec) } }
+            return state.encodedUsers.map(\.user).filter { mode == .encoded($0.codec) }
+        }
     }
 
     private func nextStep() -> Step? {
@@ -247,11 +377,13 @@ final class TrackSource: Sendable {
                 state.isOperating = true
                 return .refuse(state.replacements)
             }
-            let isWanted = !state.users.isEmpty && !state.isEnded && !state.isRefused && state.replacements.isEmpty
-            if isWanted != state.isRunning {
+            let wanted = state.wantedMode
+            if wanted != state.mode {
                 state.isOperating = true
-                state.isRunning = isWanted
-                return isWanted ? .start(state.origin) : .stop(state.origin)
+                // From one mode to another it is stopped in between.
+                let next = state.mode == nil ? wanted : nil
+                state.mode = next
+                return next.map { .start(state.origin, $0) } ?? .stop(state.origin)
             }
             guard !state.replacements.isEmpty else { return nil }
             state.isOperating = true
@@ -275,8 +407,17 @@ final class TrackSource: Sendable {
         }
     }
 
-    private func start(_ origin: Origin) throws {
+    private func start(_ origin: Origin, _ mode: Mode) throws {
+        if case .encoded(let codec) = mode {
+            guard let source = origin.encoded, source.codecs.contains(codec) else {
+                throw MediaError(.notUsable, label, "gives no pictures in \(codec.rawValue)")
+            }
+            try source.startEncoded(codec) { [weak self] in self?.deliver($0) }
+            tellBitRate()
+            return
+        }
         switch origin {
+        case .encoded: break  // never wanted
         case .video(let source): try source.start { [weak self] in self?.deliver($0) }
         case .audio(let source): try source.start { [weak self] in self?.deliver($0) }
         case .remote: break
@@ -286,6 +427,7 @@ final class TrackSource: Sendable {
     private static func stop(_ origin: Origin) {
         switch origin {
         case .video(let source): source.stop()
+        case .encoded(let source): source.stop()
         case .audio(let source): source.stop()
         case .remote: break
         }
@@ -295,4 +437,15 @@ final class TrackSource: Sendable {
 /// A source that ends by itself, in order.
 protocol EndingSource: AnyObject, Sendable {
     func setEndHandler(_ handler: @escaping @Sendable () -> Void)
+}
+
+extension TrackSource.Origin {
+    /// Its encoder, if it has one.
+    fileprivate var encoded: (any EncodedVideoSource)? {
+        switch self {
+        case .video(let source): source as? any EncodedVideoSource
+        case .encoded(let source): source
+        case .audio, .remote: nil
+        }
+    }
 }

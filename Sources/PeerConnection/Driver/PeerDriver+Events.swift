@@ -224,6 +224,12 @@ extension PeerDriver {
             ("unsendable", rtp.protectionFailures),
         ]
         add("srtp", srtp.map { ($0.name, Int(clamping: $0.count)) })
+        let payloads: [(name: String, count: UInt64)] = [
+            ("malformedPayload", rtp.inbound.reduce(0) { $0 + $1.packetsMalformed }),
+            ("otherCodec", rtp.outbound.reduce(0) { $0 + $1.framesOfOtherCodecs }),
+            ("reservedUnit", rtp.outbound.reduce(0) { $0 + $1.unitsDropped }),
+        ]
+        add("rtp", payloads.map { ($0.name, Int(clamping: $0.count)) })
         return found
     }
 }

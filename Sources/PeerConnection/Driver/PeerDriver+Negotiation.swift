@@ -11,10 +11,12 @@ extension PeerDriver {
     // MARK: Operations
 
     func createOffer(options: RTCOfferOptions) throws(RTCError) -> RTCSessionDescription {
-        RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart))
+        updateH264()
+        return RTCSessionDescription(type: .offer, sdp: engine.createOffer(iceRestart: options.iceRestart))
     }
 
     func createAnswer() throws(RTCError) -> RTCSessionDescription {
+        updateH264()
         do throws(NegotiationError) {
             return RTCSessionDescription(type: .answer, sdp: try engine.createAnswer())
         } catch {
@@ -46,6 +48,7 @@ extension PeerDriver {
     }
 
     func setRemoteDescription(_ description: RTCSessionDescription) throws(RTCError) {
+        updateH264()
         do throws(NegotiationError) {
             finish(
                 try engine.setRemoteDescription(

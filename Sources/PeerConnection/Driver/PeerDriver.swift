@@ -44,6 +44,10 @@ actor PeerDriver {
     /// Transceivers by the negotiator's identity.
     var transceivers: [TransceiverID: RTCRtpTransceiver] = [:]
     var sendPipelines: [TransceiverID: any SendPipeline] = [:]
+    /// What was agreed on for each sender of pictures: which of its codecs is sent follows from the track.
+    var videoAgreements: [TransceiverID: RTPSendParameters] = [:]
+    /// Tracks whose sources gave up encoding for others who need their pictures, by the sender's transceiver.
+    var lostEncodings: [TransceiverID: ObjectIdentifier] = [:]
     /// Where the peer would rather have silence left out.
     var peersWantingDTX: Set<TransceiverID> = []
     var receivePipelines: [String: any ReceivePipeline] = [:]

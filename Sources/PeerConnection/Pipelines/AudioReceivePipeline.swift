@@ -59,7 +59,7 @@ private final class AudioDecoding {
         case .opus: return decodeOpus(frame)
         case .pcmu: return [block(G711.muLaw.decode(frame.payload), rate: 8_000, channels: 1, frame)]
         case .pcma: return [block(G711.aLaw.decode(frame.payload), rate: 8_000, channels: 1, frame)]
-        case .vp8: return []
+        case .vp8, .h264: return []
         }
     }
 

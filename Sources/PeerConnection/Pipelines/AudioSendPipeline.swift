@@ -185,7 +185,7 @@ package final class AudioEncoding {
             return opus.isLeftOut(packet) ? .silence : .sound(packet)
         case .pcmu: return .sound(G711.muLaw.encode(block))
         case .pcma: return .sound(G711.aLaw.encode(block))
-        case .vp8: return .nothing
+        case .vp8, .h264: return .nothing
         }
     }
 

@@ -1,13 +1,15 @@
 internal import Locking
+internal import Logging
 internal import Media
 internal import RTP
 internal import SansIO
 
-/// Received VP8 frames, decoded on a thread of its own, on to the track.
+/// Received VP8 frames, decoded on a thread of its own, on to the track; those of H.264 only to who takes them as they are.
 final class VideoReceivePipeline: ReceivePipeline {
     private struct Counts {
         var framesDecoded = 0
         var framesDropped = 0
+        var framesUndecodable = 0
         var width = 0
         var height = 0
     }
@@ -15,6 +17,7 @@ final class VideoReceivePipeline: ReceivePipeline {
     private let worker: WorkerThread<ReceivedFrame>
     let receiver: RTCRtpReceiver
     private let counts: Shared
+    private let log = Logger(label: "PeerConnection.video")
 
     private final class Shared: Sendable {
         let counts = Mutex(Counts())
@@ -54,8 +57,23 @@ final class VideoReceivePipeline: ReceivePipeline {
     }
 
     func receive(_ frame: ReceivedFrame) {
-        receiver.deliver(RTCEncodedFrame(frame))
+        let isTaken = receiver.deliver(RTCEncodedFrame(frame))
+        guard frame.codec == .vp8 else {
+            if !isTaken { tell(frame.codec) }
+            return
+        }
         if worker.submit(frame) { counts.counts.withLock { $0.framesDropped += 1 } }
+    }
+
+    /// There is no decoder: nothing is shown of it, which must be known once.
+    private func tell(_ codec: RTPCodec) {
+        let isFirst = counts.counts.withLock { counts in
+            counts.framesUndecodable += 1
+            return counts.framesUndecodable == 1
+        }
+        if isFirst {
+            log.warning("the peer sends \(codec.name), which is not decoded here: take it by addEncodedFrameTaker")
+        }
     }
 
     func fill(_ entry: inout RTCStatsReport.InboundRTP) {

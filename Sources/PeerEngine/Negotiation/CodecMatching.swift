@@ -16,6 +16,9 @@ enum CodecMatching {
             var common = codec
             common.feedback = codec.feedback.filter { own.feedback.contains($0) }
             common.fmtp = own.fmtp
+            if let format = H264Format(own), isH264(own), let told = H264Format(codec) {
+                common.fmtp = format.answer(to: told)
+            }
             media.append(common)
         }
         var result: [SDPCodec] = []
@@ -29,8 +32,55 @@ enum CodecMatching {
     }
 
     static func isSame(_ left: SDPCodec, _ right: SDPCodec) -> Bool {
-        left.name.lowercased() == right.name.lowercased() && left.clockRate == right.clockRate
-            && left.channels == right.channels
+        guard left.name.lowercased() == right.name.lowercased(), left.clockRate == right.clockRate,
+            left.channels == right.channels
+        else { return false }
+        guard isH264(left) else { return true }
+        guard let left = H264Format(left), let right = H264Format(right) else { return false }
+        return left.isSame(as: right)
+    }
+
+    static func isH264(_ codec: SDPCodec) -> Bool { codec.name.lowercased() == "h264" }
+
+    /// The codecs with H.264, and what repairs it, where this side wants it.
+    ///
+    /// - Parameters:
+    ///   - codecs: of an m-section.
+    ///   - place: nowhere, behind the others or in front of them.
+    ///   - h264: H.264 and its rtx, added if `codecs` have none.
+    ///   - isTaken: whether a payload type stands for something else.
+    /// - Returns: the codecs in the order to list them.
+    static func placing(
+        _ codecs: [SDPCodec],
+        h264 place: H264Place,
+        from h264: [SDPCodec],
+        unless isTaken: (UInt8) -> Bool = { _ in false }
+    ) -> [SDPCodec] {
+        let known = codecs.filter(isH264)
+        let types = Set(known.map(\.payloadType))
+        func isOfH264(_ codec: SDPCodec) -> Bool { isH264(codec) || apt(codec).map(types.contains) ?? false }
+        let others = codecs.filter { !isOfH264($0) }
+        let own = known.isEmpty ? renumbered(h264, unless: isTaken) : codecs.filter(isOfH264)
+        switch place {
+        case .none: return others
+        case .afterOthers: return others + own
+        case .first: return own + others
+        }
+    }
+
+    /// The codecs with other payload types in the place of those that are taken.
+    static func renumbered(_ codecs: [SDPCodec], unless isTaken: (UInt8) -> Bool) -> [SDPCodec] {
+        var codecs = codecs
+        let own = Set(codecs.map(\.payloadType))
+        // RFC 3551 §6 leaves 96 to 127 to be assigned, RFC 5761 §4 those above 95 and, since these run out, 35 to 63.
+        var free = ((UInt8(35)...63).reversed() + (96...127)).filter { !isTaken($0) && !own.contains($0) }
+        for index in codecs.indices where isTaken(codecs[index].payloadType) {
+            guard let type = free.popLast() else { continue }
+            let old = codecs[index].payloadType
+            codecs[index].payloadType = type
+            for other in codecs.indices where apt(codecs[other]) == old { codecs[other].fmtp = "apt=\(type)" }
+        }
+        return codecs
     }
 
     static func isRepair(_ codec: SDPCodec) -> Bool {

@@ -39,6 +39,16 @@ package enum NegotiationError: Error, Hashable, Sendable, CustomStringConvertibl
     }
 }
 
+/// Whether an m-section of video lists H.264, which this side neither encodes nor decodes.
+package enum H264Place: Hashable, Sendable {
+    /// Not at all.
+    case none
+    /// This side can send it: the peer goes on sending what stands before.
+    case afterOthers
+    /// It is what the peer is to send.
+    case first
+}
+
 /// One transceiver as the negotiator sees it.
 package struct TransceiverState: Sendable {
     package let id: TransceiverID
@@ -59,6 +69,7 @@ package struct TransceiverState: Sendable {
     /// Whether the peer's sending was told to the application.
     var isReceiving = false
     var maxBitRate: Int?
+    var h264 = H264Place.none
     var hasSent = false
 }
 
@@ -129,6 +140,17 @@ package struct NegotiatorConfiguration: Sendable {
             feedback: ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]
         ),
         SDPCodec(payloadType: 97, name: "rtx", clockRate: 90_000, fmtp: "apt=96"),
+    ]
+    /// Listed where a transceiver wants it: what all browsers have (RFC 7742 §6.2).
+    package var h264Codecs: [SDPCodec] = [
+        SDPCodec(
+            payloadType: 98,
+            name: "H264",
+            clockRate: 90_000,
+            fmtp: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            feedback: ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"]
+        ),
+        SDPCodec(payloadType: 99, name: "rtx", clockRate: 90_000, fmtp: "apt=98"),
     ]
     package var audioExtensions: [SDPExtensionMap] = [
         SDPExtensionMap(id: 4, uri: HeaderExtensionURI.mid),

@@ -216,7 +216,7 @@ extension Negotiator {
         case .refused: return false
         case .media(let id):
             guard let transceiver = transceiver(id), !transceiver.isStopped, media.isRTCPMux else { return false }
-            return !CodecMatching.answer(media.codecs, capabilities: capabilities(transceiver.kind).codecs).isEmpty
+            return !CodecMatching.answer(media.codecs, capabilities: capabilities(transceiver).codecs).isEmpty
         }
     }
 
@@ -388,18 +388,21 @@ extension Negotiator {
         )
         update(id) { $0.currentDirection = direction }
         let extensions = CodecMatching.extensions(sections[index].extensionMaps)
-        let sendCodecs = CodecMatching.parameters(common)
+        var sendCodecs = CodecMatching.parameters(common)
         var send: RTPSendParameters?
-        if direction.sends, var codec = sendCodecs.first {
-            // What the peer says of a format is how it wants to be sent it (RFC 3264 §5.1).
-            if let told = theirs.codecs.first(where: { $0.payloadType == codec.payloadType }) {
-                codec.fmtp = told.parameters
-            }
+        // What the peer says of a format is how it wants to be sent it (RFC 3264 §5.1).
+        for index in sendCodecs.indices {
+            let told = theirs.codecs.first { $0.payloadType == sendCodecs[index].payloadType }
+            if let told { sendCodecs[index].fmtp = told.parameters }
+        }
+        // What needs a source that has encoded it already is the last resort; the sender's owner chooses.
+        if direction.sends, let codec = sendCodecs.first(where: { $0.codec != .h264 }) ?? sendCodecs.first {
             send = RTPSendParameters(
                 mid: mid,
                 ssrc: transceiver.ssrc,
-                rtxSSRC: codec.rtxPayloadType == nil ? nil : transceiver.rtxSSRC,
+                rtxSSRC: sendCodecs.allSatisfy { $0.rtxPayloadType == nil } ? nil : transceiver.rtxSSRC,
                 codec: codec,
+                codecs: sendCodecs,
                 extensions: extensions,
                 cname: configuration.cname,
                 maxBitRate: transceiver.maxBitRate

@@ -12,7 +12,7 @@ extension Negotiator {
         for transceiver in transceivers where transceiver.mid == nil && !transceiver.isStopped {
             let mid = Self.makeMid(&nextMid, besides: sections + planned)
             mids[transceiver.id] = mid
-            let (codecs, extensions) = offerCapabilities(transceiver.kind)
+            let (codecs, extensions) = offerCapabilities(transceiver)
             place(
                 Section(mid: mid, content: .media(transceiver.id), codecs: codecs, extensionMaps: extensions),
                 in: &planned
@@ -90,28 +90,17 @@ extension Negotiator {
     }
 
     /// Codecs and extensions for a new m-section: the numbers that another section of the bundle already uses.
-    private func offerCapabilities(_ kind: RTPMediaKind) -> ([SDPCodec], [SDPExtensionMap]) {
-        let own = capabilities(kind)
+    private func offerCapabilities(_ transceiver: TransceiverState) -> ([SDPCodec], [SDPExtensionMap]) {
+        let own = capabilities(transceiver)
         let known = sections.first { section in
             guard case .media(let id) = section.content else { return false }
-            return transceiver(id)?.kind == kind && !section.codecs.isEmpty
+            return self.transceiver(id)?.kind == transceiver.kind && !section.codecs.isEmpty
         }
-        if let known { return (known.codecs, known.extensionMaps) }
+        if let known { return (placingH264(in: known.codecs, for: transceiver), known.extensionMaps) }
         // Numbers of the other kind must not be taken twice within the bundle (RFC 9143 §9.1).
         let usedTypes = Set(sections.flatMap(\.codecs).map(\.payloadType))
         let usedMaps = sections.flatMap(\.extensionMaps)
-        var codecs = own.codecs
-        var free =
-            (UInt8(35)...63).reversed().filter { !usedTypes.contains($0) }
-            + (96...127).filter { !usedTypes.contains($0) }
-        for index in codecs.indices where usedTypes.contains(codecs[index].payloadType) {
-            guard let type = free.popLast() else { continue }
-            let old = codecs[index].payloadType
-            codecs[index].payloadType = type
-            for other in codecs.indices where CodecMatching.apt(codecs[other]) == old {
-                codecs[other].fmtp = "apt=\(type)"
-            }
-        }
+        let codecs = CodecMatching.renumbered(own.codecs, unless: usedTypes.contains)
         var extensions: [SDPExtensionMap] = []
         for map in own.extensions {
             if let known = usedMaps.first(where: { $0.uri == map.uri }) {
@@ -123,6 +112,30 @@ extension Negotiator {
             }
         }
         return (codecs, extensions)
+    }
+
+    /// The codecs of an m-section as a transceiver wants them now, with numbers that stand for nothing else.
+    private func placingH264(in codecs: [SDPCodec], for transceiver: TransceiverState) -> [SDPCodec] {
+        guard transceiver.kind == .video else { return codecs }
+        let used = sections.flatMap(\.codecs)
+        // Another m-section's numbers for it are taken over: one number must not stand for two things, nor need it.
+        let known = used.filter { codec in
+            CodecMatching.isH264(codec)
+                || used.contains { CodecMatching.isH264($0) && $0.payloadType == CodecMatching.apt(codec) }
+        }
+        let taken = Set((used + codecs).map(\.payloadType))
+        guard known.isEmpty else {
+            let once = known.reduce(into: []) { (all: inout [SDPCodec], next) in
+                if !all.contains(where: { $0.payloadType == next.payloadType }) { all.append(next) }
+            }
+            return CodecMatching.placing(codecs, h264: transceiver.h264, from: once)
+        }
+        return CodecMatching.placing(
+            codecs,
+            h264: transceiver.h264,
+            from: configuration.h264Codecs,
+            unless: taken.contains
+        )
     }
 
     // MARK: m-sections
@@ -138,12 +151,12 @@ extension Negotiator {
             guard let transceiver = transceiver(id), !transceiver.isStopped else {
                 return refuse(section, kind: transceiver(id)?.kind.name ?? "audio")
             }
-            let own = capabilities(transceiver.kind)
+            let own = capabilities(transceiver)
             var media = media(
                 transceiver,
                 mid: section.mid,
                 transport: "UDP/TLS/RTP/SAVPF",
-                codecs: section.codecs.isEmpty ? own.codecs : section.codecs,
+                codecs: section.codecs.isEmpty ? own.codecs : placingH264(in: section.codecs, for: transceiver),
                 extensions: section.extensionMaps.isEmpty ? own.extensions : section.extensionMaps,
                 credentials: credentials
             )
@@ -160,8 +173,13 @@ extension Negotiator {
         section: inout Section,
         credentials: ICECredentials
     ) -> MediaDescription? {
-        let own = capabilities(transceiver.kind)
-        let codecs = CodecMatching.answer(remote.codecs, capabilities: own.codecs)
+        let own = capabilities(transceiver)
+        // RFC 3264 §6.1 lets the answer have an order of its own: what comes first is what the peer will send.
+        let codecs = CodecMatching.placing(
+            CodecMatching.answer(remote.codecs, capabilities: own.codecs),
+            h264: transceiver.h264,
+            from: []
+        )
         guard !codecs.isEmpty else { return nil }
         var extensions: [SDPExtensionMap] = []
         for map in remote.extensionMaps

@@ -107,6 +107,9 @@ package final class Negotiator {
         }
     }
 
+    /// Says whether descriptions from now on list H.264 for a transceiver.
+    package func setH264(_ place: H264Place, of id: TransceiverID) { update(id) { $0.h264 = place } }
+
     package func stop(_ id: TransceiverID) { update(id) { $0.isStopped = true } }
 
     package func needsDataSection() { wantsData = true }
@@ -204,6 +207,15 @@ package final class Negotiator {
             next += 1
             if !sections.contains(where: { $0.mid == mid }) { return mid }
         }
+    }
+
+    /// What a transceiver can send or receive, in the order of preference.
+    func capabilities(_ transceiver: TransceiverState) -> (codecs: [SDPCodec], extensions: [SDPExtensionMap]) {
+        var own = capabilities(transceiver.kind)
+        if transceiver.kind == .video {
+            own.codecs = CodecMatching.placing(own.codecs, h264: transceiver.h264, from: configuration.h264Codecs)
+        }
+        return own
     }
 
     func capabilities(_ kind: RTPMediaKind) -> (codecs: [SDPCodec], extensions: [SDPExtensionMap]) {

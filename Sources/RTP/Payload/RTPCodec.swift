@@ -7,6 +7,7 @@ package enum RTPMediaKind: Hashable, Sendable {
 /// The codecs whose payload formats we know.
 package enum RTPCodec: Hashable, Sendable, CaseIterable {
     case vp8
+    case h264
     case opus
     case pcmu
     case pcma
@@ -15,6 +16,7 @@ package enum RTPCodec: Hashable, Sendable, CaseIterable {
     package var name: String {
         switch self {
         case .vp8: "VP8"
+        case .h264: "H264"
         case .opus: "opus"
         case .pcmu: "PCMU"
         case .pcma: "PCMA"
@@ -24,13 +26,13 @@ package enum RTPCodec: Hashable, Sendable, CaseIterable {
     /// Ticks of the RTP timestamp per second.
     package var clockRate: Int {
         switch self {
-        case .vp8: 90_000
+        case .vp8, .h264: 90_000
         case .opus: 48_000
         case .pcmu, .pcma: 8_000
         }
     }
 
-    package var kind: RTPMediaKind { self == .vp8 ? .video : .audio }
+    package var kind: RTPMediaKind { self == .vp8 || self == .h264 ? .video : .audio }
 
     /// The codec that `a=rtpmap` names, if we know it.
     package init?(name: some StringProtocol, clockRate: Int) {
@@ -107,6 +109,8 @@ package struct RTPSendParameters: Hashable, Sendable {
     package var ssrc: UInt32
     package var rtxSSRC: UInt32?
     package var codec: RTPCodecParameters
+    /// All that were agreed on, in the order of preference: the sender may change from one to another at any time.
+    package var codecs: [RTPCodecParameters]
     package var extensions: RTPHeaderExtensionIDs
     package var cname: String
     /// Most bits per second for this stream, or nil for the transport's own limit.
@@ -117,6 +121,7 @@ package struct RTPSendParameters: Hashable, Sendable {
         ssrc: UInt32,
         rtxSSRC: UInt32? = nil,
         codec: RTPCodecParameters,
+        codecs: [RTPCodecParameters] = [],
         extensions: RTPHeaderExtensionIDs = .init(),
         cname: String,
         maxBitRate: Int? = nil
@@ -125,6 +130,7 @@ package struct RTPSendParameters: Hashable, Sendable {
         self.ssrc = ssrc
         self.rtxSSRC = rtxSSRC
         self.codec = codec
+        self.codecs = codecs.isEmpty ? [codec] : codecs
         self.extensions = extensions
         self.cname = cname
         self.maxBitRate = maxBitRate

@@ -135,6 +135,17 @@ package import SansIO
             receivedAt: now
         )
         received.audioLevel = audioLevel
+        received.codec = codec
+        if codec == .h264, !payload.isEmpty {
+            do {
+                let parts = try H264PayloadParts(packet.extracting(payload))
+                received.startsFrame = parts.startsFrame
+                received.startsKeyFrame = parts.holdsParameterSets
+            } catch {
+                counters.packetsMalformed += 1
+                return false
+            }
+        }
         if codec == .vp8, !payload.isEmpty {
             let content = packet.extracting(payload)
             do {

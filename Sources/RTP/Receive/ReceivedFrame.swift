@@ -43,6 +43,8 @@ package struct ReceivedPacket: Sendable {
     package var payloadByteCount: Int
     package var startsFrame = true
     package var startsKeyFrame = false
+    /// Nil for what the stream carries.
+    package var codec: RTPCodec?
     package var pictureID: UInt16?
     package var audioLevel: UInt8?
     package var receivedAt: Instant

@@ -205,20 +205,9 @@ package import SansIO
         to end: Int64,
         at now: Instant
     ) -> ReceivedFrame {
-        let byteCount = scanByteCount
-        let payload = unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { target, count in
-            var sequence = start
-            while sequence < end {
-                defer { sequence += 1 }
-                guard let packet = ring[sequence], packet.payloadByteCount > 0 else { continue }
-                let source = unsafe ring.payload(of: packet)
-                // The parts sum up to `byteCount`: `scanFrame` added them.
-                guard count + source.count <= byteCount else { break }
-                unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(target)[count...])
-                    .copyMemory(from: source)
-                count += source.count
-            }
-        }
+        let codec = first.codec ?? codec
+        let (payload, isKeyFrame) =
+            codec == .h264 ? joinH264(from: start, to: end) : (join(from: start, to: end), first.startsKeyFrame)
         var sequence = start
         while sequence < end {
             ring.remove(sequence)
@@ -232,12 +221,43 @@ package import SansIO
             rtpTimestamp: first.timestamp,
             payloadType: first.payloadType,
             codec: codec,
-            isKeyFrame: first.startsKeyFrame,
+            isKeyFrame: isKeyFrame,
             lostBefore: lost,
             ssrc: ssrc,
             receiveTime: now,
             pictureID: first.pictureID,
             firstPacketTime: first.receivedAt
         )
+    }
+
+    /// The payloads one after another.
+    private func join(from start: Int64, to end: Int64) -> [UInt8] {
+        let byteCount = scanByteCount
+        return unsafe [UInt8](unsafeUninitializedCapacity: byteCount) { target, count in
+            var sequence = start
+            while sequence < end {
+                defer { sequence += 1 }
+                guard let packet = ring[sequence], packet.payloadByteCount > 0 else { continue }
+                let source = unsafe ring.payload(of: packet)
+                // The parts sum up to `byteCount`: `scanFrame` added them.
+                guard count + source.count <= byteCount else { break }
+                unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(target)[count...])
+                    .copyMemory(from: source)
+                count += source.count
+            }
+        }
+    }
+
+    /// The units in the payloads, in the byte stream format.
+    private func joinH264(from start: Int64, to end: Int64) -> ([UInt8], isKeyFrame: Bool) {
+        var writer = H264PictureWriter(byteCount: scanByteCount)
+        var sequence = start
+        while sequence < end {
+            if let packet = ring[sequence], packet.payloadByteCount > 0 {
+                unsafe writer.append(ring.payload(of: packet))
+            }
+            sequence += 1
+        }
+        return (writer.bytes, writer.isKeyFrame)
     }
 }

@@ -3,6 +3,8 @@ package import SansIO
 /// One encoded picture or block of audio, ready to be put into packets.
 package struct EncodedFrame: Sendable {
     package var payload: [UInt8]
+    /// What it is encoded in, where that may have changed since it was made; nil for whatever the stream carries.
+    package var codec: RTPCodec?
     /// In ticks of the codec's clock; the sender adds a random offset of its own.
     package var rtpTimestamp: UInt32
     package var isKeyFrame: Bool
@@ -18,6 +20,7 @@ package struct EncodedFrame: Sendable {
 
     package init(
         payload: [UInt8],
+        codec: RTPCodec? = nil,
         rtpTimestamp: UInt32,
         isKeyFrame: Bool = false,
         isNonReference: Bool = false,
@@ -27,6 +30,7 @@ package struct EncodedFrame: Sendable {
         startsTalkspurt: Bool = false
     ) {
         self.payload = payload
+        self.codec = codec
         self.rtpTimestamp = rtpTimestamp
         self.isKeyFrame = isKeyFrame
         self.isNonReference = isNonReference

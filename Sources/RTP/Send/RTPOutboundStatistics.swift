@@ -15,6 +15,9 @@ package struct RTPOutboundStatistics: Hashable, Sendable {
     package var keyFramesSent: UInt64 = 0
     /// Packets dropped since they waited too long to leave, or for want of memory.
     package var packetsDiscarded: UInt64 = 0
+    /// Frames of another codec than the one that is being sent, and units of H.264 that no stream may hold.
+    package var framesOfOtherCodecs: UInt64 = 0
+    package var unitsDropped: UInt64 = 0
     package var nackCount: UInt64 = 0
     /// Sequence numbers asked for again, and those no longer in the cache.
     package var nackedPackets: UInt64 = 0

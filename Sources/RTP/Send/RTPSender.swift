@@ -86,40 +86,59 @@ package import SansIO
 
     /// Divides a frame into packets and stores them.
     ///
-    /// - Returns: the packets' first sequence number and their count; nil if the frame is empty or too large.
+    /// - Returns: the packets' first sequence number and their count; nil if the frame is empty, too large, or of another
+    ///   codec than the stream.
     package func packetize(_ frame: EncodedFrame, at now: Instant) -> (first: SequenceNumber, count: Int)? {
-        let isVP8 = parameters.codec.codec == .vp8
-        let descriptorByteCount = isVP8 ? VP8PayloadDescriptor.sentByteCount : 0
-        let limit = payloadByteLimit - descriptorByteCount
-        guard !frame.payload.isEmpty, frame.payload.count <= (isVP8 ? Self.frameByteLimit : limit) else {
+        guard frame.codec == nil || frame.codec == parameters.codec.codec else {
+            statistics.framesOfOtherCodecs += 1
+            return nil
+        }
+        let first = nextSequenceNumber
+        let packets: (made: Int, wanted: Int)?
+        switch parameters.codec.codec {
+        case .vp8: packets = storeVP8(frame, at: now)
+        case .h264: packets = storeH264(frame, at: now)
+        case .opus, .pcmu, .pcma: packets = storeSound(frame, at: now)
+        }
+        guard let (made, wanted) = packets else {
             statistics.packetsDiscarded += 1
             return nil
         }
-        let partition = PayloadPartition(frameByteCount: frame.payload.count, limit: limit)
-        let timestamp = frame.rtpTimestamp &+ timestampOffset
-        let first = nextSequenceNumber
+        guard made == wanted else {
+            // For want of slots: what was made is sent nevertheless, the receiver will ask for a key frame.
+            statistics.packetsDiscarded += UInt64(wanted - made)
+            return made > 0 ? (first, made) : nil
+        }
+        note(timestamp: frame.rtpTimestamp &+ timestampOffset, captureTime: frame.captureTime ?? now)
+        statistics.framesSent += 1
+        if frame.isKeyFrame { statistics.keyFramesSent += 1 }
+        return (first, made)
+    }
+
+    /// RFC 7741 §4.2: each packet begins with a descriptor, the last has the marker.
+    private func storeVP8(_ frame: EncodedFrame, at now: Instant) -> (made: Int, wanted: Int)? {
+        let descriptorByteCount = VP8PayloadDescriptor.sentByteCount
+        guard !frame.payload.isEmpty, frame.payload.count <= Self.frameByteLimit else { return nil }
+        let partition = PayloadPartition(
+            frameByteCount: frame.payload.count,
+            limit: payloadByteLimit - descriptorByteCount
+        )
         var made = 0
         unsafe frame.payload.withUnsafeBytes { source in
-            for index in 0..<partition.count {
-                let isLast = index == partition.count - 1
-                let range = partition[index]
-                let marker = isVP8 ? isLast : frame.startsTalkspurt
+            while made < partition.count {
+                let range = partition[made]
                 let isMade = unsafe store(
                     payloadByteCount: descriptorByteCount + range.count,
-                    timestamp: timestamp,
-                    marker: marker,
+                    timestamp: frame.rtpTimestamp &+ timestampOffset,
+                    marker: made == partition.count - 1,
                     at: now
-                ) { packet, payload in
-                    if isVP8 {
-                        unsafe VP8PayloadDescriptor.write(
-                            into: payload,
-                            startsFrame: index == 0,
-                            isNonReference: frame.isNonReference,
-                            pictureID: pictureID
-                        )
-                    } else if let level = frame.audioLevel {
-                        unsafe template.setAudioLevel(level, hasVoice: frame.hasVoice, in: packet)
-                    }
+                ) { _, payload in
+                    unsafe VP8PayloadDescriptor.write(
+                        into: payload,
+                        startsFrame: made == 0,
+                        isNonReference: frame.isNonReference,
+                        pictureID: pictureID
+                    )
                     unsafe UnsafeMutableRawBufferPointer(rebasing: payload[descriptorByteCount...])
                         .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[range]))
                 }
@@ -127,16 +146,50 @@ package import SansIO
                 made += 1
             }
         }
-        guard made == partition.count else {
-            // For want of slots: what was made is sent nevertheless, the receiver will ask for a key frame.
-            statistics.packetsDiscarded += UInt64(partition.count - made)
-            return made > 0 ? (first, made) : nil
+        if made == partition.count { pictureID = (pictureID + 1) & 0x7FFF }
+        return (made, partition.count)
+    }
+
+    /// RFC 6184 §5.1: the marker is set "for the very last packet of the access unit".
+    private func storeH264(_ frame: EncodedFrame, at now: Instant) -> (made: Int, wanted: Int)? {
+        guard frame.payload.count <= Self.frameByteLimit else { return nil }
+        let division = H264Payloads(frame.payload, limit: payloadByteLimit)
+        statistics.unitsDropped += UInt64(division.droppedUnitCount)
+        let payloads = division.payloads
+        // More would push each other out of the history before they left.
+        guard !payloads.isEmpty, payloads.count <= Self.videoHistoryCapacity else { return nil }
+        var made = 0
+        unsafe frame.payload.withUnsafeBytes { source in
+            while made < payloads.count {
+                let isMade = unsafe store(
+                    payloadByteCount: payloads[made].byteCount,
+                    timestamp: frame.rtpTimestamp &+ timestampOffset,
+                    marker: made == payloads.count - 1,
+                    at: now
+                ) { unsafe H264Payloads.write(payloads[made], of: source, into: $1) }
+                guard isMade else { return }
+                made += 1
+            }
         }
-        pictureID = (pictureID + 1) & 0x7FFF
-        note(timestamp: timestamp, captureTime: frame.captureTime ?? now)
-        statistics.framesSent += 1
-        if frame.isKeyFrame { statistics.keyFramesSent += 1 }
-        return (first, partition.count)
+        return (made, payloads.count)
+    }
+
+    private func storeSound(_ frame: EncodedFrame, at now: Instant) -> (made: Int, wanted: Int)? {
+        guard !frame.payload.isEmpty, frame.payload.count <= payloadByteLimit else { return nil }
+        let isMade = unsafe frame.payload.withUnsafeBytes { source in
+            unsafe store(
+                payloadByteCount: source.count,
+                timestamp: frame.rtpTimestamp &+ timestampOffset,
+                marker: frame.startsTalkspurt,
+                at: now
+            ) { packet, payload in
+                if let level = frame.audioLevel {
+                    unsafe template.setAudioLevel(level, hasVoice: frame.hasVoice, in: packet)
+                }
+                unsafe payload.copyMemory(from: source)
+            }
+        }
+        return (isMade ? 1 : 0, 1)
     }
 
     /// Stores one packet with a payload that the caller has formatted.

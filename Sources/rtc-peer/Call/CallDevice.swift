@@ -4,16 +4,38 @@ import PeerConnection
 struct CallDevice: Sendable {
     let track: MediaStreamTrack
     let constraints: MediaTrackConstraints
+    /// What of a camera's own encoding is to be sent.
+    var encoding = CameraEncodingChoice.vp8
 
     /// The device that serves constraints best.
-    static func open(_ kind: MediaKind, _ constraints: MediaTrackConstraints) async throws(RTCError) -> CallDevice {
+    static func open(
+        _ kind: MediaKind,
+        _ constraints: MediaTrackConstraints,
+        encoding: CameraEncodingChoice = .vp8
+    ) async throws(RTCError) -> CallDevice {
         let wanted = MediaStreamConstraints(
             audio: kind == .audio ? constraints : nil,
             video: kind == .video ? constraints : nil
         )
         let tracks = try await MediaDevices.shared.getUserMedia(wanted).getTracks()
         guard let track = tracks.first else { throw RTCError(.notFoundError, "there is no \(kind.rawValue)") }
-        return CallDevice(track: track, constraints: constraints)
+        if kind == .video { track.preferredEncodings = encoding.codecs }
+        return CallDevice(track: track, constraints: constraints, encoding: encoding)
+    }
+
+    /// Sentences on the camera's own encoder, if it is wanted.
+    var encodingNotes: [String] {
+        guard track.kind == .video, !encoding.codecs.isEmpty else { return [] }
+        guard let codec = track.preferredEncodings.first else {
+            return ["The camera has no encoder for \(encoding.words): its pictures are encoded here, in VP8."]
+        }
+        var notes = ["The camera's own \(codec.rawValue.uppercased()) is sent to those who take it, VP8 to the others."]
+        if !track.encoderTakesBitRate {
+            notes.append(
+                "This camera cannot be told a bit rate: it sends at its own, also where the network is too slow."
+            )
+        }
+        return notes
     }
 
     /// `camera` or `microphone`.
@@ -47,8 +69,8 @@ struct CallDevice: Sendable {
     /// A device that was just plugged in may need a moment until its permissions are set.
     private func again(_ constraints: MediaTrackConstraints) async -> CallDevice? {
         for _ in 0..<Self.tries where !Task.isCancelled {
-            if let device = try? await Self.open(track.kind, constraints) {
-                return CallDevice(track: device.track, constraints: self.constraints)
+            if let device = try? await Self.open(track.kind, constraints, encoding: encoding) {
+                return CallDevice(track: device.track, constraints: self.constraints, encoding: encoding)
             }
             try? await Task.sleep(for: .milliseconds(500))
         }

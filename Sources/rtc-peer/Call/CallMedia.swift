@@ -20,6 +20,7 @@ struct CallMedia {
 
     fileprivate mutating func add(_ device: CallDevice, noun: String) {
         notes.append("\(noun): \(device.description)")
+        notes += device.encodingNotes
         devices.append(device)
         if device.track.kind == .video { video = device.track } else { audio = device.track }
     }
@@ -42,6 +43,7 @@ struct CallMediaOptions {
     /// As the user asked; nil for what suits each source.
     var wantedSize: PictureSize?
     var camera: String?
+    var cameraEncoding = CameraEncodingChoice.vp8
     var microphone: String?
     var speaker: String?
     var playsSound: Bool
@@ -92,7 +94,7 @@ struct CallMediaOptions {
         isNamed: Bool
     ) async throws -> Finding {
         do {
-            return .device(try await CallDevice.open(kind, constraints))
+            return .device(try await CallDevice.open(kind, constraints, encoding: cameraEncoding))
         } catch {
             if isNamed { throw error }
             return .nothing(CallDevices.sentence(kind == .video ? "camera" : "microphone", error))
@@ -102,6 +104,12 @@ struct CallMediaOptions {
     private func addVideo(_ camera: Finding?, to media: inout CallMedia) throws {
         switch (video, camera) {
         case (.none, _), (.screen, _): return
+        case (.file(let path), _) where H264File.isOne(path):
+            let source = try H264File(path: path, framesPerSecond: size.framesPerSecond, isLooping: isLooping)
+            media.video = MediaStreamTrack(encoded: source)
+            media.files.append(("video file", source))
+            media.notes.append("\(path) is sent as it is, to those who take H.264; the others get no picture.")
+            return
         case (.file(let path), _):
             let source = try VideoFile(path: path, isLooping: isLooping)
             media.video = MediaStreamTrack(source)

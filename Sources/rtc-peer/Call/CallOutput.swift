@@ -132,6 +132,10 @@ struct CallOutput: Sendable {
             line["peer"] = .string(peer.id.rawValue)
             line["framesEncoded"] = .integer(Int64(sent?.framesEncoded ?? 0))
             line["framesSent"] = .integer(Int64(sent?.framesEncoded ?? 0))
+            if let sent, !sent.codec.isEmpty { line["sentCodec"] = .string(sent.codec) }
+            if let sent, !sent.encoderImplementation.isEmpty {
+                line["encoderImplementation"] = .string(sent.encoderImplementation)
+            }
             line["framesReceived"] = .integer(Int64(received?.framesReceived ?? 0))
             line["framesDecoded"] = .integer(Int64(received?.framesDecoded ?? 0))
             line["frameWidth"] = .integer(Int64(received?.frameWidth ?? 0))

@@ -148,6 +148,11 @@ actor CallSession {
 
     private func startPreview() {
         guard let pictures = view?.pictures, let track = media.video else { return }
+        // Whoever takes the pictures themselves ends the camera's own encoding.
+        guard track.preferredEncodings.isEmpty else {
+            output.say("Your own picture is not shown: it is sent as \(track.label) has encoded it.")
+            return
+        }
         do {
             preview = try track.addVideoTaker { pictures.showPreview($0) }
         } catch {

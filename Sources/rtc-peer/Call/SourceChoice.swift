@@ -1,4 +1,5 @@
 import ArgumentParser
+import PeerConnection
 
 /// What `--video` names: where the pictures that are sent come from.
 enum VideoChoice: ExpressibleByArgument, Hashable, Sendable {
@@ -66,4 +67,26 @@ enum AudioChoice: ExpressibleByArgument, Hashable, Sendable {
     }
 
     var defaultValueDescription: String { text }
+}
+
+/// What `--video-codec` names: who encodes the camera's pictures.
+enum CameraEncodingChoice: String, CaseIterable, ExpressibleByArgument, Sendable {
+    /// This program.
+    case vp8
+    /// The camera, if it has H.264.
+    case h264
+    /// The camera, if it has any that can be sent.
+    case camera
+
+    /// What of the camera's own is wanted, the best first.
+    var codecs: [VideoCodec] {
+        switch self {
+        case .vp8: []
+        case .h264: [.h264]
+        case .camera: [.h264, .vp8]
+        }
+    }
+
+    /// As it is said.
+    var words: String { codecs.map { $0.rawValue.uppercased() }.joined(separator: " or ") }
 }

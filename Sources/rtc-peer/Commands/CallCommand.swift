@@ -24,6 +24,7 @@ struct CallCommand: AsyncParsableCommand {
               rtc-peer call --show --record call.webm
               rtc-peer call --show terminal --video test --audio tone
               rtc-peer call --video film.webm --audio film.webm --once --duration 60
+              rtc-peer call --video camera --video-codec h264
               rtc-peer call --video screen
               rtc-peer call --video screen:HDMI-1 --size 1280x720@15
               rtc-peer call --video "screen:Text Editor"
@@ -68,7 +69,7 @@ struct CallCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What to send as picture: camera, screen (or screen:NAME for a monitor or window that `rtc-peer devices` lists, by name, number or part of its title), test (a moving pattern with number and clock), none, or a WebM (VP8), Y4M or IVF file. Example: --video clip.webm, --video screen",
+            "What to send as picture: camera, screen (or screen:NAME for a monitor or window that `rtc-peer devices` lists, by name, number or part of its title), test (a moving pattern with number and clock), none, or a WebM (VP8), Y4M or IVF file; a file of H.264 (Annex B, at the rate of --size) is sent as it is. Example: --video clip.webm, --video screen",
             valueName: "SOURCE"
         )
     )
@@ -119,6 +120,14 @@ struct CallCommand: AsyncParsableCommand {
         )
     )
     var camera: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Who encodes the camera's pictures: vp8 (this program), h264 (the camera's own H.264, where it and the peer have it) or camera (whatever the camera's encoder has). Where that cannot be had, VP8 is made here. Example: --video-codec h264",
+            valueName: "CODEC"
+        )
+    )
+    var videoCodec: CameraEncodingChoice = .vp8
 
     @Option(
         help: ArgumentHelp(
@@ -203,6 +212,7 @@ struct CallCommand: AsyncParsableCommand {
                 isLooping: !once,
                 wantedSize: size,
                 camera: camera,
+                cameraEncoding: videoCodec,
                 microphone: microphone,
                 speaker: speaker,
                 playsSound: !noSpeaker,

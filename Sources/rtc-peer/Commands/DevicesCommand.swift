@@ -147,10 +147,19 @@ struct DevicesCommand: AsyncParsableCommand {
             let id = devices.first { $0.systemName == camera.path }?.deviceId
             if let id { line["id"] = .string(id) }
             line["modes"] = .string(camera.modes.map(text).joined(separator: "; "))
+            if !camera.encodedModes.isEmpty {
+                let texts = camera.encodedModes.map { "\($0.codec.rawValue) \(sizeText($0))" }
+                line["encodedModes"] = .string(texts.joined(separator: "; "))
+            }
             show((line, "Camera \(camera.path)  \(camera.name)" + (id.map { "  \($0)" } ?? "")))
             for format in CameraPixelFormat.allCases {
                 let modes = camera.modes.filter { $0.format == format }
                 if !modes.isEmpty, !output.json { print("  \(format)  \(modes.map(sizeText).joined(separator: ", "))") }
+            }
+            for codec in VideoCodec.allCases {
+                let modes = camera.encodedModes.filter { $0.codec == codec }
+                guard !modes.isEmpty, !output.json else { continue }
+                print("  \(codec.rawValue), encoded by the camera  \(modes.map(sizeText).joined(separator: ", "))")
             }
         }
         for problem in listing.problems { fail(problem) }
@@ -264,9 +273,13 @@ struct DevicesCommand: AsyncParsableCommand {
 
     private func text(_ mode: CameraMode) -> String { "\(mode.format) \(sizeText(mode))" }
 
-    private func sizeText(_ mode: CameraMode) -> String {
-        let fastest = mode.intervals.map(\.framesPerSecond).max()
-        return "\(mode.width)x\(mode.height)" + (fastest.map { "@\(number($0))" } ?? "")
+    private func sizeText(_ mode: CameraMode) -> String { sizeText(mode.width, mode.height, mode.intervals) }
+
+    private func sizeText(_ mode: CameraEncodedMode) -> String { sizeText(mode.width, mode.height, mode.intervals) }
+
+    private func sizeText(_ width: Int, _ height: Int, _ intervals: [FrameInterval]) -> String {
+        let fastest = intervals.map(\.framesPerSecond).max()
+        return "\(width)x\(height)" + (fastest.map { "@\(number($0))" } ?? "")
     }
 
     // MARK: Trying
