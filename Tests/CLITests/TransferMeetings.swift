@@ -209,7 +209,7 @@ import TimeSharing
         /// The answer.
         func answer() async throws -> String {
             for await event in client.events {
-                if case .message(.pake(let text), _) = event { return text }
+                if case .message(.pake(let text), _, _) = event { return text }
             }
             throw MeetingError.over
         }
@@ -355,7 +355,7 @@ import TimeSharing
             let running = Task { await second.run() }
             var hellos = 0
             while hellos < 2, let event = await events.next() {
-                guard case .message(.pake(let text), let id) = event else { continue }
+                guard case .message(.pake(let text), let id, _) = event else { continue }
                 if text.hasPrefix("hello ") {
                     hellos += 1
                     let pairing = try Pairing(

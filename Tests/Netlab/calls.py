@@ -20,7 +20,7 @@ ICE_SERVERS = ["stun:stun:3478", "turn:turn:3478", "turn:turn:3478?transport=tcp
 class CallLab:
     """A lab of alice's and bob's networks, with `rtc-peer serve` on its public host. A context manager.
 
-    `own_relay`: the server relays itself (`--turn`), and nobody is told of coturn; "too": beside coturn.
+    `own_relay`: the server relays itself (`--turn`), and nobody is told of coturn; "too": beside coturn; None: nobody relays.
     """
 
     def __init__(self, spec, logs, delay="0ms", own_relay=False):
@@ -52,9 +52,11 @@ class CallLab:
 
     def serve(self):
         servers = []
+        if self.own_relay is None:
+            servers += ["--ice-server", ICE_SERVERS[0]]
         if self.own_relay:
             servers += ["--turn", "--turn-listen", "[::]:80", "--log", "turn=info"]
-        if self.own_relay in (False, "too"):
+        if self.own_relay is False or self.own_relay == "too":
             servers += [word for url in ICE_SERVERS for word in ("--ice-server", url)]
             servers += ["--turn-user", "netlab", "--turn-password", "netlab-password"]
         self.server = Peer("serve", "--listen", "[::]:443", "--host-name", "www", *servers,

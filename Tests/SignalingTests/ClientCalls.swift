@@ -31,7 +31,7 @@ struct ClientCalls {
         /// The next message, with its sender.
         func message() async -> (SignalingMessage, SignalingPeerID)? {
             while let event = await next() {
-                if case .message(let message, let peer) = event { return (message, peer) }
+                if case .message(let message, let peer, _) = event { return (message, peer) }
             }
             return nil
         }

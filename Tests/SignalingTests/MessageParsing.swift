@@ -25,6 +25,12 @@ struct MessageParsing {
             .join(.init(room: "r", name: "", token: "t", acknowledged: 7, replaces: "u")),
             .relay(.offer(sdp: "v=0\r\n"), to: SignalingPeerID("p1"), sequence: 1),
             .relay(.answer(sdp: "é\"\\"), to: SignalingPeerID("p1"), sequence: nil),
+            .relay(
+                .answer(sdp: ""),
+                to: SignalingPeerID("p1"),
+                sequence: 9,
+                order: .init(stream: "s", sequence: 7, first: 5, peerStream: "t", acknowledged: 3)
+            ),
             .relay(.candidate(candidate), to: SignalingPeerID("p2"), sequence: 2),
             .relay(.candidate(.init(candidate: "")), to: SignalingPeerID("p2"), sequence: 2),
             .relay(.candidate(nil), to: SignalingPeerID("p2"), sequence: 3),
@@ -52,6 +58,7 @@ struct MessageParsing {
             .peerJoined(peer, sequence: 1), .peerLeft(peer.id, .bye, sequence: 2),
             .peerLeft(peer.id, .lost, sequence: nil),
             .relay(.offer(sdp: "v=0"), from: peer.id, sequence: 3),
+            .relay(.offer(sdp: "v=0"), from: peer.id, sequence: 3, order: .init(stream: "s", sequence: 1, first: 1)),
             .relay(.candidate(candidate), from: peer.id, sequence: 4), .ping,
             .pong(acknowledged: 5), .error(.init(.roomFull, "Full.", isFatal: true)),
             .error(.init(.unknownPeer, "No such peer.")),
@@ -157,6 +164,7 @@ struct MessageParsing {
         for line in lines {
             // Which side a message is of shows in what it names.
             if let message = try? ClientMessage(parsing: line.utf8), message.json.text == line { continue }
+            if let message = try? ChannelMessage(parsing: line.utf8), message.text == line { continue }
             #expect(try ServerMessage(parsing: line.utf8).json.text == line)
         }
     }

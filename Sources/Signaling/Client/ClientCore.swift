@@ -189,10 +189,10 @@ final class ClientCore: WebSocketOwner {
 
     // MARK: Commands
 
-    func send(_ message: SignalingMessage, to peer: SignalingPeerID) {
+    func send(_ message: SignalingMessage, to peer: SignalingPeerID, order: SignalingOrder?) {
         guard !isOver else { return }
         sent += 1
-        let text = ClientMessage.relay(message, to: peer, sequence: sent).json.text
+        let text = ClientMessage.relay(message, to: peer, sequence: sent, order: order).json.text
         queue.append((sent, text))
         if queue.count > Self.queueLimit { queue.removeFirst() }
         if isJoined { socket?.send(text) }
@@ -268,8 +268,8 @@ final class ClientCore: WebSocketOwner {
         case .peerJoined(let peer, let sequence): if isNew(sequence) { feed.yield(.peerJoined(peer)) }
         case .iceServers(let servers): feed.yield(.iceServers(servers))
         case .peerLeft(let peer, let reason, let sequence): if isNew(sequence) { feed.yield(.peerLeft(peer, reason)) }
-        case .relay(let message, let peer, let sequence):
-            if isNew(sequence) { feed.yield(.message(message, from: peer)) }
+        case .relay(let message, let peer, let sequence, let order):
+            if isNew(sequence) { feed.yield(.message(message, from: peer, order: order)) }
         case .ping: socket?.send(ClientMessage.pong(acknowledged: received).json.text)
         case .pong(let acknowledged): forget(acknowledged)
         case .error(let error):

@@ -78,9 +78,11 @@ public final class SignalingClient: Sendable {
     public static func isFingerprint(_ text: String) -> Bool { CertificateFingerprint(text) != nil }
 
     /// Sends a message to one peer; it waits while the connection is broken.
-    public func send(_ message: SignalingMessage, to peer: SignalingPeerID) {
+    ///
+    /// `order` is for a peer to which the message may come along another road, too.
+    public func send(_ message: SignalingMessage, to peer: SignalingPeerID, order: SignalingOrder? = nil) {
         let core = core
-        eventLoop.execute { core.value?.send(message, to: peer) }
+        eventLoop.execute { core.value?.send(message, to: peer, order: order) }
     }
 
     /// Asks the server for a sign of life; without one for two seconds, the connection is made anew.

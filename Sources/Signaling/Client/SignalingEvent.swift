@@ -8,8 +8,8 @@ public enum SignalingEvent: Sendable {
     case iceServers([SignalingICEServer])
     /// Somebody is no longer there.
     case peerLeft(SignalingPeerID, SignalingLeaveReason)
-    /// Somebody sent a message.
-    case message(SignalingMessage, from: SignalingPeerID)
+    /// Somebody sent a message; `order` as it was given to `SignalingClient.send`.
+    case message(SignalingMessage, from: SignalingPeerID, order: SignalingOrder?)
     /// The connection broke; it is being tried again.
     case disconnected(SignalingError)
     /// The server said something in words; the session goes on.

@@ -3,8 +3,9 @@ package import JSON
 /// What a client says to the server.
 package enum ClientMessage: Hashable, Sendable {
     case join(JoinRequest)
-    /// A message for another peer; `sequence` numbers them from 1 so that a resumed client may repeat some.
-    case relay(SignalingMessage, to: SignalingPeerID, sequence: Int?)
+    /// A message for another peer; `sequence` numbers them from 1 so that a resumed client may repeat some. `order` is for
+    /// the other peer.
+    case relay(SignalingMessage, to: SignalingPeerID, sequence: Int?, order: SignalingOrder? = nil)
     /// Leaves the room.
     case leave
     /// Asks for a sign of life; acknowledges the server's numbered messages so far.
@@ -55,7 +56,8 @@ package enum ClientMessage: Hashable, Sendable {
             self = .relay(
                 try Wire.relayed(value, type),
                 to: SignalingPeerID(try Wire.text("to", in: value, type)),
-                sequence: try Wire.optionalCount("seq", in: value, type)
+                sequence: try Wire.optionalCount("seq", in: value, type),
+                order: try Wire.optionalOrder(in: value, type)
             )
         case "ping": self = .ping(acknowledged: try Wire.optionalCount("ack", in: value, type))
         case "pong": self = .pong(acknowledged: try Wire.optionalCount("ack", in: value, type))
@@ -71,10 +73,11 @@ package enum ClientMessage: Hashable, Sendable {
             members["token"] = request.token.map { .string($0) }
             members["ack"] = request.acknowledged.map { .number(Double($0)) }
             members["replaces"] = request.replaces.map { .string($0) }
-        case .relay(let message, let peer, let sequence):
+        case .relay(let message, let peer, let sequence, let order):
             members = Wire.members(of: message)
             members["to"] = .string(peer.rawValue)
             members["seq"] = sequence.map { .number(Double($0)) }
+            members["order"] = order.map(Wire.value(of:))
         case .leave: members["type"] = "bye"
         case .ping(let acknowledged):
             members["type"] = "ping"

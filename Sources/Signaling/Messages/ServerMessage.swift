@@ -7,7 +7,7 @@ package enum ServerMessage: Hashable, Sendable {
     /// What `joined` said of servers, with new credentials.
     case iceServers([SignalingICEServer])
     case peerLeft(SignalingPeerID, SignalingLeaveReason, sequence: Int?)
-    case relay(SignalingMessage, from: SignalingPeerID, sequence: Int?)
+    case relay(SignalingMessage, from: SignalingPeerID, sequence: Int?, order: SignalingOrder? = nil)
     case ping
     /// Answers a ping; acknowledges the client's numbered messages so far.
     case pong(acknowledged: Int)
@@ -72,7 +72,8 @@ package enum ServerMessage: Hashable, Sendable {
             self = .relay(
                 try Wire.relayed(value, type),
                 from: SignalingPeerID(try Wire.text("from", in: value, type)),
-                sequence: sequence
+                sequence: sequence,
+                order: try Wire.optionalOrder(in: value, type)
             )
         case "ping": self = .ping
         case "pong": self = .pong(acknowledged: try Wire.optionalCount("ack", in: value, type) ?? 0)
@@ -121,10 +122,11 @@ package enum ServerMessage: Hashable, Sendable {
                 "type": "peer-left", "peer": .string(peer.rawValue), "reason": .string(reason.rawValue),
             ]
             members["seq"] = sequence.map { .number(Double($0)) }
-        case .relay(let message, let peer, let sequence):
+        case .relay(let message, let peer, let sequence, let order):
             members = Wire.members(of: message)
             members["from"] = .string(peer.rawValue)
             members["seq"] = sequence.map { .number(Double($0)) }
+            members["order"] = order.map(Wire.value(of:))
         case .ping: members["type"] = "ping"
         case .pong(let acknowledged): members = ["type": "pong", "ack": .number(Double(acknowledged))]
         case .error(let error):

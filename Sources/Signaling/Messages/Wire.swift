@@ -71,6 +71,48 @@ enum Wire {
         }
     }
 
+    /// Where the message stands in its sender's order.
+    static func order(in value: JSONValue, _ type: String) throws(SignalingError) -> SignalingOrder {
+        guard let order = try optionalOrder(in: value, type) else {
+            throw SignalingError(.invalidMessage, "A message “\(excerpt(type))” needs an object “order” here.")
+        }
+        return order
+    }
+
+    static func optionalOrder(in value: JSONValue, _ type: String) throws(SignalingError) -> SignalingOrder? {
+        guard let member = value["order"], !member.isNull else { return nil }
+        guard case .object = member else {
+            throw SignalingError(.invalidMessage, "In a message “\(excerpt(type))” the order is an object.")
+        }
+        let order = SignalingOrder(
+            stream: try text("stream", in: member, type),
+            sequence: try optionalCount("seq", in: member, type) ?? 0,
+            first: try optionalCount("first", in: member, type) ?? 0,
+            peerStream: try optionalText("of", in: member, type),
+            acknowledged: try optionalCount("ack", in: member, type) ?? 0
+        )
+        for name in [order.stream, order.peerStream ?? order.stream]
+        where name.isEmpty || name.unicodeScalars.count > SignalingOrder.maxStreamLength {
+            throw SignalingError(
+                .invalidMessage,
+                "In a message “\(excerpt(type))” an order's stream has 1 to \(SignalingOrder.maxStreamLength) characters."
+            )
+        }
+        return order
+    }
+
+    static func value(of order: SignalingOrder) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "stream": .string(order.stream), "seq": .number(Double(order.sequence)),
+            "first": .number(Double(order.first)),
+        ]
+        if let peerStream = order.peerStream {
+            members["of"] = .string(peerStream)
+            members["ack"] = .number(Double(order.acknowledged))
+        }
+        return .object(members)
+    }
+
     static func members(of message: SignalingMessage) -> [String: JSONValue] {
         switch message {
         case .offer(let sdp): return ["type": "offer", "sdp": .string(sdp)]

@@ -46,6 +46,7 @@ struct PageResponse {
         "/assets/start.js": ("text/javascript; charset=utf-8", PackageResources.start_js),
         "/assets/main.js": ("text/javascript; charset=utf-8", PackageResources.main_js),
         "/assets/signaling.js": ("text/javascript; charset=utf-8", PackageResources.signaling_js),
+        "/assets/roads.js": ("text/javascript; charset=utf-8", PackageResources.roads_js),
         "/assets/peer.js": ("text/javascript; charset=utf-8", PackageResources.peer_js),
         "/assets/files.js": ("text/javascript; charset=utf-8", PackageResources.files_js),
         "/assets/graphs.js": ("text/javascript; charset=utf-8", PackageResources.graphs_js),

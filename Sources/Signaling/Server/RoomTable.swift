@@ -209,7 +209,7 @@ package struct RoomTable {
         }
         switch message {
         case .join: break
-        case .relay(let message, let receiver, let sequence):
+        case .relay(let message, let receiver, let sequence, let order):
             if let sequence {
                 // A resumed client repeats what was not acknowledged.
                 guard sequence > places[peer]?.received ?? 0 else { return }
@@ -221,7 +221,7 @@ package struct RoomTable {
                     "There is no peer “\(Wire.excerpt(receiver.rawValue))” in this room."
                 )
             }
-            queue(for: receiver) { .relay(message, from: peer, sequence: $0) }
+            queue(for: receiver) { .relay(message, from: peer, sequence: $0, order: order) }
         case .leave:
             connections[id] = nil
             remove(peer, .bye)

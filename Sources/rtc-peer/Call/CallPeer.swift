@@ -9,7 +9,9 @@ actor CallPeer {
     private let isPolite: Bool
     private let isInitiator: Bool
     private var configuration: RTCConfiguration
-    private let signal: @Sendable (SignalingMessage) -> Void
+    private var signaling: ConnectionSignaling
+    /// Whether what the peer has said is being done, one thing after the other.
+    private var isDelivering = false
     private let report: @Sendable (CallEvent) -> Void
     private let downloads: String?
     /// Whether silence is not sent.
@@ -35,13 +37,13 @@ actor CallPeer {
         configuration: RTCConfiguration,
         downloads: String?,
         hasDTX: Bool = false,
-        signal: @escaping @Sendable (SignalingMessage) -> Void,
+        signal: @escaping @Sendable (SignalingMessage, SignalingOrder) -> Void,
         report: @escaping @Sendable (CallEvent) -> Void
     ) throws {
         self.remote = remote
         isPolite = remote.isPolite
         self.isInitiator = isInitiator
-        self.signal = signal
+        signaling = ConnectionSignaling(server: signal)
         self.report = report
         self.downloads = downloads
         self.hasDTX = hasDTX
@@ -81,8 +83,23 @@ actor CallPeer {
 
     // MARK: Signalling
 
-    func receive(_ message: SignalingMessage) async {
+    /// Takes what came through the server.
+    func receive(_ message: SignalingMessage, _ order: SignalingOrder?) async {
         guard !isClosed else { return }
+        signaling.receive(message, order)
+        await deliver()
+    }
+
+    /// Does what the peer has said and not been done yet, whichever road it came along.
+    private func deliver() async {
+        guard !isDelivering else { return }
+        isDelivering = true
+        defer { isDelivering = false }
+        while !isClosed, let message = signaling.next() { await take(message) }
+        openSignalingChannel()
+    }
+
+    private func take(_ message: SignalingMessage) async {
         do {
             switch message {
             case .offer(let sdp): try await receive(RTCSessionDescription(type: .offer, sdp: sdp))
@@ -113,8 +130,10 @@ actor CallPeer {
         let state = connection.connectionState
         guard !isClosed, state != .failed, state != .closed else { return false }
         isAbsent = false
+        let isRepeated = signaling.isOrdered && signaling.hasUnacknowledged
+        if isRepeated { signaling.serverForgot() }
         if connection.signalingState == .haveLocalOffer, let offer = connection.localDescription {
-            signal(.offer(sdp: offer.sdp))
+            if !isRepeated { signaling.send(.offer(sdp: offer.sdp)) }
         } else if connection.connectionState != .connected {
             connection.restartIce()
         }
@@ -144,13 +163,13 @@ actor CallPeer {
         guard description.type == .offer else { return }
         heldCandidates = []
         defer {
-            for candidate in heldCandidates ?? [] { signal(candidate) }
+            for candidate in heldCandidates ?? [] { signaling.send(candidate) }
             heldCandidates = nil
         }
         isAnswering = true
         do {
             try await connection.setLocalDescription()
-            if let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+            if let answer = connection.localDescription { signaling.send(.answer(sdp: answer.sdp)) }
         } catch {
             await endAnswering()
             throw error
@@ -167,7 +186,7 @@ actor CallPeer {
 
     private func signalCandidate(_ candidate: RTCIceCandidate?) {
         let message = SignalingMessage.candidate(of: candidate)
-        if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
+        if heldCandidates == nil { signaling.send(message) } else { heldCandidates?.append(message) }
     }
 
     private func receive(_ candidate: SignalingCandidate?) async {
@@ -187,10 +206,39 @@ actor CallPeer {
         defer { isMakingOffer = false }
         do {
             try await connection.setLocalDescription()
-            if let offer = connection.localDescription, offer.type == .offer { signal(.offer(sdp: offer.sdp)) }
+            if let offer = connection.localDescription, offer.type == .offer {
+                signaling.send(.offer(sdp: offer.sdp))
+            }
         } catch {
             report(.problem(remote, "\(error)"))
         }
+    }
+
+    // MARK: The signalling channel
+
+    /// The side that made the first offer opens it, once it knows that the other one numbers its messages.
+    private func openSignalingChannel() {
+        guard isInitiator, !isClosed, signaling.needsChannel else { return }
+        do {
+            attachSignaling(try signaling.makeChannel(connection))
+        } catch {
+            report(.problem(remote, "\(error)"))
+        }
+    }
+
+    private func attachSignaling(_ channel: RTCDataChannel) {
+        tasks.append(
+            Task { [weak self] in await ConnectionSignaling.watch(channel) { await self?.handle($0) } }
+        )
+    }
+
+    private func handle(_ event: ConnectionSignaling.ChannelEvent) async {
+        do {
+            try signaling.handle(event)
+        } catch {
+            report(.problem(remote, error.message))
+        }
+        await deliver()
     }
 
     // MARK: Connection
@@ -243,6 +291,9 @@ actor CallPeer {
     }
 
     private func attach(_ channel: RTCDataChannel) {
+        if ConnectionSignaling.isChannel(channel) {
+            return signaling.adopt(channel) ? attachSignaling(channel) : channel.close()
+        }
         if channel.label == "chat" { return attachChat(channel) }
         guard channel.protocol == FileConvention.protocolName else { return }
         guard let downloads else {

@@ -257,14 +257,14 @@ actor CallSession {
         case .peerLeft(let id, .lost): await becomeAbsent(id)
         case .peerLeft(let id, let why):
             return await left(id, saidGoodbye: why == .bye).map { Ending(reason: $0) }
-        case .message(let message, let id):
+        case .message(let message, let id, let order):
             if case .bye = message { return await left(id, saidGoodbye: true).map { Ending(reason: $0) } }
             if case .offer(let sdp) = message, let peer = peers[id], await peer.isForeign(offer: sdp) {
                 await open(peer.remote, isInitiator: false, feed: feed)
             }
             if case .offer = message, phases[id] == nil { phases[id] = CallPhases(offer: .now) }
             let peer = peers[id]
-            await peer?.receive(message)
+            await peer?.receive(message, order)
         case .disconnected(let error):
             // Of no use to try again: another server must be named, or its certificate.
             if !hasJoined, error.code != .unreachable {
@@ -309,7 +309,7 @@ actor CallSession {
                 configuration: configuration,
                 downloads: options.downloadDirectory,
                 hasDTX: options.hasDTX,
-                signal: { message in client.send(message, to: peer.id) },
+                signal: { message, order in client.send(message, to: peer.id, order: order) },
                 report: feed
             )
             peers[peer.id] = callPeer

@@ -4,13 +4,19 @@ import Signaling
 /// One connection of a transfer with its data channel.
 actor TransferLink {
     nonisolated let connection: RTCPeerConnection
-    private let signal: @Sendable (SignalingMessage) -> Void
+    private var signaling: ConnectionSignaling
+    /// Whether what the other side has said is being done, one thing after the other.
+    private var isDelivering = false
+    /// Of the only certificate that the other side may have.
+    private let fingerprint: [UInt8]
+    private let problem: @Sendable (String) -> Void
     private let channel: (@Sendable (RTCDataChannel) -> Void)?
     private let opened: @Sendable (TransferLink, RTCDataChannel) async -> Void
     private let lost: @Sendable (TransferLink) async -> Void
     /// Candidates that wait until the description which they belong to has gone; nil once it has.
     private var heldCandidates: [SignalingMessage]? = []
     private var tasks: [Task<Void, Never>] = []
+    private var hasStarted = false
     private var hasTold = false
     private var isOfferer = false
     private var isClosed = false
@@ -20,19 +26,23 @@ actor TransferLink {
 
     init(
         configuration: RTCConfiguration,
-        signal: @escaping @Sendable (SignalingMessage) -> Void,
+        fingerprint: [UInt8],
+        signal: @escaping @Sendable (SignalingMessage, SignalingOrder) -> Void,
+        problem: @escaping @Sendable (String) -> Void,
         channel: (@Sendable (RTCDataChannel) -> Void)?,
         opened: @escaping @Sendable (TransferLink, RTCDataChannel) async -> Void,
         lost: @escaping @Sendable (TransferLink) async -> Void
     ) throws {
         connection = try RTCPeerConnection(configuration: configuration)
-        self.signal = signal
+        signaling = ConnectionSignaling(server: signal)
+        self.fingerprint = fingerprint
+        self.problem = problem
         self.channel = channel
         self.opened = opened
         self.lost = lost
     }
 
-    /// Ends without an error if the link is closed meanwhile, as does `answer(_:)`.
+    /// Ends without an error if the link is closed meanwhile.
     func offer() async throws {
         guard !isClosed else { return }
         isOfferer = true
@@ -41,14 +51,20 @@ actor TransferLink {
         options.protocol = TransferMeeting.channelProtocol
         attach(try connection.createDataChannel(TransferMeeting.channelLabel, options: options))
         try await describe()
-        if !isClosed, let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
+        if !isClosed, let offer = connection.localDescription { signaling.send(.offer(sdp: offer.sdp)) }
         releaseCandidates()
     }
 
-    func answer(_ sdp: String) async throws {
+    /// Takes what came through the server: the first offer, too, on the side that answers.
+    func receive(_ message: SignalingMessage, _ order: SignalingOrder?) async {
         guard !isClosed else { return }
-        start()
-        try await answerAgain(sdp)
+        signaling.receive(message, order)
+        await deliver()
+    }
+
+    /// The server has forgotten what was said, or the other side has: it is said again.
+    func repeatWords() {
+        if signaling.isOrdered, !isClosed { signaling.serverForgot() }
     }
 
     /// Whether an offer is of this connection: an ICE restart, not another connection.
@@ -57,11 +73,44 @@ actor TransferLink {
         return SessionOrigin(known.sdp) == SessionOrigin(sdp)
     }
 
-    func answerAgain(_ sdp: String) async throws {
-        guard !isClosed else { return }
+    /// Does what the other side has said and not been done yet, whichever road it came along.
+    private func deliver() async {
+        guard !isDelivering else { return }
+        isDelivering = true
+        defer { isDelivering = false }
+        while !isClosed, let message = signaling.next() {
+            do { try await take(message) } catch { problem("\(error)") }
+        }
+        guard isOfferer, !isClosed, signaling.needsChannel else { return }
+        do { attachSignaling(try signaling.makeChannel(connection)) } catch { problem("\(error)") }
+    }
+
+    private func take(_ message: SignalingMessage) async throws {
+        switch message {
+        case .offer(let sdp):
+            guard !isOfferer else { return }
+            guard SessionFingerprint.isOnly(fingerprint, in: sdp) else { return problem(Self.otherCertificate) }
+            do { try await answer(sdp) } catch { problem("cannot connect: \(error)") }
+        case .answer(let sdp):
+            guard connection.signalingState == .haveLocalOffer else { return }
+            guard SessionFingerprint.isOnly(fingerprint, in: sdp) else { return problem(Self.otherCertificate) }
+            try await connection.setRemoteDescription(RTCSessionDescription(type: .answer, sdp: sdp))
+        case .candidate(let candidate):
+            // Those of an earlier connection are refused, and rightly.
+            try? await connection.addIceCandidate(candidate.map(RTCIceCandidate.init))
+        case .pake, .bye: break  // the meeting's
+        }
+    }
+
+    /// Said of a description that is not the other side's.
+    static let otherCertificate =
+        "A description with another certificate was refused: somebody is between the two."
+
+    private func answer(_ sdp: String) async throws {
+        if !hasStarted { start() }
         heldCandidates = heldCandidates ?? []
         try await describe(RTCSessionDescription(type: .offer, sdp: sdp))
-        if !isClosed, let answer = connection.localDescription { signal(.answer(sdp: answer.sdp)) }
+        if !isClosed, let answer = connection.localDescription { signaling.send(.answer(sdp: answer.sdp)) }
         releaseCandidates()
     }
 
@@ -73,18 +122,8 @@ actor TransferLink {
         heldCandidates = heldCandidates ?? []
         // A connection that cannot be restarted is lost, and another one made.
         do { try await describe() } catch { return await tellLost() }
-        if !isClosed, let offer = connection.localDescription { signal(.offer(sdp: offer.sdp)) }
+        if !isClosed, let offer = connection.localDescription { signaling.send(.offer(sdp: offer.sdp)) }
         releaseCandidates()
-    }
-
-    func take(answer sdp: String) async throws {
-        guard connection.signalingState == .haveLocalOffer else { return }
-        try await connection.setRemoteDescription(RTCSessionDescription(type: .answer, sdp: sdp))
-    }
-
-    func take(_ candidate: SignalingCandidate?) async {
-        // Those of an earlier connection are refused, and rightly.
-        try? await connection.addIceCandidate(candidate.map(RTCIceCandidate.init))
     }
 
     /// Ends the connection; returns when the other side has been told, since the program may end with that.
@@ -107,6 +146,7 @@ actor TransferLink {
     }
 
     private func start() {
+        hasStarted = true
         let events = connection.events
         tasks.append(
             Task { [weak self] in
@@ -129,6 +169,9 @@ actor TransferLink {
         case .connectionStateChange(.failed), .remoteClosed: await tellLost()
         case .dataChannel(let channel):
             if channel.protocol == TransferMeeting.channelProtocol { return attach(channel) }
+            if ConnectionSignaling.isChannel(channel) {
+                return signaling.adopt(channel) ? attachSignaling(channel) : channel.close()
+            }
             if let take = self.channel { take(channel) } else { channel.close() }
         default: break
         }
@@ -151,6 +194,17 @@ actor TransferLink {
         )
     }
 
+    private func attachSignaling(_ channel: RTCDataChannel) {
+        tasks.append(
+            Task { [weak self] in await ConnectionSignaling.watch(channel) { await self?.handle($0) } }
+        )
+    }
+
+    private func handle(_ event: ConnectionSignaling.ChannelEvent) async {
+        do { try signaling.handle(event) } catch { problem(error.message) }
+        await deliver()
+    }
+
     private func giveUpUnlessConnected() async {
         if connection.connectionState != .connected { await tellLost() }
     }
@@ -164,11 +218,11 @@ actor TransferLink {
     private func send(_ candidate: RTCIceCandidate?) {
         guard !isClosed else { return }
         let message = SignalingMessage.candidate(of: candidate)
-        if heldCandidates == nil { signal(message) } else { heldCandidates?.append(message) }
+        if heldCandidates == nil { signaling.send(message) } else { heldCandidates?.append(message) }
     }
 
     private func releaseCandidates() {
-        for message in isClosed ? [] : heldCandidates ?? [] { signal(message) }
+        for message in isClosed ? [] : heldCandidates ?? [] { signaling.send(message) }
         heldCandidates = nil
     }
 }

@@ -248,7 +248,7 @@ actor TransferMeeting {
                 waitAgain()
                 if options.side == .second { try await approachNext() }
             }
-        case .message(let message, let id): try await handle(message, from: id)
+        case .message(let message, let id, let order): try await handle(message, order, from: id)
         case .disconnected(let error):
             if partnerHasEnded { return }
             if error.code != .unreachable { throw MeetingError.signaling(error) }
@@ -262,21 +262,18 @@ actor TransferMeeting {
         }
     }
 
-    private func handle(_ message: SignalingMessage, from id: SignalingPeerID) async throws {
+    private func handle(_ message: SignalingMessage, _ order: SignalingOrder?, from id: SignalingPeerID) async throws {
         switch message {
         case .pake(let text): try await pair(text, from: id)
         case .offer(let sdp):
             guard options.side == .first, let partner, partner.id == id else { return }
-            await accept(sdp, from: partner)
-        case .answer(let sdp):
-            guard options.side == .second, let partner, partner.id == id, let link else { return }
-            guard SessionFingerprint.isOnly(partner.fingerprint, in: sdp) else {
-                return options.note("An answer with another certificate was refused: somebody is between the two.")
-            }
-            do { try await link.take(answer: sdp) } catch { options.note("\(error)") }
-        case .candidate(let candidate):
+            await accept(sdp, order, from: partner)
+        case .answer:
+            guard options.side == .second, partner?.id == id else { return }
+            await link?.receive(message, order)
+        case .candidate:
             guard partner?.id == id else { return }
-            await link?.take(candidate)
+            await link?.receive(message, order)
         case .bye:
             guard partner?.id == id else { return }
             partnerHasEnded = true
@@ -381,6 +378,7 @@ actor TransferMeeting {
             // was started anew has another certificate.
             let isUp = link?.connection.connectionState == .connected && linkFingerprint == agreement.peerFingerprint
             if !isUp { waitAgain() }
+            if isUp { await link?.repeatWords() }
             if options.side == .second, !isUp { try await connect() }
         }
     }
@@ -498,7 +496,9 @@ actor TransferMeeting {
         let client = client
         return try TransferLink(
             configuration: configuration,
-            signal: { client.send($0, to: partner.id) },
+            fingerprint: partner.fingerprint,
+            signal: { client.send($0, to: partner.id, order: $1) },
+            problem: options.note,
             channel: options.channel,
             opened: { [weak self] link, channel in await self?.opened(link, channel) },
             lost: { [weak self] link in await self?.lostLink(link) }
@@ -512,15 +512,19 @@ actor TransferMeeting {
     }
 
     /// The first's part.
-    private func accept(_ offer: String, from partner: (id: SignalingPeerID, fingerprint: [UInt8])) async {
+    private func accept(
+        _ offer: String,
+        _ order: SignalingOrder?,
+        from partner: (id: SignalingPeerID, fingerprint: [UInt8])
+    ) async {
         guard SessionFingerprint.isOnly(partner.fingerprint, in: offer) else {
-            return options.note("An offer with another certificate was refused: somebody is between the two.")
+            return options.note(TransferLink.otherCertificate)
         }
         do {
             if let link, await link.isRestart(offer) {
-                try await link.answerAgain(offer)
+                await link.receive(.offer(sdp: offer), order)
             } else {
-                try await replaceLink(for: partner).answer(offer)
+                try await replaceLink(for: partner).receive(.offer(sdp: offer), order)
             }
         } catch {
             options.note("cannot connect: \(error)")

@@ -84,7 +84,7 @@ final class RoomTester {
 
     /// The offers that were sent there since the last call.
     func offers(_ number: Int) -> [String] {
-        heard(number).compactMap { if case .relay(.offer(let sdp), _, _) = $0 { sdp } else { nil } }
+        heard(number).compactMap { if case .relay(.offer(let sdp), _, _, _) = $0 { sdp } else { nil } }
     }
 
     private func id(_ number: Int) -> RoomConnectionID { RoomConnectionID(rawValue: number) }

@@ -1,12 +1,16 @@
+import {LABEL, PROTOCOL, Roads} from './roads.js';
+
 // One other participant: a connection by perfect negotiation (webrtc-pc §10.7), its picture, chat and files.
 // Events: change, chat, channel; trouble when it does not answer; gone when it has ended and the server had lost it.
 export class Peer extends EventTarget {
-  #signaling; #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer; #isAbsent = false; #wasConnected = false;
+  #roads; #initiates; #queue = Promise.resolve(); #makingOffer = false; #ignoringOffer = false; #settingAnswer = false; #restartTimer; #isAbsent = false; #wasConnected = false;
 
   constructor(signaling, {id, name, polite}, {initiates, stream, iceServers}) {
     super();
     Object.assign(this, {id, name, polite});
-    this.#signaling = signaling;
+    this.#initiates = initiates;
+    // One thing after the other, whichever road it came along.
+    this.#roads = new Roads(message => signaling.send(message, id), message => { this.#queue = this.#queue.then(() => this.#take(message)); });
     const connection = this.connection = new RTCPeerConnection({iceServers, bundlePolicy: 'max-bundle'});
     this.stream = new MediaStream();
     // The newcomer makes the first offer; the tracks of the one called go into the answer.
@@ -28,7 +32,11 @@ export class Peer extends EventTarget {
       }
       this.#tell('change');
     };
-    connection.ondatachannel = ({channel}) => channel.label === 'chat' ? this.#setChat(channel) : this.#tell('channel', channel);
+    connection.ondatachannel = ({channel}) => {
+      if (channel.protocol === PROTOCOL) this.#roads.attach(channel);
+      else if (channel.label === 'chat') this.#setChat(channel);
+      else this.#tell('channel', channel);
+    };
     if (initiates) this.#setChat(connection.createDataChannel('chat'));
     for (const kind of ['audio', 'video']) {
       const track = stream?.getTracks().find(t => t.kind === kind);
@@ -56,8 +64,10 @@ export class Peer extends EventTarget {
   resume() {
     if (['failed', 'closed'].includes(this.state)) return false;
     this.#isAbsent = false;
+    const isRepeated = this.#roads.isOrdered && this.#roads.hasUnacknowledged;
+    if (isRepeated) this.#roads.serverForgot();
     if (this.connection.signalingState === 'have-local-offer') {
-      this.#send({type: 'offer', sdp: this.connection.localDescription.sdp});
+      if (!isRepeated) this.#send({type: 'offer', sdp: this.connection.localDescription.sdp});
     } else if (this.state !== 'connected') this.connection.restartIce();
     return true;
   }
@@ -68,8 +78,18 @@ export class Peer extends EventTarget {
     return Boolean(known) && session(known.sdp) !== session(sdp);
   }
 
-  async receive(message) {
+  /** Takes what came through the server. */
+  receive(message) {
+    this.#roads.receive(message);
+    // The side that made the first offer opens the channel, once it knows that the other one numbers its messages.
+    if (this.#initiates && this.#roads.isOrdered && !this.#roads.hasChannel && this.state !== 'closed') {
+      this.#roads.attach(this.connection.createDataChannel(LABEL, {protocol: PROTOCOL, priority: 'high'}));
+    }
+  }
+
+  async #take(message) {
     const connection = this.connection;
+    if (connection.signalingState === 'closed') return;
     try {
       if (message.type === 'candidate') {
         try {
@@ -119,6 +139,6 @@ export class Peer extends EventTarget {
     channel.onmessage = ({data}) => typeof data === 'string' && this.#tell('chat', data);
   }
 
-  #send(message) { this.#signaling.send(message, this.id); }
+  #send(message) { this.#roads.send(message); }
   #tell(name, detail) { this.dispatchEvent(new CustomEvent(name, {detail})); }
 }
