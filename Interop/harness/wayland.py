@@ -26,6 +26,11 @@ default_border none
 # Nobody is there to click.
 PORTAL_CONFIGURATION = "[screencast]\nchooser_type=none\noutput_name=HEADLESS-1\nmax_fps=60\n"
 
+# Without the services that are installed.
+BUS_CONFIGURATION = """<busconfig><type>session</type><listen>unix:dir=/nowhere</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy></busconfig>
+"""
+
 
 def not_root():
     """What makes sway, which will not be started by root, run as somebody else; its sockets are ours."""
@@ -35,15 +40,20 @@ def not_root():
 class Bus:
     """A session bus and a folder for sockets, and nothing that knows of any other session."""
 
-    def __init__(self, log_path, **more):
+    def __init__(self, log_path, starts_services=True):
         self.log_path, self.processes = log_path, {}
         # Short: a socket's path has 107 bytes.
         self.folder = tempfile.mkdtemp(prefix="wayland-")
         clean = {key: value for key, value in os.environ.items()
                  if not key.startswith(("XDG_", "DBUS_", "WAYLAND", "PIPEWIRE", "GDK_")) and key != "DISPLAY"}
         self.variables = dict(clean, XDG_RUNTIME_DIR=self.folder, HOME=self.folder, XDG_CURRENT_DESKTOP="sway",
-                              XDG_SESSION_TYPE="wayland", DBUS_SESSION_BUS_ADDRESS=f"unix:path={self.folder}/bus", **more)
-        self.run("bus", ["dbus-daemon", "--session", "--nofork", "--nopidfile",
+                              XDG_SESSION_TYPE="wayland", DBUS_SESSION_BUS_ADDRESS=f"unix:path={self.folder}/bus")
+        configuration = "--session"
+        if not starts_services:
+            with open(self.folder + "/bus.conf", "w") as file:
+                file.write(BUS_CONFIGURATION)
+            configuration = f"--config-file={self.folder}/bus.conf"
+        self.run("bus", ["dbus-daemon", configuration, "--nofork", "--nopidfile",
                          "--address=" + self.variables["DBUS_SESSION_BUS_ADDRESS"]], self.folder + "/bus")
 
     def run(self, name, argv, path=None, **variables):
@@ -224,4 +234,99 @@ class WaylandCall(Scenario):
         self.peer.wait_for("chat")
 
 
-SCENARIOS = [] if missing() else [WaylandCall]
+class WaylandRefusals(Scenario):
+    """What users are told when the portal or PipeWire does not give what it should."""
+
+    name = "a Wayland session that gives no screen"
+    # How the portal answers, and words of what is told.
+    ANSWERS = {
+        "refuse": "user refused", "fail": "ended without a choice", "closed": "session was closed",
+        "code": "not of the expected form", "session": "not of the expected form", "streams": "not of the expected form",
+        "descriptor": "not of the expected form", "version": "not of the expected form",
+        "remote": "PipeWire has ended the stream",
+    }
+
+    def set_up(self):
+        self.bus = self.use(Bus(self.path("session.log"), starts_services=False))
+        self.bus.variables["WAYLAND_DISPLAY"] = "wayland-7"
+
+    def fake(self, how):
+        """Another portal in the place of the one before."""
+        if "portal" in self.bus.processes:
+            stop(self.bus.processes.pop("portal"))
+        script = os.path.join(os.path.dirname(os.path.dirname(__file__)), "wayland", "fake_portal.py")
+        self.bus.run("portal", ["/usr/bin/python3", script, how])
+        self.bus.wait_for_name("org.freedesktop.portal.Desktop")
+
+    def expect(self, words, *before, **variables):
+        """What `rtc-peer snapshot` says has these words; it must end by itself, and not by a signal. None unsets a variable."""
+        wanted = {key: value for key, value in dict(self.bus.variables, **variables).items() if value is not None}
+        done = subprocess.run([*before, PROGRAM, "snapshot", "--video", "screen", self.path("none.png")], env=wanted,
+                              capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode != 1 or os.path.exists(self.path("none.png")):
+            raise Failed(f"it ended with {done.returncode}: {done.stderr}")
+        if words not in done.stderr:
+            raise Failed(f"it said {done.stderr}, and not: {words}")
+
+    @check("without a portal it is said which packages to install")
+    def no_portal(self):
+        self.expect("install xdg-desktop-portal")
+
+    @check("without a session bus it is said where to start the program")
+    def no_bus(self):
+        self.expect("start the program in the desktop session", DBUS_SESSION_BUS_ADDRESS=None, XDG_RUNTIME_DIR=None)
+        self.expect("unix:path=/nowhere/bus", DBUS_SESSION_BUS_ADDRESS="unix:path=/nowhere/bus")
+
+    @check("without libpipewire or libdbus it is said which package to install")
+    def no_libraries(self):
+        for library, package in (("libpipewire-0.3.so.0", "libpipewire-0.3-0"), ("libdbus-1.so.3", "libdbus-1-3")):
+            cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+            path = next(line.split()[-1] for line in cache.splitlines() if line.split()[:1] == [library])
+            self.expect(package, "unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"',
+                        os.path.realpath(path))
+
+    @check("a portal that refuses, fails or answers in another form is told, each in words of its own")
+    def answers(self):
+        for how, words in self.ANSWERS.items():
+            self.fake(how)
+            self.expect(words)
+
+    @check("a node that is not there, and one whose pixels cannot be read, are told")
+    def nodes(self):
+        self.bus.run("pipewire", ["pipewire"], self.bus.folder + "/pipewire-0")
+        self.bus.run("wireplumber", ["wireplumber"])
+        self.fake("node:nobody")
+        self.expect("PipeWire")
+        for number, form in enumerate(("format=I420,width=320,height=240", "format=BGRx,width=1,height=1",
+                                       "format=RGBA,width=333,height=77")):
+            name = f"bars{number}"
+            self.bus.run(name, ["gst-launch-1.0", "-q", "videotestsrc", "is-live=true", "pattern=red", "!",
+                                f"video/x-raw,{form},framerate=30/1", "!", "pipewiresink", "mode=provide",
+                                f"stream-properties=p,node.name={name},media.class=Video/Source"])
+            time.sleep(2)
+            self.fake("node:" + name)
+            if "I420" in form:
+                self.expect("PipeWire")
+                continue
+            done = subprocess.run([*self.bus.environment, PROGRAM, "snapshot", "--video", "screen",
+                                   self.path(name + ".png")], capture_output=True, text=True, timeout=20, check=False)
+            if done.returncode:
+                raise Failed(f"{form}: {done.stderr}")
+            raw = subprocess.run([find_program(["ffmpeg"]), "-v", "error", "-i", self.path(name + ".png"), "-f", "rawvideo",
+                                  "-pix_fmt", "rgb24", "-"], capture_output=True, timeout=20, check=True).stdout
+            wanted = [int(part.split("=")[1]) for part in form.split(",")[1:]]
+            if len(raw) != wanted[0] * wanted[1] * 3 or any(abs(a - b) > COLOUR_TOLERANCE for a, b in zip(raw, BARS[0])):
+                raise Failed(f"{form}: {len(raw)} bytes that begin with {tuple(raw[:3])}")
+
+    @check("what this project declares of libpipewire and libdbus is what their headers say")
+    def declarations(self):
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        flags = subprocess.run(["pkg-config", "--cflags", "libpipewire-0.3", "dbus-1"], capture_output=True, text=True,
+                               check=True).stdout.split()
+        done = subprocess.run(["cc", "-w", "-fsyntax-only", "-ISources/CPipeWire", "-ISources/CDBus/include", *flags,
+                               "Interop/wayland/abi.c"], cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failed(done.stderr)
+
+
+SCENARIOS = [] if missing() else [WaylandCall, WaylandRefusals]

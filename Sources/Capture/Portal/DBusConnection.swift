@@ -37,9 +37,11 @@ internal import Media
 
     /// Connects and greets.
     ///
-    /// - Parameter token: ends what waits.
+    /// - Parameters:
+    ///   - token: ends what waits.
+    ///   - given: the bus; nil for that of the session.
     /// - Throws: `MediaError` with what to do: `.notFound` without a bus, `.notUsable` without libdbus.
-    init(token: DeviceThread) throws(MediaError) {
+    init(token: DeviceThread, address given: String? = nil) throws(MediaError) {
         if let reason = unsafe cdbus_load() {
             throw MediaError(
                 .notUsable,
@@ -48,7 +50,7 @@ internal import Media
                     + "asked for the screen: install the package libdbus-1-3"
             )
         }
-        guard let address = Self.address else {
+        guard let address = given ?? Self.address else {
             throw MediaError(
                 .notFound,
                 "screen",
@@ -70,9 +72,9 @@ internal import Media
         unsafe self.handle = handle
         do throws(Failure) {
             let reply = try call(Self.bus, "Hello", [])
-            guard let given = reply.first?.text, given.hasPrefix(":") else { throw .malformed }
-            name = given
-            unsafe cdbus_set_name(handle, given)
+            guard let unique = reply.first?.text, unique.hasPrefix(":") else { throw .malformed }
+            name = unique
+            unsafe cdbus_set_name(handle, unique)
         } catch {
             throw Self.error(error, doing: "its greeting")
         }

@@ -93,6 +93,7 @@ internal import Media
                 .unplugged,
                 "screen",
                 "PipeWire has ended the stream" + (reason.isEmpty ? "" : " (\(reason))")
+                    + ": the desktop has ended, or what it gave is gone"
             )
         }
         var bytes: UnsafeRawPointer?
