@@ -52,12 +52,16 @@ import Testing
     /// The format with other words at some places.
     private func changed(_ words: [Int: UInt32]) -> [UInt8] {
         var pod = bytes(Self.format)
-        for (offset, word) in words { withUnsafeBytes(of: word) { pod.replaceSubrange(offset..<(offset + 4), with: $0) } }
+        for (offset, word) in words {
+            withUnsafeBytes(of: word) { pod.replaceSubrange(offset..<(offset + 4), with: $0) }
+        }
         return pod
     }
 
     /// Where the format's number, width and height are.
-    private let (number, width, height) = (80, 104, 108)
+    private let number = 80
+    private let width = 104
+    private let height = 108
 
     @Test func `Each form of pixels is told by its number, and others are refused`() throws {
         for (value, layout) in [
@@ -74,7 +78,9 @@ import Testing
     }
 
     @Test func `Sizes that no picture has are refused with their numbers`() throws {
-        for (wide, high) in [(0, 600), (800, 0), (100_000, 600), (800, 16_385), (UInt32.max, .max)] as [(UInt32, UInt32)] {
+        for (wide, high) in [(0, 600), (800, 0), (100_000, 600), (800, 16_385), (UInt32.max, .max)]
+            as [(UInt32, UInt32)]
+        {
             let error = #expect(throws: MediaError.self) {
                 try PipeWireFormat(pod: changed([width: wide, height: high]))
             }
@@ -130,7 +136,9 @@ import Testing
         // None is told.
         #expect(place(7, 7, 0, 0) == .init(offset: 0, bytesPerRow: 40, width: 10, height: 4))
         let (least, most) = (Int(Int32.min), Int(UInt32.max))
-        for (x, y, width, height) in [(0, 0, 11, 4), (-1, 0, 5, 4), (9, 3, 2, 1), (least, least, most, most), (0, 4, 1, 1)] {
+        for (x, y, width, height) in [
+            (0, 0, 11, 4), (-1, 0, 5, 4), (9, 3, 2, 1), (least, least, most, most), (0, 4, 1, 1),
+        ] {
             #expect(place(x, y, width, height) == nil, "\(x) \(y) \(width) \(height)")
         }
     }
@@ -145,7 +153,10 @@ import Testing
         #expect(isSuccess(PortalReplies.response([.uint32(0), .dictionary([:])])))
         // libdbus cannot tell an empty dictionary from an empty array.
         #expect(isSuccess(PortalReplies.response([.uint32(0), .array([])])))
-        if case .cancelled = PortalReplies.response([.uint32(1), .dictionary([:])]) {} else { Issue.record("not cancelled") }
+        if case .cancelled = PortalReplies.response([.uint32(1), .dictionary([:])]) {
+        } else {
+            Issue.record("not cancelled")
+        }
         if case .ended = PortalReplies.response([.uint32(7), .dictionary([:])]) {} else { Issue.record("not ended") }
         for arguments: [DBusValue] in [
             [], [.uint32(0)], [.integer(0), .dictionary([:])], [.dictionary([:]), .uint32(0)],
@@ -166,7 +177,8 @@ import Testing
         #expect(stream(one(.uint32(7), .dictionary(["source_type": .string("2")]))) == .init(node: 7, kind: nil))
         #expect(stream(one(.uint32(7), .array([]))) == .init(node: 7, kind: nil))
         for value: DBusValue? in [
-            nil, .uint32(7), .array([]), .array([.uint32(7)]), .array([.structure([])]), .array([.structure([.uint32(7)])]),
+            nil, .uint32(7), .array([]), .array([.uint32(7)]), .array([.structure([])]),
+            .array([.structure([.uint32(7)])]),
             one(.string("7"), .dictionary([:])), one(.integer(7), .dictionary([:])), one(.uint32(7), .uint32(7)),
             .dictionary(["a": .uint32(7)]),
         ] { #expect(stream(value) == nil) }
@@ -179,8 +191,10 @@ import Testing
             return try #require(PortalReplies.Abilities([.dictionary(properties)]))
         }
         for (version, modes, wish, mode, result) in [
-            (4, 7, CursorCapture.always, 2, CursorCapture.always), (4, 7, .motion, 2, .always), (4, 7, .never, 1, .never),
-            (4, 1, .always, 1, .never), (4, 2, .never, 2, .always), (4, 4, .always, nil, .never), (1, 7, .always, nil, .never),
+            (4, 7, CursorCapture.always, 2, CursorCapture.always), (4, 7, .motion, 2, .always),
+            (4, 7, .never, 1, .never),
+            (4, 1, .always, 1, .never), (4, 2, .never, 2, .always), (4, 4, .always, nil, .never),
+            (1, 7, .always, nil, .never),
             (2, nil, .always, nil, .never),
         ] as [(UInt32, UInt32?, CursorCapture, UInt32?, CursorCapture)] {
             let answer = try abilities(version, modes).cursor(wish)

@@ -122,7 +122,7 @@ final class ScreenCastPortal {
             case ("org.freedesktop.portal.Session", "Closed") where signal.path == session:
                 session = nil
                 throw Self.closed
-            case ("org.freedesktop.DBus", "NameOwnerChanged") where signal.arguments.last?.text == "":
+            case _ where Self.isPortalsEnd(signal):
                 session = nil
                 throw MediaError(.unplugged, "screen", "the desktop's portal has ended, or was restarted")
             default: break
@@ -147,26 +147,28 @@ final class ScreenCastPortal {
         // The path is known before, so that an end that comes at once is not missed.
         let sender = connection.name.dropFirst().replacing(".", with: "_")
         var paths: Set<String> = ["\(Self.path)/request/\(sender)/\(token)"]
+        var asksUser = false
         do throws(Failure) {
             let reply = try connection.call(Self.target, member, arguments + [.dictionary(options)])
             // Portals before 0.9 chose it themselves.
             if let path = reply.first?.text { paths.insert(path) }
+            asksUser = patience > DBusConnection.replyPatience
             let request = paths
             let mine = session
             let end = try connection.signal(patience: patience) { signal in
                 signal.interface == Self.request && signal.member == "Response" && request.contains(signal.path)
                     || signal.member == "Closed" && signal.path == mine
-                    || signal.member == "NameOwnerChanged" && signal.arguments.last?.text == ""
+                    || Self.isPortalsEnd(signal)
             }
             if end.member == "Closed" { throw Failure.refused(name: "", words: "the session was closed") }
-            if end.member == "NameOwnerChanged" { throw Failure.refused(name: "", words: "the portal has ended") }
+            if Self.isPortalsEnd(end) { throw Failure.refused(name: "", words: "the portal has ended") }
             switch PortalReplies.response(end.arguments) {
             case .success(let results): return results
             case .cancelled: break
             case .ended: throw Failure.refused(name: "", words: Self.endedWords)
             case nil: throw Failure.malformed
             }
-        } catch .timedOut where patience > DBusConnection.replyPatience {
+        } catch .timedOut where asksUser {
             let seconds = patience / 1_000_000_000
             throw MediaError(
                 .notPermitted,
@@ -181,6 +183,12 @@ final class ScreenCastPortal {
             "screen",
             "the desktop's user refused that the screen be captured: choose a monitor or window in its dialogue, and allow it"
         )
+    }
+
+    /// Whether the bus says that nobody has the portal's name any more.
+    private static func isPortalsEnd(_ signal: DBusConnection.Signal) -> Bool {
+        signal.member == "NameOwnerChanged" && signal.sender == DBusConnection.bus.service
+            && signal.arguments.last?.text == ""
     }
 
     private static let endedWords =

@@ -25,12 +25,14 @@ struct DoctorCommand: AsyncParsableCommand {
         report.addresses = NetworkDiagnosis.addresses()
         report.leftOutAddressCount = NetworkDiagnosis.leftOutCount()
         report.machine = .now()
+        async let screen = ScreenWay.find()
         async let multicast = NetworkDiagnosis.isMulticastDNSHeard()
         (report.trials, report.findings) = await ServerTrials.run(
             servers: ice.servers,
             authorities: ice.turnAuthorities
         )
         report.hasMulticastDNS = await multicast
+        report.screen = await screen
         let shown = DoctorOutput(report: report)
         let text = output.json ? shown.lines.map(\.text).joined() : shown.table
         Terminal.standardOutput.write(text)
