@@ -172,6 +172,12 @@ let package = Package(
             swiftSettings: testSettings
         ),
         .target(
+            name: "Trickle",
+            dependencies: ["PeerConnection"],
+            path: "Tests/Support/Trickle",
+            swiftSettings: testSettings
+        ),
+        .target(
             name: "Coturn",
             dependencies: ["ICE", "STUN", "SansIO", .product(name: "NIOSSL", package: "swift-nio-ssl")],
             path: "Tests/Support/Coturn",
@@ -225,7 +231,7 @@ let package = Package(
             name: "CLITests",
             dependencies: [
                 "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
-                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN", "VirtualScreen",
+                "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN", "Trickle", "VirtualScreen",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -235,14 +241,15 @@ let package = Package(
             name: "PeerConnectionTests",
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
-                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "UDPSockets", "VirtualScreen",
+                "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "Trickle", "UDPSockets",
+                "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
         ),
         .testTarget(
             name: "FileTransferTests",
-            dependencies: ["FileTransfer", "Locking", "PeerConnection", "TimeSharing"],
+            dependencies: ["FileTransfer", "Locking", "PeerConnection", "TimeSharing", "Trickle"],
             swiftSettings: testSettings
         ),
         .testTarget(

@@ -81,4 +81,19 @@ package struct ICEDropCounts: Hashable, Sendable {
     package var limitedGathering = 0
 
     package init() {}
+
+    /// Each reason by its name here.
+    package var byReason: [(name: String, count: Int)] {
+        [
+            ("malformed", malformed), ("wrongMethod", wrongMethod), ("indications", indications),
+            ("incompleteRequests", incompleteRequests), ("wrongUsername", wrongUsername),
+            ("wrongPassword", wrongPassword), ("unknownAttributes", unknownAttributes),
+            ("unknownTransactions", unknownTransactions), ("unauthenticResponses", unauthenticResponses),
+            ("asymmetricResponses", asymmetricResponses), ("afterEnd", afterEnd),
+            ("limitedRequests", limitedRequests), ("limitedConnections", limitedConnections),
+            ("limitedPairs", limitedPairs), ("limitedCandidates", limitedCandidates),
+            ("staleCandidates", staleCandidates), ("unusableCandidates", unusableCandidates),
+            ("staleNominations", staleNominations), ("limitedGathering", limitedGathering),
+        ]
+    }
 }

@@ -46,6 +46,14 @@ package struct DroppedDatagrams: Hashable, Sendable {
     package var unsentSCTP = 0
 
     package init() {}
+
+    /// Each reason by its name here.
+    package var byReason: [(name: String, count: Int)] {
+        [
+            ("unknown", unknown), ("channelData", channelData), ("unknownPath", unknownPath),
+            ("unsentSCTP", unsentSCTP),
+        ]
+    }
 }
 
 /// A first-in-first-out queue that keeps its memory.

@@ -299,6 +299,8 @@ package struct TURNServerStatistics: Hashable, Sendable {
     package var datagramsToPeers = 0
     package var datagramsToClients = 0
     package var dropped = TURNServerDropCounts()
+
+    package init() {}
 }
 
 /// What a server let fall, by reason.
@@ -321,4 +323,13 @@ package struct TURNServerDropCounts: Hashable, Sendable {
     package var overRate = 0
     /// Data too long for a message, or empty.
     package var unsendable = 0
+
+    /// Each reason by its name here.
+    package var byReason: [(name: String, count: Int)] {
+        [
+            ("malformed", malformed), ("unexpected", unexpected), ("rateLimited", rateLimited),
+            ("requestsOverRate", requestsOverRate), ("unbound", unbound), ("forbidden", forbidden),
+            ("blocked", blocked), ("overRate", overRate), ("unsendable", unsendable),
+        ]
+    }
 }

@@ -9,7 +9,7 @@ internal import Logging
 package import NIOCore
 internal import NIOPosix
 internal import SansIO
-internal import TURNServer
+package import TURNServer
 internal import UDPSockets
 
 /// A STUN and TURN server on one event loop.
@@ -81,13 +81,18 @@ package final class TURNService: Sendable {
     }
 
     /// Allocations at this moment.
-    package func allocationCount() async -> Int {
+    package func allocationCount() async -> Int { await ask(\.allocationCount) ?? 0 }
+
+    /// What has come so far; nothing unless it runs.
+    package func statistics() async -> TURNServerStatistics { await ask(\.statistics) ?? TURNServerStatistics() }
+
+    private func ask<Value: Sendable>(_ question: @escaping @Sendable (TURNServiceCore) -> Value) async -> Value? {
         let running: NIOLoopBound<TURNServiceCore>? = state.withLock { state in
             if case .running(let running) = state { return running }
             return nil
         }
-        guard let running else { return 0 }
-        return (try? await loop.submit { running.value.allocationCount }.get()) ?? 0
+        guard let running else { return nil }
+        return try? await loop.submit { question(running.value) }.get()
     }
 }
 

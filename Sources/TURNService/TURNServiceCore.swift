@@ -56,6 +56,8 @@ final class TURNServiceCore {
 
     var allocationCount: Int { server.allocationCount }
 
+    var statistics: TURNServerStatistics { server.statistics }
+
     private static func now() -> Instant {
         Instant(nanoseconds: Int64(clamping: NIODeadline.now().uptimeNanoseconds))
     }

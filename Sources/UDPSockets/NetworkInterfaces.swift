@@ -19,8 +19,10 @@ package enum NetworkInterfaces {
 
     /// The addresses that candidates are gathered from, of ``all(includesLoopback:)``: if there are too many, those that
     /// default routes leave with, then one of each family and interface, then the others.
-    package static func addresses(includesLoopback: Bool?) -> [LocalAddress] {
-        let found = all(includesLoopback: includesLoopback)
+    ///
+    /// `rules` that name loopback include it where `includesLoopback` is nil.
+    package static func addresses(includesLoopback: Bool?, rules: [NetworkRule] = []) -> [LocalAddress] {
+        let found = all(includesLoopback: includesLoopback ?? (rules.nameLoopback ? true : nil)).filter(rules.permit)
         guard found.count > addressLimit else { return found }
         let routed = [true, false].compactMap { routedAddress(isIPv4: $0) }
         return Array(ranked(found, routed: routed).prefix(addressLimit))

@@ -33,6 +33,21 @@ import Testing
         #expect(try CallCommand.parse(["--dtx"]).sound.dtx)
     }
 
+    @Test func addressesAndPortsOfThisMachineAreChosen() throws {
+        let command = try CallCommand.parse([
+            "--interface", "eth0", "--interface", "!10.0.0.0/8", "--port-range", "50000-50100",
+        ])
+        let configuration = command.path.configuration(with: command.server.ice)
+        #expect(configuration.networkRules.map(\.description) == ["eth0", "!10.0.0.0/8"])
+        #expect(configuration.portRange == 50_000...50_100)
+        #expect(refusal("--interface", "eth0/24")?.contains("neither an interface") == true)
+        for range in ["50100-50000", "0-5", "1-70000", "x", "-5", ""] {
+            #expect(refusal("--port-range=\(range)")?.contains("port-range") == true)
+        }
+        let transfer = try SendCommand.parse(["--interface", "wl*", "--relay-only", "file"])
+        #expect(transfer.meeting.path.configuration(with: transfer.meeting.ice).iceTransportPolicy == .relay)
+    }
+
     @Test func levelsAreBars() {
         func text(_ sent: Double?, _ received: Double?, _ hasVoice: Bool?) -> String {
             LevelMeter.text(.init(sent: sent, received: received, hasVoice: hasVoice))

@@ -33,6 +33,19 @@ import Testing
         #expect(DoctorOutput(report: report()).table.hasSuffix("\n\nNothing to fix.\n"))
     }
 
+    @Test func addressesThatAreLeftOutAreShownSo() {
+        let found = report {
+            $0.addresses.append(
+                .init(interfaceName: "docker0", ip: IPAddress(v4: 0xAC11_0001), isDefault: false, isUsed: false)
+            )
+        }
+        #expect(found.advice.isEmpty)
+        let line = DoctorOutput(report: found).table.split(separator: "\n").first { $0.contains("172.17.0.1") }
+        #expect(line?.hasSuffix("  docker0, left out by --interface") == true)
+        let none = report { $0.addresses[0].isUsed = false }
+        #expect(none.advice.first?.contains("--interface") == true)
+    }
+
     @Test func theNATHasItsNameByMappingAndFiltering() {
         let cases: [(NATDependence?, NATDependence?, DoctorReport.NATKind)] = [
             (.endpointIndependent, .endpointIndependent, .fullCone),

@@ -3,6 +3,7 @@ import NIOPosix
 import PeerConnection
 import Testing
 import TimeSharing
+import Trickle
 
 @testable import rtc_peer
 
@@ -25,17 +26,7 @@ import TimeSharing
             configuration.localAddresses = ["127.0.0.1"]
             near = try RTCPeerConnection(configuration: configuration)
             far = try RTCPeerConnection(configuration: configuration)
-            tasks = [Self.bring(near, far), Self.bring(far, near)]
-        }
-
-        private static func bring(_ from: RTCPeerConnection, _ other: RTCPeerConnection) -> Task<Void, Never> {
-            let events = from.events
-            return Task {
-                for await case .iceCandidate(let candidate) in events {
-                    while other.remoteDescription == nil, other.connectionState != .closed { await Task.yield() }
-                    try? await other.addIceCandidate(candidate)
-                }
-            }
+            tasks = [trickle(near, to: far), trickle(far, to: near)]
         }
 
         func connect() async throws {

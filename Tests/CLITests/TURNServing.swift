@@ -5,6 +5,7 @@ import SansIO
 import Signaling
 import TURNServer
 import TURNService
+import TerminalUI
 import Testing
 import TimeSharing
 
@@ -98,6 +99,37 @@ import TimeSharing
         #expect((time(nil) + 86_000...time(nil) + 86_400).contains(Int(expiry)))
         let expected = TURNSharedSecret("north").credentials(for: "p7", expiry: expiry)
         #expect(server.credential == expected.password)
+        await running.stop()
+    }
+
+    @Test(.timeLimit(.minutes(10))) func whatIsDroppedIsTold() async throws {
+        let running = try await serve("--turn", "--turn-listen", "127.0.0.1:0")
+        let relay = try #require(running.relay)
+        let stranger = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(stranger) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = relay.endpoint.udpPort.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        // No STUN at all, and ChannelData of nobody's channel.
+        for bytes in [[0xFF, 1, 2, 3], [0x40, 0x01, 0, 4, 1, 2, 3, 4]] as [[UInt8]] {
+            let count = unsafe withUnsafePointer(to: &address) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe sendto(stranger, bytes, bytes.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+                }
+            }
+            #expect(count == bytes.count)
+        }
+        var reports: [RelayReport] = []
+        var known = TURNServerStatistics()
+        while known.dropped.malformed + known.dropped.unbound < 2 {
+            known = await relay.report(since: known) { reports.append($0) }
+        }
+        #expect(reports.compactMap(\.warning).joined().contains("1 malformed"))
+        #expect(reports.map(\.line.text).joined().contains(#""unbound":1"#))
+        // Each is told once.
+        let again = await relay.report(since: known) { _ in Issue.record("nothing came") }
+        #expect(again == known)
         await running.stop()
     }
 

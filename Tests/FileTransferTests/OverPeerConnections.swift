@@ -1,6 +1,7 @@
 import PeerConnection
 import Testing
 import TimeSharing
+import Trickle
 
 @testable import FileTransfer
 
@@ -16,7 +17,7 @@ struct ChannelPair {
         let first = try RTCPeerConnection(configuration: configuration)
         let second = try RTCPeerConnection(configuration: configuration)
         connections = (first, second)
-        tasks = [Self.forward(first, to: second), Self.forward(second, to: first)]
+        tasks = [trickle(first, to: second), trickle(second, to: first)]
         let channel = try first.createDataChannel("files")
         let events = second.events
         try await first.setLocalDescription()
@@ -32,17 +33,6 @@ struct ChannelPair {
             }
         }
         channels = (channel, try #require(other))
-    }
-
-    private static func forward(_ from: RTCPeerConnection, to other: RTCPeerConnection) -> Task<Void, Never> {
-        let events = from.events
-        return Task {
-            for await event in events {
-                guard case .iceCandidate(let candidate) = event else { continue }
-                while other.remoteDescription == nil, other.connectionState != .closed { await Task.yield() }
-                try? await other.addIceCandidate(candidate)
-            }
-        }
     }
 
     func close() {

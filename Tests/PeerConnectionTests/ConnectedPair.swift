@@ -1,5 +1,6 @@
 import PeerConnection
 import Testing
+import Trickle
 
 /// Two connections on real loopback sockets, joined by what each lets out.
 final class ConnectedPair: Sendable {
@@ -20,25 +21,13 @@ final class ConnectedPair: Sendable {
     ) throws {
         first = try RTCPeerConnection(configuration: configuration)
         second = try RTCPeerConnection(configuration: other ?? configuration)
-        tasks = [Self.forward(first, to: second), Self.forward(second, to: first)]
+        tasks = [trickle(first, to: second), trickle(second, to: first)]
     }
 
     deinit {
         for task in tasks { task.cancel() }
         first.close()
         second.close()
-    }
-
-    private static func forward(_ from: RTCPeerConnection, to other: RTCPeerConnection) -> Task<Void, Never> {
-        let events = from.events
-        return Task {
-            for await event in events {
-                guard case .iceCandidate(let candidate) = event else { continue }
-                // Candidates wait for the description, as signalling in order makes them.
-                while other.remoteDescription == nil, other.connectionState != .closed { await Task.yield() }
-                try? await other.addIceCandidate(candidate)
-            }
-        }
     }
 
     /// One offer from the first, answered by the second.

@@ -1,6 +1,7 @@
 import PeerConnection
 import Testing
 import TimeSharing
+import Trickle
 
 /// Connections that have nothing but TCP between them, on real loopback sockets.
 @Suite(.realTime) struct OverTCP {
@@ -22,14 +23,7 @@ import TimeSharing
     }
 
     private static func bring(_ from: RTCPeerConnection, _ other: RTCPeerConnection) -> Task<Void, Never> {
-        let events = from.events
-        return Task {
-            for await case .iceCandidate(let candidate) in events {
-                guard candidate?.candidate.contains(" tcp ") ?? true else { continue }
-                while other.remoteDescription == nil, other.connectionState != .closed { await Task.yield() }
-                try? await other.addIceCandidate(candidate)
-            }
-        }
+        trickle(from, to: other) { $0?.candidate.contains(" tcp ") ?? true }
     }
 
     @Test(

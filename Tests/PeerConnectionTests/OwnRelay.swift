@@ -1,4 +1,5 @@
 import Coturn
+import Glibc
 import PeerConnection
 import SansIO
 import TURNServer
@@ -60,5 +61,31 @@ import TimeSharing
         await pair.second.closed()
         await service.stop()
         #expect(await service.allocationCount() == 0)
+    }
+
+    @Test(
+        .timeLimit(.minutes(10)),
+        arguments: [
+            (-7_200, "right", "expired 2 hours ago"), (7_200, "wrong", "the user name or the password is wrong"),
+        ]
+    )
+    func whatIsWrongWithRefusedCredentialsIsTold(good: Int64, password: String, words: String) async throws {
+        let (service, endpoint) = try await service()
+        var configuration = try configuration(endpoint, transport: "udp")
+        let credentials = secret.credentials(for: "alice", expiry: Int64(time(nil)) + good - 30)
+        configuration.iceServers[0].username = credentials.username
+        configuration.iceServers[0].credential = password == "right" ? credentials.password : password
+        let connection = try RTCPeerConnection(configuration: configuration)
+        let events = connection.events
+        _ = try connection.createDataChannel("x")
+        try await connection.setLocalDescription()
+        for await case .iceCandidateError(let error) in events {
+            #expect(error.errorCode == 401)
+            #expect(error.message.contains(words), "\(error.message)")
+            break
+        }
+        connection.close()
+        await connection.closed()
+        await service.stop()
     }
 }

@@ -424,4 +424,15 @@ import Testing
         #expect(server.send([1], to: TURNTestServer.mapped) == .dropped)
         #expect(server.client.statistics.dropped.notAllocated == 1)
     }
+
+    @Test func onlyAUserNameThatBeginsWithATimeExpires() {
+        #expect(TURNCredentials.expiry(ofUsername: "1735689600:anna") == 1_735_689_600)
+        #expect(TURNCredentials.expiry(ofUsername: "1735689600") == 1_735_689_600)
+        let others = [
+            "anna", "", ":", "17:anna", "17356896001:x", "0735689600:x", "-735689600:x", "١٧٣٥٦٨٩٦٠٠:x", "1735689600a",
+        ]
+        for name in others {
+            #expect(TURNCredentials.expiry(ofUsername: name) == nil)
+        }
+    }
 }

@@ -72,6 +72,12 @@ package final class RelayTable {
     /// Datagrams that were lost since their server's stream took no more.
     package private(set) var blockedCount = 0
 
+    /// What clients that are no more did not use.
+    private var endedDrops = TURNDropCounts()
+
+    /// What all clients since the beginning did not use, by reason.
+    package var dropped: TURNDropCounts { relays.reduce(into: endedDrops) { $0 += $1.client.statistics.dropped } }
+
     /// Servers times sockets that are asked at most.
     package static let limit = 64
     /// Servers that send elsewhere may do so this often, lest two send to and fro.
@@ -335,6 +341,7 @@ package final class RelayTable {
                 continue
             }
             let relay = relays.remove(at: index)
+            endedDrops += relay.client.statistics.dropped
             if relay.transport != .udp, !isHandedOn { streamCommands.append(.close(relay.socket.port)) }
             if !relay.isAnswered, !isHandedOn { agent.relayFailed(at: now) }
             agent.removeRelayed(relay.port, at: now)
@@ -377,7 +384,14 @@ package final class RelayTable {
 
     private func note(_ relay: Relay, _ error: TURNError) {
         guard failures.count < Self.failureLimit else { return }
-        failures.append(RelayFailure(server: relay.client.server.remote, port: relay.socket.port, error: error))
+        failures.append(
+            RelayFailure(
+                server: relay.client.server.remote,
+                port: relay.socket.port,
+                username: relay.client.credentials?.username,
+                error: error
+            )
+        )
     }
 }
 
@@ -386,5 +400,7 @@ package struct RelayFailure: Hashable, Sendable {
     package var server: TransportAddress
     /// From where it was asked.
     package var port: PortID
+    /// Who asked; nil if nobody was named.
+    package var username: String?
     package var error: TURNError
 }

@@ -6,18 +6,6 @@ package enum TURNTransport: Hashable, Sendable {
     case stream
 }
 
-/// The user whom a server knows.
-package struct TURNCredentials: Hashable, Sendable {
-    package var username: String
-    package var password: String
-
-    /// Takes text that is already prepared by the OpaqueString profile (RFC 8265), as ASCII is.
-    package init(username: String, password: String) {
-        self.username = username
-        self.password = password
-    }
-}
-
 /// The constants of a TURN client.
 ///
 /// The defaults are those to use; tests change some.

@@ -44,4 +44,33 @@ package struct TURNDropCounts: Hashable, Sendable {
     package var limited = 0
 
     package init() {}
+
+    /// Each reason by its name here.
+    package var byReason: [(name: String, count: Int)] {
+        [
+            ("wrongAddress", wrongAddress), ("malformed", malformed), ("unexpected", unexpected),
+            ("unknownTransactions", unknownTransactions), ("unauthenticResponses", unauthenticResponses),
+            ("forbiddenPeers", forbiddenPeers), ("unknownChannels", unknownChannels),
+            ("truncatedChannelData", truncatedChannelData), ("outsideAllocation", outsideAllocation),
+            ("notAllocated", notAllocated), ("unsendable", unsendable), ("refusedPeers", refusedPeers),
+            ("limited", limited),
+        ]
+    }
+
+    /// Adds another client's.
+    package static func += (sum: inout TURNDropCounts, other: TURNDropCounts) {
+        sum.wrongAddress += other.wrongAddress
+        sum.malformed += other.malformed
+        sum.unexpected += other.unexpected
+        sum.unknownTransactions += other.unknownTransactions
+        sum.unauthenticResponses += other.unauthenticResponses
+        sum.forbiddenPeers += other.forbiddenPeers
+        sum.unknownChannels += other.unknownChannels
+        sum.truncatedChannelData += other.truncatedChannelData
+        sum.outsideAllocation += other.outsideAllocation
+        sum.notAllocated += other.notAllocated
+        sum.unsendable += other.unsendable
+        sum.refusedPeers += other.refusedPeers
+        sum.limited += other.limited
+    }
 }

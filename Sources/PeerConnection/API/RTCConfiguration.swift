@@ -59,6 +59,10 @@ public struct RTCConfiguration: Sendable {
     /// Local addresses to gather from, as text without ports; nil takes every address of the machine's interfaces
     /// that are up.
     public var localAddresses: [String]?
+    /// Which of the machine's addresses are used, also of those that come later; empty for all.
+    ///
+    /// An address is used if it fits one of the rules that are no exclusions, or there are none, and no exclusion.
+    public var networkRules: [RTCNetworkRule] = []
     /// Whether the peer is told names of multicast DNS (`….local`) in place of this machine's addresses.
     ///
     /// Only who is on the same link can look them up; whoever carries the signalling learns nothing. Server-reflexive and

@@ -163,6 +163,11 @@ public struct RTCStatsReport: Sendable {
     public var candidatePairs: [CandidatePair] = []
     /// The transport.
     public var transport = Transport()
+    /// What came from the network or the peer, or was to be sent, and was not used: how often for each reason.
+    ///
+    /// Named by protocol and reason, as `ice.wrongPassword`, `ice.staleCandidates`, `turn.malformed`, `dtls.replayed`; only
+    /// reasons that occurred. An attack, a broken middlebox or a peer with a fault shows here.
+    public var discards: [String: Int] = [:]
     /// Data channels that are open.
     public var dataChannelsOpened = 0
 }

@@ -14,25 +14,37 @@ package enum NetworkDiagnosis {
         package var ip: IPAddress
         /// Whether what goes far away leaves by it.
         package var isDefault: Bool
+        /// Whether it fits the rules; false for one that is left out by them.
+        package var isUsed: Bool
 
-        package init(interfaceName: String, ip: IPAddress, isDefault: Bool) {
+        package init(interfaceName: String, ip: IPAddress, isDefault: Bool, isUsed: Bool = true) {
             self.interfaceName = interfaceName
             self.ip = ip
             self.isDefault = isDefault
+            self.isUsed = isUsed
         }
     }
 
-    /// The addresses that make host candidates, as `RTCConfiguration`'s defaults have it.
-    package static func addresses() -> [Address] {
+    /// The addresses that make host candidates, as `RTCConfiguration`'s defaults and these rules have it, then those that
+    /// the rules leave out.
+    package static func addresses(rules: [RTCNetworkRule]) -> [Address] {
         let defaults = [true, false].compactMap { NetworkInterfaces.routedAddress(isIPv4: $0) }
-        return NetworkInterfaces.addresses(includesLoopback: nil).map {
-            Address(interfaceName: $0.interfaceName, ip: $0.ip, isDefault: defaults.contains($0.ip))
+        let used = NetworkInterfaces.addresses(includesLoopback: nil, rules: rules.map(\.rule))
+        let leftOut = NetworkInterfaces.all(includesLoopback: nil).filter { !rules.map(\.rule).permit($0) }
+        return (used + leftOut).map {
+            Address(
+                interfaceName: $0.interfaceName,
+                ip: $0.ip,
+                isDefault: defaults.contains($0.ip),
+                isUsed: used.contains($0)
+            )
         }
     }
 
     /// How many more addresses there are, which make no candidates since there are too many.
-    package static func leftOutCount() -> Int {
-        max(0, NetworkInterfaces.all(includesLoopback: nil).count - NetworkInterfaces.addressLimit)
+    package static func leftOutCount(rules: [RTCNetworkRule]) -> Int {
+        let found = NetworkInterfaces.all(includesLoopback: nil).filter(rules.map(\.rule).permit)
+        return max(0, found.count - NetworkInterfaces.addressLimit)
     }
 
     /// The addresses of a server's name; empty when there are none.

@@ -1,4 +1,5 @@
 internal import DTLS
+internal import Glibc
 internal import ICE
 internal import Logging
 internal import PeerEngine
@@ -89,6 +90,7 @@ extension PeerDriver {
         switch failure.error {
         case .refused(let number, let reason):
             (code, text) = (Int(number.rawValue), reason)
+            if code == 401 { text += Self.remedy(forUsername: failure.username) }
         case .timeout: text = "does not answer"
         case .credentialsMissing: (code, text) = (401, "wants a user name and a credential")
         case .expired: text = "relays no more"
@@ -114,6 +116,18 @@ extension PeerDriver {
                 )
             )
         )
+    }
+
+    /// What may be wrong with credentials that are refused, and what to do.
+    private static func remedy(forUsername username: String?) -> String {
+        let present = Int64(time(nil))
+        guard let username, let expiry = TURNCredentials.expiry(ofUsername: username), expiry < present else {
+            return ": the user name or the password is wrong"
+        }
+        let minutes = (present - expiry) / 60
+        let hours = minutes / 60
+        let age = hours < 2 ? "\(minutes) minutes" : hours < 48 ? "\(hours) hours" : "\(hours / 24) days"
+        return ": the credentials expired \(age) ago by this machine's clock; get new ones, or set the clock"
     }
 
     private func tellSilence(of server: TransportAddress) {
@@ -185,8 +199,32 @@ extension PeerDriver {
         report.transport.dtlsCipher = dtls.cipherName
         report.transport.srtpCipher = dtls.srtpProfile?.registeredName
         report.transport.packetsDiscarded = engine.dropped.unknown + engine.dropped.channelData
+        report.discards = discards(rtp)
         report.dataChannelsOpened = engine.channels.statistics.opened
         return report
+    }
+}
+
+extension PeerDriver {
+    /// What was not used, by protocol and reason.
+    private func discards(_ rtp: RTPTransportStatistics) -> [String: Int] {
+        var found: [String: Int] = [:]
+        func add(_ name: String, _ reasons: [(name: String, count: Int)]) {
+            for reason in reasons where reason.count > 0 { found["\(name).\(reason.name)"] = reason.count }
+        }
+        add("path", engine.dropped.byReason)
+        add("ice", engine.ice.statistics.dropped.byReason)
+        add("turn", engine.relays.dropped.byReason + [("blocked", engine.relays.blockedCount)])
+        let dtls = engine.dtls.statistics
+        add("dtls", [("untimely", dtls.datagramsDropped), ("replayed", dtls.datagramsDiscarded)])
+        let srtp: [(name: String, count: UInt64)] = [
+            ("untimely", rtp.droppedBeforeStart), ("replayed", rtp.droppedReplayed),
+            ("unauthenticated", rtp.droppedUnauthenticated), ("malformed", rtp.droppedMalformed),
+            ("unknownSource", rtp.droppedUnknownSource), ("limited", rtp.droppedForMemory),
+            ("unsendable", rtp.protectionFailures),
+        ]
+        add("srtp", srtp.map { ($0.name, Int(clamping: $0.count)) })
+        return found
     }
 }
 

@@ -18,20 +18,33 @@ extension PeerDriver {
             return askServers()
         }
         gathering.hasStarted = true
-        let addresses: [IPAddress]
-        let given = configuration.localAddresses?.compactMap { IPAddress($0) }
-        if let shared = configuration.sharedUDPPort {
-            addresses = shared.core.addresses.filter { given?.contains($0) ?? true }
-        } else if let given {
-            addresses = given
-        } else {
-            addresses = NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback).map(\.ip)
-        }
+        let addresses = addressesToGatherFrom()
         watchNetwork()
         bind(addresses)
         if addresses.isEmpty {
-            log.warning("no local address to gather candidates from")
+            let reason =
+                configuration.networkRules.isEmpty
+                ? "no local address to gather candidates from"
+                : "none of this machine's addresses fits networkRules (\(configuration.networkRules)): no candidates"
+            log.warning("\(reason)")
+            let error = RTCError(.networkError, reason)
+            view.deliver(.iceCandidateError(RTCPeerConnectionIceErrorEvent(error, address: nil)))
             finishGathering()
+        }
+    }
+
+    private func addressesToGatherFrom() -> [IPAddress] {
+        let rules = configuration.networkRules.map(\.rule)
+        let given = configuration.localAddresses?.compactMap { IPAddress($0) }
+        guard configuration.sharedUDPPort != nil || given != nil else {
+            return NetworkInterfaces.addresses(includesLoopback: configuration.includesLoopback, rules: rules).map(\.ip)
+        }
+        let shared = configuration.sharedUDPPort?.core.addresses.filter { given?.contains($0) ?? true }
+        let addresses = shared ?? given ?? []
+        guard !rules.isEmpty else { return addresses }
+        let known = NetworkInterfaces.all(includesLoopback: true)
+        return addresses.filter { ip in
+            rules.permit(known.first { $0.ip == ip } ?? LocalAddress(ip: ip, interfaceName: ""))
         }
     }
 

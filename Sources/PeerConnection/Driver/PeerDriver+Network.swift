@@ -51,7 +51,9 @@ extension PeerDriver {
     private func gatherFromNewAddresses() {
         guard configuration.sharedUDPPort?.core.followsMachine ?? true else { return }
         let wanted = configuration.localAddresses?.compactMap { IPAddress($0) }
-        let new = NetworkInterfaces.addresses(includesLoopback: true).map(\.ip).filter { ip in
+        let rules = configuration.networkRules.map(\.rule)
+        let found = NetworkInterfaces.addresses(includesLoopback: true, rules: rules).map(\.ip)
+        let new = found.filter { ip in
             !boundAddresses.contains(ip) && (wanted?.contains(ip) ?? !ip.isLoopback)
         }
         guard !new.isEmpty else { return }

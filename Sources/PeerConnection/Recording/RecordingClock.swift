@@ -1,5 +1,7 @@
-/// Places the frames of one peer's tracks on one line of time: by their RTP timestamps, which neither jitter nor drift
-/// against each other once sender reports have come, and by their arrival before. What arrives late, as after a stall of
+/// Places the frames of one peer's tracks on one line of time.
+///
+/// By their RTP timestamps, which neither jitter nor drift against each other once sender reports have come, and by
+/// their arrival before. What arrives late, as after a stall of
 /// the network or of this machine, keeps the place that its timestamp gives it.
 ///
 /// Sound leads, since a shift in it is heard; pictures follow. A correction never leads backwards: where pictures were

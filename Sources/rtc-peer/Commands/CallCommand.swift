@@ -19,6 +19,7 @@ struct CallCommand: AsyncParsableCommand {
               rtc-peer call
               rtc-peer call --listen 0.0.0.0:8443 --tls
               rtc-peer call --listen 0.0.0.0:8443 --tls --udp-port 40000
+              rtc-peer call --interface eth0 --port-range 50000-50100
               rtc-peer call --server http://192.0.2.7:8080 --room tea --name Otter
               rtc-peer call --show --record call.webm
               rtc-peer call --show terminal --video test --audio tone
@@ -30,6 +31,7 @@ struct CallCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var server: ServerOptions
+    @OptionGroup var path: PathOptions
     @OptionGroup var output: OutputOptions
 
     @Option(
@@ -208,7 +210,7 @@ struct CallCommand: AsyncParsableCommand {
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
-            var configuration = server.ice.configuration
+            var configuration = path.configuration(with: server.ice)
             configuration.prefersDTX = sound.dtx
             if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }
             let openView = { [place = self.show] in

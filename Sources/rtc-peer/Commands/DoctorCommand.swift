@@ -17,13 +17,23 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @OptionGroup var ice: ICEOptions
 
+    @Option(
+        name: .customLong("interface"),
+        help: ArgumentHelp(
+            "Look as a call with this --interface would; may be repeated. Example: --interface '!docker*'",
+            valueName: "NAME"
+        ),
+        transform: { try RTCNetworkRule($0) }
+    )
+    var networkRules: [RTCNetworkRule] = []
+
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         output.startLogging()
         var report = DoctorReport()
-        report.addresses = NetworkDiagnosis.addresses()
-        report.leftOutAddressCount = NetworkDiagnosis.leftOutCount()
+        report.addresses = NetworkDiagnosis.addresses(rules: networkRules)
+        report.leftOutAddressCount = NetworkDiagnosis.leftOutCount(rules: networkRules)
         report.machine = .now()
         async let screen = ScreenWay.find()
         async let multicast = NetworkDiagnosis.isMulticastDNSHeard()

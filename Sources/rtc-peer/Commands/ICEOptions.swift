@@ -33,18 +33,6 @@ struct ICEOptions: ParsableArguments {
     )
     var turnAuthorities: String?
 
-    @Flag(
-        help:
-            "Go through TURN servers only: the other side does not learn this machine's addresses. Example: --relay-only"
-    )
-    var relayOnly = false
-
-    @Flag(
-        help:
-            "Tell the other side names (….local) in place of this machine's addresses; only the same network can look them up, others need a STUN or TURN server. Example: --hide-addresses"
-    )
-    var hideAddresses = false
-
     func validate() throws {
         for url in iceServer { try Self.check(url) }
         if let turnAuthorities, unsafe access(turnAuthorities, R_OK) != 0 {
@@ -67,17 +55,6 @@ struct ICEOptions: ParsableArguments {
                 "--ice-server \(url): STUN over TLS tells the address of a TCP connection, and candidates are for UDP; use stun:, or turns: for a relay over TLS"
             )
         }
-    }
-
-    /// How connections are set up with them.
-    var configuration: RTCConfiguration {
-        var configuration = RTCConfiguration()
-        configuration.iceServers = servers
-        configuration.iceServerAuthorities = turnAuthorities
-        configuration.iceTransportPolicy = relayOnly ? .relay : .all
-        configuration.hidesHostAddresses = hideAddresses
-        configuration.tcpCandidatePolicy = .enabled
-        return configuration
     }
 
     private var password: String? {

@@ -51,7 +51,14 @@ struct ServeCommand: AsyncParsableCommand {
             lines.append("Ctrl-C ends it.")
             Terminal.standardOutput.write(lines.joined(separator: "\n") + "\n")
         }
+        let reports = Task { [isJSON = output.json] in
+            await relay?.report { report in
+                if isJSON { return Terminal.standardOutput.write(report.line.text) }
+                if let warning = report.warning { Terminal.standardOutput.write(warning + "\n") }
+            }
+        }
         for await _ in Interrupts.stream() { break }
+        reports.cancel()
         await running.stop()
         if output.json {
             var line = JSONLine(event: "ended")

@@ -11,7 +11,9 @@ struct DoctorOutput {
     var table: String {
         var rows: [(String, String, String)] = []
         for address in report.addresses {
-            rows.append(("address", "\(address.ip)", address.interfaceName + (address.isDefault ? ", default" : "")))
+            let notes = [address.isDefault ? "default" : nil, address.isUsed ? nil : "left out by --interface"]
+            let remark = ([address.interfaceName] + notes.compactMap { $0 }).joined(separator: ", ")
+            rows.append(("address", "\(address.ip)", remark))
         }
         if report.leftOutAddressCount > 0 {
             let text = "\(report.leftOutAddressCount) more"
@@ -72,6 +74,7 @@ struct DoctorOutput {
             line["interface"] = .string(address.interfaceName)
             line["address"] = .string("\(address.ip)")
             line["default"] = .bool(address.isDefault)
+            line["used"] = .bool(address.isUsed)
             lines.append(line)
         }
         for trial in report.trials {

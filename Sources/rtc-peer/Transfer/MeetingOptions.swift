@@ -21,6 +21,7 @@ struct MeetingOptions: ParsableArguments {
     var serverFingerprint: String?
 
     @OptionGroup var ice: ICEOptions
+    @OptionGroup var path: PathOptions
 
     func validate() throws {
         try Self.validate(serverURL: serverURL, fingerprint: serverFingerprint)

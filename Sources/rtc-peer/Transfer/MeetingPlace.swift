@@ -180,7 +180,7 @@ struct RunningMeeting: Sendable {
                 // It was used: a program that is started again gives nobody another guess.
                 code: resumption == nil ? code.words : nil,
                 resumption: resumption,
-                configuration: options.ice.configuration,
+                configuration: options.path.configuration(with: options.ice),
                 patience: patience,
                 patienceAgain: patienceAgain,
                 serverIsAnothers: options.serverURL != nil,

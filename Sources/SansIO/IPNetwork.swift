@@ -1,5 +1,3 @@
-package import SansIO
-
 /// A range of addresses with a common prefix, as `10.0.0.0/8`.
 package struct IPNetwork: Hashable, Sendable {
     /// The first address; bits behind the prefix count for nothing.
