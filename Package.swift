@@ -54,6 +54,8 @@ let package = Package(
         .target(name: "CSDL2", linkerSettings: [.linkedLibrary("dl")]),
         // Loaded when a screen is captured, likewise.
         .target(name: "CXCB", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CDBus", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CPipeWire", linkerSettings: [.linkedLibrary("dl")]),
 
         .target(name: "CCRC32C"),
 
@@ -87,7 +89,12 @@ let package = Package(
 
         // Media.
         module("Media", ["Locking", "CLinux", "COpus", "CSpeexDSP", "CVPX", "CYUV"]),
-        module("Capture", ["Containers", "H264", "Locking", "Media", "CALSA", "CLinux", "CV4L2", "CXCB", "CYUV"]),
+        module(
+            "Capture",
+            [
+                "Containers", "H264", "Locking", "Media", "CALSA", "CDBus", "CLinux", "CPipeWire", "CV4L2", "CXCB", "CYUV",
+            ]
+        ),
 
         // Pictures for people: PNG, terminals, a window.
         module("Display", ["Locking", "Media", "CPNG", "CSDL2", "CYUV"]),

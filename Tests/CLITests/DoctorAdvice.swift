@@ -120,6 +120,15 @@ import Testing
         #expect(text.hasSuffix(#"{"event":"advice","fix":[]}"# + "\n"))
     }
 
+    @Test func theWayOfTheScreenIsTold() {
+        let portal = DoctorOutput(report: report { $0.screen = ScreenWay(way: "portal", detail: "asks") })
+        #expect(portal.table.contains("screen") && portal.table.contains("portal"))
+        #expect(portal.lines.map(\.text).joined().contains(#""screen":"portal""#))
+        let none = DoctorOutput(report: report { $0.screen = ScreenWay(way: nil, detail: "no\u{1B}[2J display") })
+        #expect(none.table.contains("none") && none.table.contains("display") && !none.table.contains("\u{1B}"))
+        #expect(!none.lines.map(\.text).joined().contains(#""screen""#))
+    }
+
     @Test func whatAServerSaysCannotDrawOnTheTerminal() {
         let table = DoctorOutput(report: report { $0.trials[0].address = "\u{1B}[2J" }).table
         #expect(!table.contains("\u{1B}"))

@@ -114,6 +114,55 @@ import VirtualScreen
         }
     }
 
+    private static let portal = DisplaySurface(
+        kind: .portal,
+        id: "portal",
+        label: "dialogue",
+        width: 0,
+        height: 0,
+        display: "wayland"
+    )
+
+    @Test func `What the desktop's user chose is known afterwards, and limits keep to its size`() async throws {
+        system.setSurfaces(.success([Self.portal, Self.all[2]]))
+        let track = try await track(
+            .init(video: .init(width: .init(max: 800), frameRate: .init(max: 15), cursor: "motion"))
+        )
+        let settings = track.getSettings()
+        #expect(settings.width == 800 && settings.height == 450 && settings.frameRate == 15)
+        #expect(settings.displaySurface == "window" && settings.cursor == "always" && track.label == "window")
+        #expect(track.getCapabilities().width == 1...1600)
+        let taken = Taken<VideoFrame>()
+        let subscription = try track.addVideoTaker { taken.add($0) }
+        try #require(system.captures.last).give(1600, 900)
+        #expect(taken.all.map { [$0.width, $0.height] } == [[800, 450]])
+        subscription.cancel()
+        // A window of an X program is still to be had by its name, without the dialogue.
+        #expect(try await self.track(.init(surface: .named("0x100001"))).getSettings().width == 801)
+    }
+
+    @Test func `A user who refuses on the desktop is told by W3C's name`() async throws {
+        system.setSurfaces(.success([Self.portal]))
+        for (kind, name) in [
+            (MediaError.Kind.notPermitted, RTCError.Name.notAllowedError), (.notUsable, .notReadableError),
+            (.notFound, .notFoundError), (.unplugged, .notReadableError),
+        ] {
+            system.refuse("portal", MediaError(kind, "screen", "words"))
+            let error = await failure(.init())
+            #expect(error?.name == name && error?.message == "screen: words")
+        }
+        let system = system
+        system.refuse("portal", MediaError(.finished, "screen", "it was cancelled"))
+        let task = Task { () -> RTCError? in
+            // Begins when it is cancelled already.
+            while !Task.isCancelled { await Task.yield() }
+            do throws(RTCError) { _ = try await MediaDevices(system).getDisplayMedia() } catch { return error }
+            return nil
+        }
+        task.cancel()
+        #expect(await task.value?.name == .abortError)
+    }
+
     @Test func `What would steer the choice is refused`() async {
         for video in [
             MediaTrackConstraints(width: .exact(640)), .init(height: .init(min: 1)), .init(frameRate: .range(1...5)),

@@ -118,6 +118,22 @@ final class FakeDevices: MediaDeviceSystem {
         return capture
     }
 
+    func openPortal(framesPerSecond: Double, cursor: CursorCapture) async throws(MediaError) -> OpenedDisplay {
+        if let refusal = state.withLock({ $0.refusals["portal"] }) { throw refusal }
+        // A desktop that has no moving pointer, whose user chose a window.
+        let surface = DisplaySurface(
+            kind: .window,
+            id: "portal",
+            label: "window",
+            width: 1600,
+            height: 900,
+            display: "wayland"
+        )
+        let capture = FakeCapture(surface: surface, framesPerSecond: framesPerSecond, cursor: cursor)
+        state.withLock { $0.captures.append(capture) }
+        return OpenedDisplay(source: capture, surface: surface, cursor: cursor == .motion ? .always : cursor)
+    }
+
     func hint(_ kind: MediaDeviceKind) -> MediaError {
         MediaError(.notFound, kind.rawValue, "none was found: plug one in")
     }

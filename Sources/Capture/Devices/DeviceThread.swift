@@ -97,6 +97,19 @@ internal import Media
     /// Waits for so long or until `stop()`.
     func pause(milliseconds: Int) { Self.isReadable(stopDescriptor, milliseconds: milliseconds) }
 
+    /// Waits until something can be read, until a time, or until `stop()`.
+    ///
+    /// - Parameters:
+    ///   - descriptors: negative ones are left out.
+    ///   - deadline: of the monotonic clock, in nanoseconds.
+    func wait(for descriptors: [CInt], until deadline: Int64) {
+        var entries = ([stopDescriptor] + descriptors).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        // Both are positive; rounded up, so that nobody turns in circles for less than a millisecond.
+        let left = max(0, (max(0, deadline) - ScheduledThread.now()) / 1_000_000 + 1)
+        // Woken by a signal it returns early, which callers are ready for.
+        _ = unsafe poll(&entries, nfds_t(entries.count), CInt(clamping: left))
+    }
+
     @discardableResult
     private static func isReadable(_ descriptor: CInt, milliseconds: Int) -> Bool {
         let deadline = ScheduledThread.now() + Int64(milliseconds) * 1_000_000

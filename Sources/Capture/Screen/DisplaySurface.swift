@@ -1,6 +1,7 @@
 public import Media
 
-/// Something on an X display that can be captured: the whole screen, one monitor, one window.
+/// Something that can be captured: the whole screen of an X display, one monitor, one window, or what the desktop lets its user
+/// choose.
 public struct DisplaySurface: Hashable, Sendable {
     /// What kind of thing it is.
     public enum Kind: String, CaseIterable, Hashable, Sendable {
@@ -10,11 +11,13 @@ public struct DisplaySurface: Hashable, Sendable {
         case monitor
         /// One program's window.
         case window
+        /// Whatever its user chooses in the desktop's dialogue: what there is on Wayland.
+        case portal
     }
 
     /// What kind of thing it is.
     public let kind: Kind
-    /// Its name while it exists: `screen`, a monitor's name as `HDMI-1`, or a window's number as `0x1a00003`.
+    /// Its name while it exists: `screen`, a monitor's name as `HDMI-1`, a window's number as `0x1a00003`, or `portal`.
     public let id: String
     /// What people call it: a window's title, else the same as ``id``.
     public let label: String
@@ -22,11 +25,11 @@ public struct DisplaySurface: Hashable, Sendable {
     public let x: Int
     /// Upper edge on the screen, in pixels.
     public let y: Int
-    /// Width in pixels at present.
+    /// Width in pixels at present; 0 as long as nothing was chosen in the desktop's dialogue.
     public let width: Int
-    /// Height in pixels at present.
+    /// Height in pixels at present; 0 as long as nothing was chosen in the desktop's dialogue.
     public let height: Int
-    /// The X display, as `:0`.
+    /// The X display, as `:0`; `wayland` for what comes through the desktop's portal.
     public let display: String
 
     /// A surface with its parts.

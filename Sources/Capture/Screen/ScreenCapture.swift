@@ -171,7 +171,8 @@ public final class ScreenCapture: VideoSource, FailingDevice {
 
 /// When a picture that stays the same is given again.
 struct Repetition {
-    private var due: Int64 = .max
+    /// When it is due next, as long as nothing new comes.
+    private(set) var due: Int64 = .max
     private var count = 0
 
     /// A new picture was given.

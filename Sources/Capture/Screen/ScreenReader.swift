@@ -82,8 +82,8 @@ final class ScreenReader {
             throw MediaError(
                 .notUsable,
                 "display \(surface.display)",
-                "is XWayland's, whose screen is empty: in a Wayland session windows of X programs can be captured, and the "
-                    + "screen by the desktop's portal only, which is not supported yet; log in to an X11 session for that"
+                "is XWayland's, whose screen is empty: in a Wayland session windows of X programs can be captured here, and the "
+                    + "screen by the desktop's portal"
             )
         }
         do throws(Failure) {
@@ -168,6 +168,8 @@ final class ScreenReader {
         case .screen:
             let root = try connection.describe(window)
             area = Area(drawable: window, width: Int(root.width), height: Int(root.height))
+        // Given by a caller's mistake alone: it is not of this display.
+        case .portal: return nil
         case .monitor:
             guard let monitor = connection.monitors().first(where: { $0.id == surface.id }) else {
                 if connection.isBroken { throw .broken }
@@ -432,6 +434,7 @@ extension DisplaySurface {
         case .screen: "display \(display)"
         case .monitor: "monitor \(id) of display \(display)"
         case .window: label == id ? "window \(id)" : "window \(id) (\(label))"
+        case .portal: "screen"
         }
     }
 }

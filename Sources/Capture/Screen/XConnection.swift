@@ -48,8 +48,7 @@ internal import Media
             return MediaError(
                 .notUsable,
                 "screen",
-                "this is a Wayland session without X, and its screen can be had by the desktop's portal only, which is not "
-                    + "supported yet: start XWayland to capture windows of X programs, or log in to an X11 session"
+                "this is a Wayland session without X, and its screen can be had by the desktop's portal only"
             )
         }
         return MediaError(

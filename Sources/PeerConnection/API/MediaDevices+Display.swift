@@ -5,6 +5,9 @@ internal import Media
 extension MediaDevices {
     /// What there is to capture: the screen, its monitors, its windows, the upper ones first.
     ///
+    /// In a Wayland session the first is what the desktop lets its user choose (``DisplaySurface/Kind/portal``); nobody is asked
+    /// yet. Windows of X programs follow.
+    ///
     /// - Throws: as ``getDisplayMedia(_:)``.
     public func displaySurfaces() async throws(RTCError) -> [DisplaySurface] {
         let system = system
@@ -28,17 +31,21 @@ extension MediaDevices {
     ///
     /// A picture comes when something has changed, at most as often as `frameRate` says; a still one is repeated twice a
     /// second. The track follows a surface that changes its size, and ends (`ended` with the reason) when the window is
-    /// closed, the monitor switched off, or the X server ends.
+    /// closed, the monitor switched off, the X server ends, or the user ends the sharing on the desktop.
+    ///
+    /// On Wayland the desktop's own dialogue asks its user for a monitor or window, and this waits for the answer, up to three
+    /// minutes; cancelling the task takes the dialogue away.
     ///
     /// - Throws: `NotFoundError` without a display, or if there is nothing of the name; `NotAllowedError` if the display
-    ///   refuses this user, or the program's dialogue gives nothing; `NotReadableError` for a surface that cannot be read, and
-    ///   in a session of Wayland alone; `TypeError` for constraints that are exact or have a minimum;
+    ///   refuses this user, or a dialogue gives nothing; `NotReadableError` for a surface that cannot be read, and on Wayland
+    ///   without a portal or PipeWire; `AbortError` if the task is cancelled while the user is asked; `TypeError` for constraints that are exact or have a minimum;
     ///   `OverconstrainedError` for a maximum that nothing keeps. All say what to do.
     public func getDisplayMedia(_ options: DisplayMediaStreamOptions = .init()) async throws(RTCError) -> MediaStream {
         let constraints = options.video
         try DisplaySelection.check(constraints)
         let surfaces = DisplaySelection.ordered(try await displaySurfaces(), for: constraints)
         let surface = try await choose(options.surface, among: surfaces)
+        if surface.kind == .portal { return try await getPortalMedia(constraints) }
         let display = SourceDisplay(
             surface: surface,
             framesPerSecond: DisplaySelection.framesPerSecond(constraints),
@@ -61,6 +68,27 @@ extension MediaDevices {
                 throw RTCError(error)
             }
         }
+    }
+
+    /// A track of what the desktop's user chooses, whose size is known only then.
+    private func getPortalMedia(_ constraints: MediaTrackConstraints) async throws(RTCError) -> MediaStream {
+        let framesPerSecond = DisplaySelection.framesPerSecond(constraints)
+        let opened: OpenedDisplay
+        do throws(MediaError) {
+            opened = try await system.openPortal(
+                framesPerSecond: framesPerSecond,
+                cursor: DisplaySelection.cursor(constraints)
+            )
+        } catch {
+            throw Task.isCancelled ? RTCError(.abortError, error.description) : RTCError(error)
+        }
+        let surface = opened.surface
+        let display = SourceDisplay(surface: surface, framesPerSecond: framesPerSecond, cursor: opened.cursor)
+        let target = try DisplaySelection.target(constraints, width: surface.width, height: surface.height, of: display)
+        let track = MediaStreamTrack(TrackSource(.video(opened.source), display: display, label: surface.label))
+        track.videoAdapter.target = target
+        track.state.withLock { $0.constraints = constraints }
+        return MediaStream([track])
     }
 
     private func choose(

@@ -3,7 +3,7 @@ internal import Media
 
 /// The machine's devices, as ``MediaDevices`` needs them; tests have others.
 ///
-/// All but `watch` may block for as long as drivers need, and are called on a thread for that.
+/// All but `watch` and `openPortal` may block for as long as drivers need, and are called on a thread for that.
 package protocol MediaDeviceSystem: AnyObject, Sendable {
     /// What is plugged in, cameras first.
     func devices() -> [MediaDeviceInfo]
@@ -26,6 +26,9 @@ package protocol MediaDeviceSystem: AnyObject, Sendable {
         framesPerSecond: Double,
         cursor: CursorCapture
     ) throws(MediaError) -> any VideoSource
+
+    /// What the desktop's user chooses, for a surface that is ``DisplaySurface/Kind/portal``; ends with its task.
+    func openPortal(framesPerSecond: Double, cursor: CursorCapture) async throws(MediaError) -> OpenedDisplay
 
     /// What the loudspeakers play, whose echo microphones lose.
     var playedSound: PlayedSound { get }
@@ -59,6 +62,23 @@ package struct OpenedCamera: Sendable {
         self.mode = mode
         self.interval = interval
         self.waitUntilClosed = waitUntilClosed
+    }
+}
+
+/// What a desktop's user has chosen.
+package struct OpenedDisplay: Sendable {
+    /// Gives the pictures.
+    package let source: any VideoSource
+    /// What it is, with its size.
+    package let surface: DisplaySurface
+    /// Whether the pointer is in the picture.
+    package let cursor: CursorCapture
+
+    /// What was chosen.
+    package init(source: any VideoSource, surface: DisplaySurface, cursor: CursorCapture) {
+        self.source = source
+        self.surface = surface
+        self.cursor = cursor
     }
 }
 

@@ -1,7 +1,8 @@
 internal import Capture
 internal import Media
 
-/// The devices of this machine: V4L2's cameras, ALSA's microphones and loudspeakers, X11's screens.
+/// The devices of this machine: V4L2's cameras, ALSA's microphones and loudspeakers, X11's screens and the
+/// portal's.
 final class SystemDevices: MediaDeviceSystem {
     /// The X display; nil for that of the environment.
     private let display: String?
@@ -59,7 +60,21 @@ final class SystemDevices: MediaDeviceSystem {
         return OpenedMicrophone(source: source, sampleRate: source.sampleRate, channelCount: source.channelCount)
     }
 
-    func surfaces() throws(MediaError) -> [DisplaySurface] { try ScreenCapture.surfaces(display: display) }
+    func surfaces() throws(MediaError) -> [DisplaySurface] {
+        guard display == nil, PortalCapture.isNeeded else { return try ScreenCapture.surfaces(display: display) }
+        var found: [DisplaySurface] = []
+        var refusal: MediaError?
+        do throws(MediaError) { found.append(try PortalCapture.available()) } catch { refusal = error }
+        do throws(MediaError) {
+            // Windows of X programs can be had without a dialogue.
+            found += try ScreenCapture.surfaces()
+        } catch {
+            // On a machine without any display that is what is said.
+            if !PortalCapture.isWayland { refusal = error }
+        }
+        if found.isEmpty, let refusal { throw refusal }
+        return found
+    }
 
     func open(
         surface: DisplaySurface,
@@ -67,6 +82,11 @@ final class SystemDevices: MediaDeviceSystem {
         cursor: CursorCapture
     ) throws(MediaError) -> any VideoSource {
         try ScreenCapture(surface, framesPerSecond: framesPerSecond, cursor: cursor)
+    }
+
+    func openPortal(framesPerSecond: Double, cursor: CursorCapture) async throws(MediaError) -> OpenedDisplay {
+        let capture = try await PortalCapture.choose(framesPerSecond: framesPerSecond, cursor: cursor)
+        return OpenedDisplay(source: capture, surface: capture.surface, cursor: capture.cursor)
     }
 
     func hint(_ kind: MediaDeviceKind) -> MediaError {

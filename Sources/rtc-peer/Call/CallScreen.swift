@@ -1,22 +1,30 @@
 import PeerConnection
+import TerminalUI
 
 /// The screen, a monitor or a window as a call's picture.
 enum CallScreen {
-    /// What a user calls `name`; nil is the whole screen.
+    /// What a user calls `name`; nil is the whole screen, or what the desktop lets its user choose.
     ///
-    /// - Throws: `MediaError` with what there is, and what to do.
-    static func surface(_ name: String?) throws(MediaError) -> DisplaySurface {
-        let surfaces = try ScreenCapture.surfaces()
+    /// - Throws: `MediaError` or `RTCError` with what there is, and what to do.
+    static func surface(_ name: String?) async throws -> DisplaySurface {
+        let surfaces = try await MediaDevices.shared.displaySurfaces()
         if let name { return try DisplaySurface.named(name, in: surfaces) }
-        guard let first = surfaces.first(where: { $0.kind == .screen }) else {
-            throw MediaError(
-                .notUsable,
-                "screen",
-                "in a Wayland session the screen can be had by the desktop's portal only, which is not supported yet; windows of "
-                    + "X programs can be captured: --video screen:TITLE, and `rtc-peer devices` lists them"
-            )
-        }
-        return first
+        if let first = surfaces.first(where: { $0.kind == .screen || $0.kind == .portal }) { return first }
+        // Windows of X programs alone: the portal is missing, and says why.
+        return try PortalCapture.available()
+    }
+
+    /// The source of a picture of it.
+    static func source(_ name: String?) async throws -> any VideoSource {
+        let surface = try await surface(name)
+        guard surface.kind == .portal else { return try ScreenCapture(surface) }
+        announceDialogue()
+        return try await PortalCapture.choose()
+    }
+
+    /// Tells a user who looks at the terminal where to look.
+    private static func announceDialogue() {
+        Terminal.standardError.write("The desktop asks what may be captured: choose in its dialogue.\n")
     }
 
     /// A track of it.
@@ -30,8 +38,10 @@ enum CallScreen {
         _ name: String?,
         size: PictureSize?
     ) async throws -> (track: MediaStreamTrack, notes: [String]) {
-        let surface = try surface(name)
-        let isMemoryShared = try ScreenCapture(surface).isMemoryShared
+        let surface = try await surface(name)
+        let isPortal = surface.kind == .portal
+        if isPortal { announceDialogue() }
+        let isMemoryShared = try isPortal || ScreenCapture(surface).isMemoryShared
         let stream = try await MediaDevices.shared.getDisplayMedia(
             .init(
                 video: .init(
@@ -45,8 +55,9 @@ enum CallScreen {
         guard let track = stream.getVideoTracks().first else { throw RTCError(.notFoundError, "there is no screen") }
         let settings = track.getSettings()
         let rate = Int((settings.frameRate ?? 0).rounded())
+        let chosen = isPortal ? "Screen, by the desktop's portal: \(track.label)" : "\(noun(surface)): \(surface.label)"
         var notes = [
-            "\(noun(surface)): \(surface.label), \(settings.width ?? 0)x\(settings.height ?? 0), up to \(rate) pictures a second"
+            "\(chosen), \(settings.width ?? 0)x\(settings.height ?? 0), up to \(rate) pictures a second"
         ]
         if !isMemoryShared {
             notes.append(
@@ -63,6 +74,7 @@ enum CallScreen {
         case .screen: "Screen"
         case .monitor: "Monitor"
         case .window: "Window"
+        case .portal: "Screen"
         }
     }
 

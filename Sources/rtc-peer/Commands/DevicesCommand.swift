@@ -194,6 +194,10 @@ struct DevicesCommand: AsyncParsableCommand {
             line["id"] = .string(surface.id)
             line["name"] = .string(surface.label)
             line["display"] = .string(surface.display)
+            guard surface.kind != .portal else {
+                show((line, "Screen \(surface.id)  \(surface.label)  (Wayland, by xdg-desktop-portal and PipeWire)"))
+                continue
+            }
             for (key, value) in [
                 ("x", surface.x), ("y", surface.y), ("width", surface.width), ("height", surface.height),
             ] { line[key] = .integer(Int64(value)) }

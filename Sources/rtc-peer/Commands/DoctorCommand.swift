@@ -35,12 +35,14 @@ struct DoctorCommand: AsyncParsableCommand {
         report.addresses = NetworkDiagnosis.addresses(rules: networkRules)
         report.leftOutAddressCount = NetworkDiagnosis.leftOutCount(rules: networkRules)
         report.machine = .now()
+        async let screen = ScreenWay.find()
         async let multicast = NetworkDiagnosis.isMulticastDNSHeard()
         (report.trials, report.findings) = await ServerTrials.run(
             servers: ice.servers,
             authorities: ice.turnAuthorities
         )
         report.hasMulticastDNS = await multicast
+        report.screen = await screen
         let shown = DoctorOutput(report: report)
         let text = output.json ? shown.lines.map(\.text).joined() : shown.table
         Terminal.standardOutput.write(text)

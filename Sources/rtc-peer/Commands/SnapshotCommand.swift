@@ -53,7 +53,7 @@ struct SnapshotCommand: AsyncParsableCommand {
     func run() async throws {
         output.startLogging()
         do {
-            let source = try openSource()
+            let source = try await openSource()
             let picture = try await Self.picture(of: source, settles: video == .camera)
             try PNGFile.write(try RGBPicture(picture), to: file)
             if output.json {
@@ -72,12 +72,12 @@ struct SnapshotCommand: AsyncParsableCommand {
         }
     }
 
-    private func openSource() throws -> any VideoSource {
+    private func openSource() async throws -> any VideoSource {
         switch video {
         case .test, .none:
             return try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         case .file(let path): return try VideoFile(path: path, isLooping: false)
-        case .screen(let name): return try ScreenCapture(try CallScreen.surface(name))
+        case .screen(let name): return try await CallScreen.source(name)
         case .camera:
             let finding = try CallDevices.camera(camera, wish: size.wish)
             guard let device = finding.device else {

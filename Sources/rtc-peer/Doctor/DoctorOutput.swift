@@ -35,6 +35,7 @@ struct DoctorOutput {
         rows.append(("mDNS", report.hasMulticastDNS ? "works" : "does not work", "names in place of addresses"))
         rows.append(("container", report.machine.container ?? "none", ""))
         rows.append(("clock", clockText, ""))
+        if let screen = report.screen { rows.append(("screen", screen.way ?? "none", screen.detail)) }
         let first = rows.map(\.0.count).max() ?? 0
         let second = min(rows.map(\.1.count).max() ?? 0, 46)
         let lines = rows.map { row in
@@ -99,6 +100,7 @@ struct DoctorOutput {
         var machine = JSONLine(event: "machine")
         machine["container"] = report.machine.container.map { .string($0) }
         machine["clockKept"] = report.machine.isClockKept.map { .bool($0) }
+        machine["screen"] = report.screen?.way.map { .string($0) }
         machine["time"] = .integer(Int64(report.machine.secondsSince1970))
         lines.append(machine)
         var advice = JSONLine(event: "advice")

@@ -45,6 +45,8 @@ struct DoctorReport {
     /// The way to the STUN server that told most; nil without servers.
     var findings: NATFindings?
     var hasMulticastDNS = false
+    /// How the screen would be captured; nil if nobody looked.
+    var screen: ScreenWay?
     var machine = MachineFacts(container: nil, isClockKept: nil, secondsSince1970: 0)
 
     /// nil if no server answered over UDP.
