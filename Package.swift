@@ -92,7 +92,8 @@ let package = Package(
         module(
             "Capture",
             [
-                "Containers", "H264", "Locking", "Media", "CALSA", "CDBus", "CLinux", "CPipeWire", "CV4L2", "CXCB", "CYUV",
+                "Containers", "H264", "Locking", "Media", "CALSA", "CDBus", "CLinux", "CPipeWire", "CV4L2", "CXCB",
+                "CYUV",
             ]
         ),
 
