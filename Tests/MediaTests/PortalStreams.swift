@@ -209,46 +209,6 @@ import Testing
 
     // MARK: D-Bus
 
-    /// A bus that takes connections, and says nothing.
-    private final class SilentBus {
-        let path: String
-        let descriptor: Int32
-
-        init(in folder: TemporaryFolder) throws {
-            path = folder.path + "/bus"
-            descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-            let result = withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-                }
-            }
-            try #require(result == 0 && listen(descriptor, 4) == 0)
-        }
-
-        deinit { close(descriptor) }
-    }
-
-    @Test(.timeLimit(.minutes(1))) func `A bus that says nothing does not hold up who gives up`() async throws {
-        let bus = try SilentBus(in: try TemporaryFolder())
-        let token = try DeviceThread(subject: "screen")
-        // On a thread of its own, which waits; it is stopped when the bus has its connection.
-        let (errors, feed) = AsyncStream<MediaError>.makeStream()
-        let address = "unix:path=" + bus.path
-        Thread.detachNewThread {
-            do throws(MediaError) { _ = try DBusConnection(token: token, address: address) } catch { feed.yield(error) }
-            feed.finish()
-        }
-        let accepted = accept(bus.descriptor, nil, nil)
-        token.stop()
-        var all: [MediaError] = []
-        for await error in errors { all.append(error) }
-        #expect(all.map(\.kind) == [.finished] && all.first?.message.contains("cancelled") == true)
-        close(accepted)
-    }
-
     @Test func `A bus that is not there says where it was looked for`() throws {
         let folder = try TemporaryFolder()
         let address = "unix:path=\(folder.path)/none"
