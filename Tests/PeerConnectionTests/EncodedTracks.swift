@@ -86,28 +86,36 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
 }
 
 @Suite(.serialized, .realTime) struct EncodedTracks {
-    /// Frames as a receiver of the second connection gets them.
-    private func frames(of connection: RTCPeerConnection) throws -> (AsyncStream<RTCEncodedFrame>, RTCRtpReceiver) {
-        let receiver = try #require(connection.transceivers.first { $0.kind == .video }).receiver
+    private struct Call {
+        let pair: ConnectedPair
+        let sender: RTCRtpSender
+        let receiver: RTCRtpReceiver
+        /// All that the second connection receives, from the first frame on.
+        let frames: AsyncStream<RTCEncodedFrame>
+    }
+
+    private func frames(of receiver: RTCRtpReceiver) -> AsyncStream<RTCEncodedFrame> {
         let (stream, continuation) = AsyncStream<RTCEncodedFrame>.makeStream()
         let subscription = receiver.addEncodedFrameTaker { continuation.yield($0) }
         continuation.onTermination = { _ in subscription.cancel() }
-        return (stream, receiver)
+        return stream
     }
 
     /// A call from a camera to a receiver, which takes H.264 or not.
     private func call(
         _ track: MediaStreamTrack,
         takesH264: Bool
-    ) async throws -> (pair: ConnectedPair, sender: RTCRtpSender) {
+    ) async throws -> Call {
         let pair = try ConnectedPair()
         let sender = try pair.first.addTrack(track)
         try await pair.first.setLocalDescription()
         try await pair.second.setRemoteDescription(try #require(pair.first.localDescription))
-        if takesH264 { pair.second.transceivers.first?.receivedEncodings = [.h264] }
+        let transceiver = try #require(pair.second.transceivers.first)
+        if takesH264 { transceiver.receivedEncodings = [.h264] }
+        let frames = frames(of: transceiver.receiver)
         try await pair.second.setLocalDescription()
         try await pair.first.setRemoteDescription(try #require(pair.second.localDescription))
-        return (pair, sender)
+        return Call(pair: pair, sender: sender, receiver: transceiver.receiver, frames: frames)
     }
 
     @Test(.timeLimit(.minutes(5))) func theCamerasOwnEncodingArrivesAsItWas() async throws {
@@ -116,12 +124,11 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
         #expect(track.encodings == [.h264] && track.preferredEncodings.isEmpty && track.encoderTakesBitRate)
         track.preferredEncodings = [.vp8, .h264]
         #expect(track.preferredEncodings == [.h264])
-        let (pair, _) = try await call(track, takesH264: true)
-        let (stream, receiver) = try frames(of: pair.second)
+        let call = try await call(track, takesH264: true)
         var received: [RTCEncodedFrame] = []
-        for await frame in stream {
+        for await frame in call.frames {
             received.append(frame)
-            if received.count == 10 { receiver.requestKeyFrame() }
+            if received.count == 10 { call.receiver.requestKeyFrame() }
             if received.count > 10, frame.isKeyFrame { break }
         }
         let sent = camera.state.withLock { $0.sent }
@@ -131,7 +138,7 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
         #expect(camera.state.withLock { $0.started } == ["h264"])
         #expect(camera.state.withLock { $0.keyFrameRequests } >= 1)
         #expect(camera.state.withLock { !$0.bitRates.isEmpty })
-        let outbound = try #require(await pair.first.getStats().outboundRTP.first)
+        let outbound = try #require(await call.pair.first.getStats().outboundRTP.first)
         #expect(outbound.codec == "H264" && outbound.encoderImplementation == "encoding camera")
         #expect(outbound.framesEncoded >= 10 && outbound.frameWidth == 160 && outbound.pliCount >= 1)
     }
@@ -140,25 +147,23 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
         let camera = try EncodingCamera()
         let track = MediaStreamTrack(camera as any VideoSource)
         track.preferredEncodings = [.h264]
-        let (pair, _) = try await call(track, takesH264: false)
-        let receiver = try #require(pair.second.transceivers.first).receiver
-        for await frame in receiver.track.videoFrames {
+        let call = try await call(track, takesH264: false)
+        for await frame in call.receiver.track.videoFrames {
             #expect((frame.width, frame.height) == (160, 96))
             break
         }
         #expect(camera.state.withLock { $0.started } == ["pictures"])
-        #expect(await pair.first.getStats().outboundRTP.first?.codec == "VP8")
+        #expect(await call.pair.first.getStats().outboundRTP.first?.codec == "VP8")
     }
 
     @Test(.timeLimit(.minutes(5))) func whoNeedsThePicturesEndsTheCamerasEncoding() async throws {
         let camera = try EncodingCamera()
         let track = MediaStreamTrack(camera as any VideoSource)
         track.preferredEncodings = [.h264]
-        let (pair, _) = try await call(track, takesH264: true)
-        let (stream, _) = try frames(of: pair.second)
+        let call = try await call(track, takesH264: true)
         var names: [String] = []
         var preview: MediaSubscription?
-        for await frame in stream {
+        for await frame in call.frames {
             if names.last != frame.codecName { names.append(frame.codecName) }
             if preview == nil { preview = try track.addVideoTaker { _ in } }
             if frame.codecName == "VP8" {
@@ -175,15 +180,14 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
         let camera = try EncodingCamera()
         let track = MediaStreamTrack(camera as any VideoSource)
         track.preferredEncodings = [.h264]
-        let (pair, sender) = try await call(track, takesH264: true)
-        let (stream, _) = try frames(of: pair.second)
+        let call = try await call(track, takesH264: true)
         let plain = MediaStreamTrack(try TestPattern(width: 160, height: 96, framesPerSecond: 30))
         var names: [String] = []
-        for await frame in stream where names.last != frame.codecName {
+        for await frame in call.frames where names.last != frame.codecName {
             #expect(frame.isKeyFrame)
             names.append(frame.codecName)
-            if names.count == 1 { try await sender.replaceTrack(plain) }
-            if names.count == 2 { try await sender.replaceTrack(track) }
+            if names.count == 1 { try await call.sender.replaceTrack(plain) }
+            if names.count == 2 { try await call.sender.replaceTrack(track) }
             if names.count == 3 { break }
         }
         #expect(names == ["H264", "VP8", "H264"])
@@ -193,11 +197,10 @@ private final class EncodingCamera: VideoSource, EncodedVideoSource {
         let camera = try EncodingCamera()
         let track = MediaStreamTrack(camera as any VideoSource)
         track.preferredEncodings = [.h264]
-        let (pair, _) = try await call(track, takesH264: true)
-        let (stream, _) = try frames(of: pair.second)
+        let call = try await call(track, takesH264: true)
         var count = 0
         var disabledAt = 0
-        for await frame in stream {
+        for await frame in call.frames {
             count += 1
             if count == 5 {
                 track.enabled = false

@@ -6,7 +6,7 @@ package import Testing
 /// usrsctp counts its ticks for all associations of the process, and OpenSSL and usrsctp read one clock: a test that
 /// makes hours pass would end the connections of another. Tests in real time run side by side, a suite in virtual
 /// time alone among all that have either trait.
-package struct TimeSharing: SuiteTrait, TestTrait, TestScoping {
+package struct TimeSharing: SuiteTrait, TestScoping {
     fileprivate enum Kind { case real, virtual }
 
     fileprivate let kind: Kind
@@ -29,11 +29,14 @@ extension Trait where Self == TimeSharing {
     package static var realTime: TimeSharing { TimeSharing(kind: .real) }
 }
 
-/// Who has the process's time: many in real time, or one in virtual time.
+/// Who has the process's time: some in real time, or one in virtual time.
 ///
 /// First come, first served.
 private final class TimeOwner: Sendable {
     static let shared = TimeOwner()
+
+    /// More suites at once would be so slow on two cores that calls lose their pictures.
+    private static let realLimit = 4
 
     private struct State {
         var realCount = 0
@@ -43,7 +46,7 @@ private final class TimeOwner: Sendable {
         mutating func take(_ kind: TimeSharing.Kind) -> Bool {
             switch kind {
             case .real:
-                guard !isVirtual else { return false }
+                guard !isVirtual, realCount < TimeOwner.realLimit else { return false }
                 realCount += 1
             case .virtual:
                 guard !isVirtual, realCount == 0 else { return false }
