@@ -175,6 +175,8 @@ struct DevicesCommand: AsyncParsableCommand {
             if found.isEmpty { await explain(kind) }
         }
         await listScreens()
+        // Whoever tries or sets devices finds them untouched.
+        guard !tries, set.isEmpty else { return }
         for choice in await DeviceChoice.all(size: size) { show((choice.line, choice.text)) }
     }
 
