@@ -14,7 +14,7 @@ var guests: [SignalingPeerID: RTCPeerConnection] = [:]
 
 for await event in client.events {
     switch event {
-    case .message(.offer(let sdp), let id):
+    case .message(.offer(let sdp), let id, _):
         let guest = try guests[id] ?? answer(id)
         guests[id] = guest
         try await guest.setRemoteDescription(RTCSessionDescription(type: .offer, sdp: sdp))
@@ -22,13 +22,13 @@ for await event in client.events {
         // With all candidates in the answer there is nothing more to tell.
         await guest.waitUntilGathered()
         if let answer = guest.localDescription { client.send(.answer(sdp: answer.sdp), to: id) }
-    case .message(.candidate(let candidate), let id):
+    case .message(.candidate(let candidate), let id, _):
         try? await guests[id]?.addIceCandidate(
             candidate.map {
                 RTCIceCandidate(candidate: $0.candidate, sdpMid: $0.sdpMid, sdpMLineIndex: $0.sdpMLineIndex)
             }
         )
-    case .message(.bye, let id), .peerLeft(let id, _):
+    case .message(.bye, let id, _), .peerLeft(let id, _):
         guests.removeValue(forKey: id)?.close()
         print("\(id) left")
     case .closed(let error): print("The server is gone: \(error.map(\.message) ?? "goodbye")")
