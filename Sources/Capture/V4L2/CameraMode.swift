@@ -150,7 +150,7 @@ public struct CameraMode: Hashable, Sendable {
     }
 
     /// 29.97 pictures a second are as good as 30.
-    private static let rateTolerance = 0.95
+    package static let rateTolerance = 0.95
 }
 
 /// What is wanted of a camera.

@@ -35,8 +35,10 @@ struct DeviceChoice: Equatable {
         return line
     }
 
-    private static func number(_ value: Double) -> String {
-        value == value.rounded() ? "\(Int(clamping: Int64(value)))" : "\((value * 10).rounded() / 10)"
+    /// A rate or a measured figure, to a tenth.
+    static func number(_ value: Double) -> String {
+        let rounded = (value * 10).rounded() / 10
+        return Int(exactly: rounded).map(String.init) ?? "\(rounded)"
     }
 
     // MARK: Why
@@ -56,8 +58,7 @@ struct DeviceChoice: Equatable {
         size: PictureSize
     ) -> String {
         let wanted = "\(size.width)x\(size.height)@\(size.framesPerSecond)"
-        // 29.97 pictures a second are as good as 30.
-        let enough = Double(size.framesPerSecond) * 0.95
+        let enough = Double(size.framesPerSecond) * CameraMode.rateTolerance
         guard mode.width == size.width, mode.height == size.height, framesPerSecond ?? enough >= enough else {
             return "the nearest to \(wanted) that the camera has"
         }

@@ -391,10 +391,7 @@ struct DevicesCommand: AsyncParsableCommand {
         }
     }
 
-    private func number(_ value: Double) -> String {
-        let rounded = (value * 10).rounded() / 10
-        return rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)"
-    }
+    private func number(_ value: Double) -> String { DeviceChoice.number(value) }
 }
 
 extension String {
