@@ -3,8 +3,16 @@
 #include <usrsctp.h>
 #include <string.h>
 
-/* An option of FreeBSD's that usrsctp has (netinet/sctp.h) and its own header leaves out. */
+/* Options of FreeBSD's that usrsctp has (netinet/sctp.h) and its own header leaves out. */
 #define CUSRSCTP_PLUGGABLE_CC 0x00001202
+#define CUSRSCTP_GET_SNDBUF_USE 0x00001101
+
+/* What the second one gives: struct sctp_sockstat of netinet/sctp_uio.h, in bytes. */
+struct cusrsctp_sndbuf_use {
+    sctp_assoc_t assoc_id;
+    uint32_t total_sndbuf;
+    uint32_t total_recv_buf;
+};
 
 /* usrsctp_init_nothreads takes a variadic debug callback, which Swift cannot name. */
 static inline void cusrsctp_usrsctp_init_nothreads(int (*output)(void *address, void *buffer, size_t length, uint8_t tos, uint8_t set_df)) {

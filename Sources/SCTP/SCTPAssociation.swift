@@ -58,6 +58,8 @@ package struct SCTPConfiguration: Sendable {
     private var remotePort: UInt16 = 0
     /// Streams whose reset the peer has not answered: usrsctp takes nothing for them.
     var resettingStreams: Set<UInt16> = []
+    /// The stream that usrsctp is to have before it gets any more messages.
+    private var awaitedStream: UInt16?
     /// Messages that arrive in parts, by stream.
     var partial: [UInt16: [UInt8]] = [:]
     private var outBytes: [UInt8] = []
@@ -175,7 +177,14 @@ package struct SCTPConfiguration: Sendable {
         return SCTPStack.shared.withLock(for: token) {
             guard let socket = unsafe socket else { return .failed(ENOTCONN) }
             mailbox.now = now
-            guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else { return .noStream }
+            if let awaited = awaitedStream {
+                guard unsafe isEmpty(socket) else { return .blocked }
+                awaitedStream = nil
+                _ = unsafe hasStream(awaited, socket)
+            }
+            guard !resettingStreams.contains(stream), unsafe hasStream(stream, socket) else {
+                return awaitedStream == nil ? .noStream : .blocked
+            }
             if case .reliable = reliability {} else if mailbox.forbidRecovery() { limitFlight() }
             if isCorked != moreFollows { unsafe setCorked(moreFollows, socket) }
             if message.byteCount > longestMessage {
@@ -363,6 +372,10 @@ package struct SCTPConfiguration: Sendable {
     /// Whether usrsctp can send on a stream; gives it more if it has too few.
     ///
     /// There is always one that is not used: a reset of all that usrsctp has would reset all that the peer has.
+    ///
+    /// Where usrsctp makes streams it forgets which message it is in the middle of and goes on with another stream's:
+    /// nothing more would ever arrive on the first. So it gets more streams only when it has nothing to send, and
+    /// nothing to send until then.
     private func hasStream(_ stream: UInt16, _ socket: OpaquePointer) -> Bool {
         let needed = Int(stream) + 1
         guard mailbox.streams.isEstablished else { return needed <= Int(mailbox.streams.initialOutgoing) }
@@ -370,6 +383,10 @@ package struct SCTPConfiguration: Sendable {
         if min(needed + 1, limit) <= mailbox.streams.outgoing { return needed <= limit }
         let count = min(max(needed + 1, 2 * mailbox.streams.outgoing), limit) - mailbox.streams.outgoing
         guard needed <= limit, count > 0 else { return false }
+        guard unsafe isEmpty(socket) else {
+            awaitedStream = stream
+            return needed <= mailbox.streams.outgoing
+        }
         var request = sctp_add_streams(sas_assoc_id: 0, sas_instrms: 0, sas_outstrms: UInt16(count))
         let length = socklen_t(MemoryLayout<sctp_add_streams>.size)
         // Refused while a reset is on its way.
@@ -379,6 +396,14 @@ package struct SCTPConfiguration: Sendable {
         answerRequest()
         unsafe updateStreamCounts(socket)
         return needed <= mailbox.streams.outgoing
+    }
+
+    /// Whether the peer has acknowledged all that usrsctp was given.
+    private func isEmpty(_ socket: OpaquePointer) -> Bool {
+        var use = cusrsctp_sndbuf_use()
+        var length = socklen_t(MemoryLayout<cusrsctp_sndbuf_use>.size)
+        let status = unsafe usrsctp_getsockopt(socket, Int32(IPPROTO_SCTP), CUSRSCTP_GET_SNDBUF_USE, &use, &length)
+        return status == 0 && use.total_sndbuf == 0
     }
 
     /// Answers what usrsctp asked the peer for more streams.

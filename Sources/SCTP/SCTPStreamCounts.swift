@@ -13,7 +13,7 @@ internal import SansIO
 /// Called with each packet on its way; the stack's lock guards it.
 struct SCTPStreamCounts {
     /// Streams that usrsctp begins with, each way.
-    static let initialCount: UInt16 = 32
+    static let initialCount: UInt16 = 128
 
     /// Streams that usrsctp can send on.
     private(set) var outgoing = 0
