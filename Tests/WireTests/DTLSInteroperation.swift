@@ -1,3 +1,4 @@
+import Coturn
 import DTLS
 import Glibc
 import SansIO
@@ -24,6 +25,7 @@ private final class OpenSSLCommand {
         posix_spawn_file_actions_adddup2(&actions, pipes[0], 0)
         posix_spawn_file_actions_addopen(&actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        keepNoDescriptors(&actions)
         var argv = ([Self.path] + arguments).map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
         var child: pid_t = 0

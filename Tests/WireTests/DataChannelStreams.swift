@@ -100,7 +100,8 @@ extension VirtualTime {
         /// usrsctp, given more streams in the middle of a message, would go on with another's: the first never arrives.
         @Test(arguments: 1...10 as ClosedRange<UInt64>)
         func noMessageIsCutWhereStreamsAreAdded(seed: UInt64) throws {
-            let pair = SCTPPair(seed: seed, link: SCTPPair.Link(delay: .milliseconds(1), rate: 10_000_000, queue: 100_000))
+            let link = SCTPPair.Link(delay: .milliseconds(1), rate: 10_000_000, queue: 100_000)
+            let pair = SCTPPair(seed: seed, link: link)
             #expect(pair.connect())
             var random = RandomSource(seed: seed)
             let busy = try (0..<8).map { _ in try pair.client.open(DataChannelParameters(label: "busy")) }
