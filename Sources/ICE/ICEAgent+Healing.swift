@@ -85,13 +85,21 @@ extension ICEAgent {
         if !configuration.isLite { for pair in current.pairs where pair.path.port != port { checkAgain(pair) } }
     }
 
-    /// Lets candidates be gathered from an address that came after gathering was complete.
+    /// Lets candidates be gathered from an address that came after gathering was complete; its end will be told again.
+    package func reopenGathering() { resumeGathering(as: .open) }
+
+    private func resumeGathering(as state: ICEGatheringState) {
+        guard isAlive, current.gathering == .complete else { return }
+        current.gathering = state
+        emit(.gatheringResumed)
+    }
+
+    /// Says that a server that has forgotten a relayed address was asked for another, as ``expectRelay()``.
     ///
-    /// - Returns: whether gathering was complete, so that its end will be told again.
-    package func reopenGathering() -> Bool {
-        guard isAlive, current.gathering == .complete else { return false }
-        current.gathering = .open
-        return true
+    /// Called before `removeRelayed`, which might be the end of the last pair and of all hope.
+    package func expectRelayAgain() {
+        resumeGathering(as: .closing)
+        expectRelay()
     }
 
     // MARK: Silence
@@ -103,6 +111,7 @@ extension ICEAgent {
         if missed % Self.missesBetweenChecks == 1 {
             checkAgain(besides: pair)
             askServersAgain(at: now)
+            emit(.pathSilent)
         }
         if missed >= configuration.givingWayMisses { giveWay(pair) }
     }

@@ -115,8 +115,9 @@ extension ICEAgent {
         } else if hasFailed(at: now) {
             end(in: .failed)
         } else if current.concludedAt != nil {
-            // The path in use was taken away, and the others are tried.
-            let hasHope = current.awaitsConnections || current.pairs.contains(where: \.isPending)
+            // The path in use was taken away; the others are tried, and a server may give another.
+            let hasHope =
+                current.awaitsConnections || current.awaitedRelayCount > 0 || current.pairs.contains(where: \.isPending)
             if hasHope { setState(.disconnected) } else { end(in: .failed) }
         } else if state != .new || (current.remote != nil && knowsOfRemote) {
             setState(.checking)

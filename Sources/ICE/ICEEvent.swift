@@ -6,6 +6,8 @@ package enum ICEEvent: Hashable, Sendable {
     case localCandidate(ICECandidate)
     /// No more candidates of this generation will come: signal end-of-candidates.
     case gatheringComplete
+    /// Gathering was complete and goes on: an address has come, or a server has forgotten a relayed one.
+    case gatheringResumed
     case stateChanged(ICEState)
     /// Where to send from now on. Before nomination it is the best valid pair so far.
     case selectedPathChanged(TransmitPath, local: ICECandidate, remote: ICECandidate)
@@ -14,6 +16,8 @@ package enum ICEEvent: Hashable, Sendable {
     /// A relayed candidate was paired with an address of the peer's: the server is to let it through, since the peer's
     /// checks come before this side's own.
     case relayPaired(PortID, IPAddress)
+    /// The selected path has missed an answer: whether servers still relay is to be asked.
+    case pathSilent
     /// A TCP connection is to be opened from an active candidate to a passive one; `connectionOpened` or
     /// `connectionFailed` follows.
     case connect(PortID, TransportAddress)

@@ -270,6 +270,10 @@ package final class PeerEngine {
                 relays.permit(ip, on: port, at: now)
                 continue
             }
+            if case .pathSilent = event {
+                relays.verify(at: now)
+                continue
+            }
             if case .selectedPathChanged(let path, let local, _) = event, path != channelPath?.path {
                 let kind = SCTPPath(host: local.kind == .host ? local.address.ip : nil, remote: path.remote.ip)
                 channelPath = (path, kind)

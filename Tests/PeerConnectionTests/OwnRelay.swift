@@ -21,6 +21,14 @@ import TimeSharing
         return (service, try await service.start())
     }
 
+    /// A service on a port that the system gives to nobody while it is stopped.
+    private func serviceOfItsOwnPort() async throws -> (TURNService, TURNEndpoint) {
+        for port in (20_000..<32_000).shuffled().prefix(20) {
+            if let made = try? await service({ $0.port = port }) { return made }
+        }
+        return try await service()
+    }
+
     private func configuration(_ endpoint: TURNEndpoint, transport: String) throws -> RTCConfiguration {
         let credentials = secret.credentials(for: "alice", expiry: 4_000_000_000)
         let urls = endpoint.urls(host: "127.0.0.1", tlsHost: "localhost").turn
@@ -61,6 +69,33 @@ import TimeSharing
         await pair.second.closed()
         await service.stop()
         #expect(await service.allocationCount() == 0)
+    }
+
+    /// Neither connection restarts ICE: the server says that it knows nothing of their addresses, and gives others.
+    @Test(.timeLimit(.minutes(10))) func aServerThatWasRestartedIsUsedAgain() async throws {
+        let (service, endpoint) = try await serviceOfItsOwnPort()
+        var configuration = try configuration(endpoint, transport: "udp")
+        configuration.iceRestartDelay = nil
+        let pair = try ConnectedPair(configuration)
+        try await pair.exchange()
+        let fragments = [pair.first, pair.second].map { $0.localDescription?.sdp.firstMatch(of: /ice-ufrag:(.+)/)?.1 }
+        let states = pair.first.events
+        await service.stop()
+        let (other, _) = try await self.service { $0.port = Int(endpoint.udpPort) }
+        try await pair.exchange()
+        #expect(await other.allocationCount() == 2)
+        for (connection, fragment) in zip([pair.first, pair.second], fragments) {
+            #expect(connection.localDescription?.sdp.firstMatch(of: /ice-ufrag:(.+)/)?.1 == fragment)
+            #expect(connection.iceGatheringState == .complete)
+        }
+        pair.first.close()
+        await pair.first.closed()
+        var gathering: [RTCIceGatheringState] = []
+        for await event in states {
+            if case .iceGatheringStateChange(let state) = event { gathering.append(state) }
+        }
+        #expect(gathering == [.gathering, .complete])
+        await other.stop()
     }
 
     @Test(

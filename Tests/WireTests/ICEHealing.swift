@@ -85,7 +85,7 @@ import Testing
         let cut = network.elapsed
         call.offerer.agent.addressVanished(on: old.port, at: network.now)
         let port = call.offerer.addSocket("203.0.113.9")
-        #expect(call.offerer.agent.reopenGathering())
+        call.offerer.agent.reopenGathering()
         let address = try #require(call.offerer.sockets[port])
         call.offerer.agent.addLocalHost(address, port: port, preference: 60_000, at: network.now)
         call.offerer.agent.finishAddingLocalAddresses(at: network.now)

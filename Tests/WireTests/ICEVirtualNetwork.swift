@@ -341,9 +341,10 @@ final class ICETestPeer {
         case .gatheringComplete:
             isGatheringComplete = true
             signal { other, now in other.agent.setRemoteEndOfCandidates(at: now) }
+        case .gatheringResumed: isGatheringComplete = false
         case .connect(let candidate, let remote): network.connect(self, candidate, to: remote)
         case .connectionUnneeded(let port): network.disconnect(self, port)
-        case .selectedPathChanged, .consentLost, .relayPaired, .serverSilent: break
+        case .selectedPathChanged, .consentLost, .relayPaired, .serverSilent, .pathSilent: break
         }
     }
 

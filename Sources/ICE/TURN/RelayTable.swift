@@ -162,6 +162,15 @@ package final class RelayTable {
         }
     }
 
+    /// Asks all servers whether they still relay, since nothing comes through them any more.
+    ///
+    /// One that was restarted says at once that it knows nothing of the address, and is asked for another.
+    package func verify(at now: Instant) {
+        guard !relays.isEmpty else { return }
+        for relay in relays { relay.client.verify(at: now) }
+        settle(at: now)
+    }
+
     // MARK: Datagrams
 
     /// Ports of sockets are below.
@@ -329,7 +338,7 @@ package final class RelayTable {
                     isHandedOn = isPossible && relays[index].transport != .udp
                     isOver = !isPossible || isHandedOn
                 case .failed(let error):
-                    note(relays[index], error)
+                    if !renew(relays[index], after: error, at: now) { note(relays[index], error) }
                     isOver = true
                 case .closed: isOver = true
                 case .refreshRefused(let error): note(relays[index], error)
@@ -346,6 +355,27 @@ package final class RelayTable {
             if !relay.isAnswered, !isHandedOn { agent.relayFailed(at: now) }
             agent.removeRelayed(relay.port, at: now)
         }
+    }
+
+    /// Asks a server that has forgotten a relayed address for another.
+    ///
+    /// - Returns: whether it was asked. A stream has ended with its server; it is not opened again here.
+    private func renew(_ relay: Relay, after error: TURNError, at now: Instant) -> Bool {
+        guard error.meansAllocationIsGone, relay.isAnswered, relay.transport == .udp, hasRoom else { return false }
+        agent.expectRelayAgain()
+        let renewed = Relay(
+            client: client(
+                of: Server(address: relay.client.server.remote, credentials: relay.client.credentials),
+                port: relay.socket.port
+            ),
+            transport: .udp,
+            port: PortID(rawValue: nextPort),
+            socket: relay.socket
+        )
+        nextPort += 1
+        relays.append(renewed)
+        renewed.client.allocate(at: now)
+        return true
     }
 
     private func add(_ relay: Relay, at now: Instant) {

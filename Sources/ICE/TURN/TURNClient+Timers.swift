@@ -66,6 +66,14 @@ extension TURNClient {
         }
     }
 
+    /// Has the server say now whether it still has the allocation.
+    func verify(at now: Instant) {
+        guard case .allocated(var allocation) = state, allocation.refreshAt != nil else { return }
+        allocation.refreshAt = now
+        state = .allocated(allocation)
+        settle(at: now)
+    }
+
     /// RFC 8445 §11: an indication keeps the NAT's binding open, and nobody answers it.
     private func keepAlive(at now: Instant) {
         guard transport == .datagram, lastTransmission + configuration.keepalive <= now else { return }

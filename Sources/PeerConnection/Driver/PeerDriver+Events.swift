@@ -49,6 +49,8 @@ extension PeerDriver {
             deliverDescriptions()
             view.deliver(.iceGatheringStateChange(.complete)) { $0.iceGatheringState = .complete }
             view.deliver(.iceCandidate(nil))
+        case .gatheringResumed:
+            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
         case .stateChanged(let state):
             iceStateChanged(to: state)
             let state = RTCIceConnectionState(rawValue: state.rawValue) ?? .failed
@@ -56,7 +58,7 @@ extension PeerDriver {
         case .selectedPathChanged(let path, let local, let remote):
             log.debug("path \(local.address) (\(local.kind.rawValue)) to \(path.remote) (\(remote.kind.rawValue))")
         case .serverSilent(let server): tellSilence(of: server)
-        case .relayPaired: break  // the engine's
+        case .relayPaired, .pathSilent: break  // the engine's
         case .connect(let candidate, let remote): openConnection(from: candidate, to: remote)
         case .connectionUnneeded(let port): closeConnection(port)
         case .consentLost: log.debug("the peer's consent expired")

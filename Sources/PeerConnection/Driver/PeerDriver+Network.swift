@@ -61,9 +61,7 @@ extension PeerDriver {
         let added = Array(new.prefix(max(0, NetworkInterfaces.addressLimit - ports.count)))
         guard !added.isEmpty else { return }
         log.debug("new addresses: \(added)")
-        if engine.ice.reopenGathering() {
-            view.deliver(.iceGatheringStateChange(.gathering)) { $0.iceGatheringState = .gathering }
-        }
+        engine.ice.reopenGathering()
         bind(added)
     }
 
