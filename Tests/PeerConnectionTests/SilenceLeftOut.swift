@@ -5,12 +5,12 @@ import Testing
 
 /// Opus DTX: of a pause next to nothing is sent, and the clock of the stream goes on. RFC 7587 §3.1.3
 @Suite struct SilenceLeftOut {
-    private func frame(_ samples: [Int16], hasVoice: Bool? = nil) -> AudioFrame {
+    private func frame(_ samples: [Int16], hasVoice: Bool? = nil, at nanoseconds: Int64 = 0) -> AudioFrame {
         AudioFrame(
             samples: samples,
             sampleRate: 48_000,
             channelCount: 1,
-            timestampNanoseconds: 0,
+            timestampNanoseconds: nanoseconds,
             hasVoice: hasVoice
         )
     }
@@ -43,6 +43,35 @@ import Testing
                 #expect(frame.startsTalkspurt == (index == 0 || sent[index - 1].isEmpty), "block \(index)")
             }
         }
+    }
+
+    /// A microphone that was away for two seconds, and before that jitter of its clock, which is no gap.
+    @Test(arguments: [(RTPCodec.opus, 48_000), (.pcmu, 8_000)] as [(RTPCodec, UInt32)])
+    func theClockGoesOnWhileNothingIsCaptured(codec: RTPCodec, rate: UInt32) {
+        let encoding = AudioEncoding(codec: codec)
+        let block = [Int16](repeating: 900, count: 960)
+        var sent: [EncodedFrame] = []
+        for index in 0..<100 as Range<Int64> {
+            let jitter: Int64 = index % 7 == 0 ? 200_000_000 : 0
+            let gap: Int64 = index < 50 ? 0 : 2_000_000_000
+            sent += encoding.encode(frame(block, at: index * 20_000_000 + jitter + gap), hasDTX: false)
+        }
+        #expect(sent.count >= 98)
+        let steps = zip(sent, sent.dropFirst()).map { $1.rtpTimestamp &- $0.rtpTimestamp }
+        let skips = steps.filter { $0 != rate / 50 }
+        #expect(skips.count == 1)
+        // The captured times of the 50th and 51st block say so.
+        #expect(skips.allSatisfy { abs(Int($0) - Int(rate) * 2) < Int(rate) / 4 }, "\(skips)")
+        #expect(sent.count(where: \.startsTalkspurt) == 2)
+    }
+
+    @Test(arguments: [Int64.min, .max, -1, 4_000_000_000_000])
+    func timesThatCannotBeAreNoGaps(nanoseconds: Int64) {
+        let encoding = AudioEncoding(codec: .opus)
+        let block = [Int16](repeating: 900, count: 960)
+        let times = [0, nanoseconds, 40_000_000, nanoseconds, 80_000_000]
+        let sent = times.flatMap { encoding.encode(frame(block, at: $0), hasDTX: false) }
+        #expect(zip(sent, sent.dropFirst()).allSatisfy { $1.rtpTimestamp &- $0.rtpTimestamp == 960 })
     }
 
     @Test func gapsAreBorneByTheDecoder() throws {

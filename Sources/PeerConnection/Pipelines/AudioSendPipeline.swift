@@ -123,6 +123,12 @@ package final class AudioEncoding {
     private var timestamp: UInt32 = 0
     /// Whether the block before was not sent.
     private var wasSilent = true
+    /// When the frame that comes next was captured, if none is missing.
+    private var nextNanoseconds: Int64?
+
+    /// What lies further apart than this did not come late: a time without sound.
+    private static let shortestGap: Int64 = 250_000_000
+    private static let longestGap: Int64 = 3_600_000_000_000
 
     package init(codec: RTPCodec) { self.codec = codec }
 
@@ -138,6 +144,7 @@ package final class AudioEncoding {
             opus = nil
         }
         guard var converter = resampler else { return [] }
+        skipGap(before: frame)
         pending += converter.process(frame.samples)
         resampler = converter
         let blockSamples = rate / 50
@@ -166,6 +173,21 @@ package final class AudioEncoding {
         }
         pending.removeFirst(offset)
         return blocks
+    }
+
+    /// Lets the stream's clock go on over a time without sound, as of a microphone that was away.
+    ///
+    /// Else what follows would seem to come later by that time, and be played beside another picture.
+    private func skipGap(before frame: AudioFrame) {
+        let sampleCount = frame.samples.count / max(1, frame.channelCount)
+        let duration = Int64(sampleCount) * 1_000_000_000 / Int64(max(1, frame.sampleRate))
+        defer { nextNanoseconds = frame.timestampNanoseconds.addingReportingOverflow(duration).partialValue }
+        guard let nextNanoseconds else { return }
+        let (gap, isOverflow) = frame.timestampNanoseconds.subtractingReportingOverflow(nextNanoseconds)
+        guard !isOverflow, gap > Self.shortestGap, gap < Self.longestGap else { return }
+        pending = []
+        wasSilent = true
+        timestamp &+= UInt32(truncatingIfNeeded: gap / 1_000 * Int64(codec.clockRate) / 1_000_000)
     }
 
     private enum Payload {
