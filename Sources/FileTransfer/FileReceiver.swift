@@ -112,7 +112,9 @@ public final class FileReceiver: Sendable {
             await disk.leave()
             throw error
         }
-        return await disk.summary
+        var summary = await disk.summary
+        summary.isAcknowledged = await disk.isFinished
+        return summary
     }
 
     /// Sends answers.

@@ -49,6 +49,10 @@ public struct TransferSummary: Sendable, Hashable {
     ///
     /// Known at the receiver alone.
     public var keepsParts = false
+    /// Whether the other side knows that this one has come to the end.
+    ///
+    /// False at a receiver whose sender went without a good-bye: it may have been killed, and offer the same again.
+    public var isAcknowledged = true
 
     /// An entry that did not go through.
     public struct Failure: Sendable, Hashable {

@@ -4,6 +4,7 @@ import Signaling
 import Testing
 import TimeSharing
 
+@testable import FileTransfer
 @testable import PAKE
 @testable import rtc_peer
 
@@ -155,6 +156,68 @@ import TimeSharing
                 async let twice = pair.meetings[1].giveUp(lost)
                 let goesOn = await [once, twice]
                 #expect(goesOn == [true, true])
+            }
+        }
+    }
+
+    /// A sender that was killed before it knew that all had come, and is back.
+    @Test(.timeLimit(.minutes(10))) func whoHasAllIsThereForASenderThatDoesNotKnow() async throws {
+        try await withPair { pair in
+            let show = TransferOutput(isJSON: true)
+            let runCount = Mutex(0)
+            async let outcome = TransferRun.run(
+                pair.meetings[0],
+                show: show,
+                progress: TransferProgress(show, verb: "receiving"),
+                advice: ""
+            ) { channel in
+                for await _ in channel.messages {}
+                var summary = TransferSummary()
+                summary.files = runCount.withLock { count in
+                    count += 1
+                    return count
+                }
+                summary.isAcknowledged = summary.files == 3
+                return summary
+            }
+            var connections = pair.meetings[1].connections.makeAsyncIterator()
+            for _ in 0..<2 {
+                let lost = try #require(try await connections.next())
+                #expect(await pair.meetings[1].giveUp(lost))
+            }
+            let last = try #require(try await connections.next())
+            last.channel.close()
+            guard case .finished(let summary) = try await outcome else {
+                Issue.record("interrupted")
+                return
+            }
+            #expect(runCount.withLock { $0 } == 3)
+            #expect(summary.files == 1)
+        }
+    }
+
+    /// A sender that does not come again changes nothing of what is here.
+    @Test(.timeLimit(.minutes(10))) func whoHasAllWaitsForNobodyElse() async throws {
+        try await withPair { pair in
+            let show = TransferOutput(isJSON: true)
+            async let outcome = TransferRun.run(
+                pair.meetings[0],
+                show: show,
+                progress: TransferProgress(show, verb: "receiving"),
+                advice: ""
+            ) { channel in
+                for await _ in channel.messages {}
+                var summary = TransferSummary()
+                summary.isAcknowledged = false
+                return summary
+            }
+            var connections = pair.meetings[1].connections.makeAsyncIterator()
+            _ = try #require(try await connections.next())
+            await pair.meetings[1].sayFarewell()
+            await pair.meetings[1].leave()
+            guard case .finished = try await outcome else {
+                Issue.record("interrupted")
+                return
             }
         }
     }

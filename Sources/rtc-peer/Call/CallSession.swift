@@ -57,6 +57,10 @@ actor CallSession {
     private var subscriptions: [SignalingPeerID: [MediaSubscription]] = [:]
     private var iceServers: [RTCIceServer] = []
     private var hasJoined = false
+    /// Whether the server can tell what becomes of others.
+    private var hearsServer = false
+    /// Those who have ended their connection, of whom the server has not said why yet.
+    private var closing: Set<SignalingPeerID> = []
     /// Puts something into the queue.
     private var happen: (@Sendable (Happening) -> Void)?
     /// For devices to be plugged in again, by the ids of their tracks.
@@ -241,6 +245,7 @@ actor CallSession {
     private func handle(_ event: SignalingEvent, feed: @escaping @Sendable (CallEvent) -> Void) async -> Ending? {
         switch event {
         case .joined(let place, let isResumed):
+            hearsServer = true
             if !hasJoined {
                 hasJoined = true
                 options.joined?()
@@ -271,6 +276,8 @@ actor CallSession {
                 return refused(error, "look at --server and --server-fingerprint")
             }
             output.problem("The signalling server does not answer (\(error)); calls go on, trying again.")
+            hearsServer = false
+            for id in closing { if let reason = await left(id, saidGoodbye: true) { return Ending(reason: reason) } }
         // Who leaves at once has gone before the answer.
         case .error(let error) where error.code == .unknownPeer: break
         case .error(let error): output.problem(error.message)
@@ -357,6 +364,7 @@ actor CallSession {
             output.recording(peer.remote, await recorder.stop())
         }
         phases[id] = nil
+        closing.remove(id)
         reports[id] = nil
         subscriptions[id] = nil
         view?.pictures.remove(id.rawValue)
@@ -388,6 +396,9 @@ actor CallSession {
         case .track(let peer, let track, let feed): take(track, of: peer, feed: feed)
         case .remoteClosed(let peer):
             if await peers[peer.id]?.isAbsent ?? false { return await left(peer.id, saidGoodbye: false) }
+            // Why, the server tells: a page may have been reloaded. Without it nothing else will be heard of the peer.
+            guard hearsServer else { return await left(peer.id, saidGoodbye: true) }
+            closing.insert(peer.id)
         case .chat(let peer, let text): output.chat(peer, text)
         case .fileReceived(let peer, let file): output.file(peer, file, isReceived: true)
         case .fileSent(let peer, let file): output.file(peer, file, isReceived: false)

@@ -192,6 +192,22 @@ actor TransferMeeting {
         return !partnerHasEnded && !isOver
     }
 
+    /// Says that there is nothing more to do, except for somebody who was lost and is just coming again.
+    ///
+    /// ``connections`` ends without an error unless there is another connection within `patience`.
+    ///
+    /// - Returns: whether somebody may be coming.
+    func awaitLatecomer(after connection: Connection, for patience: Duration) async -> Bool {
+        await lostLink(connection.link)
+        guard !partnerHasEnded, !isOver, link != nil || partner != nil else { return false }
+        waitingAgain?.cancel()
+        waitingAgain = Task {
+            try? await Task.sleep(for: patience)
+            if !Task.isCancelled { feed.finish() }
+        }
+        return true
+    }
+
     private func endUnlessPaired() {
         if !hasPaired { feed.finish(throwing: isRoomFull ? MeetingError.roomFull : .nobodyCame) }
     }

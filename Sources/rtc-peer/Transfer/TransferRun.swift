@@ -18,6 +18,9 @@ enum TransferRun {
         return !error.isRefusal && curable.contains(error.code)
     }
 
+    /// How long a receiver that has all is there for a sender that was killed before it knew that, and is back already.
+    private static let latecomersTime = Duration.seconds(10)
+
     /// - Parameters:
     ///   - meeting: gives an open channel for each connection.
     ///   - show: where the path is told.
@@ -35,33 +38,7 @@ enum TransferRun {
     ) async throws -> Outcome {
         try await withThrowingTaskGroup(of: Outcome.self) { group in
             group.addTask {
-                for try await connection in meeting.connections {
-                    let report = await connection.link.connection.getStats()
-                    show.connected(report)
-                    try show.checkFirstLine()
-                    progress.setPath(TransferOutput.isRelayed(report) ? "relayed" : "direct")
-                    do {
-                        let summary = try await transfer(connection.channel)
-                        await connection.channel.closeGracefully()
-                        return .finished(summary)
-                    } catch let error as TransferError where error.code == .channelClosed {
-                        if await meeting.giveUp(connection) {
-                            show.waits(advice, since: "The connection broke; making it again.")
-                        }
-                    } catch let error as TransferError where error.isFromPeer && canComeAgain(after: error) {
-                        let isAsked = error.code == .cancelled
-                        show.waits(
-                            advice,
-                            since: "The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)")."
-                        )
-                        _ = await meeting.giveUp(connection)
-                    } catch let error as TransferError where !error.isFromPeer {
-                        // Why it ends is told behind what was sent before. This task may be cancelled, that one is not.
-                        await Task { await connection.channel.closeGracefully(within: .seconds(1)) }.value
-                        throw error
-                    }
-                }
-                throw MeetingError.over
+                try await finish(meeting, show: show, progress: progress, advice: advice, transfer: transfer)
             }
             group.addTask {
                 for await _ in Interrupts.stream() { return .interrupted }
@@ -73,6 +50,64 @@ enum TransferRun {
             guard let outcome = try await group.next() else { throw MeetingError.over }
             return outcome
         }
+    }
+
+    /// One connection after another, until the transfer has come to its end on both sides.
+    private static func finish(
+        _ meeting: TransferMeeting,
+        show: TransferOutput,
+        progress: TransferProgress,
+        advice: String,
+        transfer: @Sendable (RTCDataChannel) async throws(TransferError) -> TransferSummary
+    ) async throws -> Outcome {
+        // Of a run that came to its end without the other side's good-bye.
+        var ended: TransferSummary?
+        do {
+            connections: for try await connection in meeting.connections {
+                let report = await connection.link.connection.getStats()
+                show.connected(report)
+                try show.checkFirstLine()
+                progress.setPath(TransferOutput.isRelayed(report) ? "relayed" : "direct")
+                switch await result(of: transfer, over: connection.channel) {
+                case .success(let summary) where summary.isAcknowledged:
+                    await connection.channel.closeGracefully()
+                    return .finished(ended ?? summary)
+                case .success(let summary):
+                    ended = ended ?? summary
+                    guard await meeting.awaitLatecomer(after: connection, for: latecomersTime) else { break connections }
+                case .failure(let error) where error.code == .channelClosed:
+                    if await meeting.giveUp(connection), ended == nil {
+                        show.waits(advice, since: "The connection broke; making it again.")
+                    }
+                case .failure(let error) where error.isFromPeer && canComeAgain(after: error):
+                    let isAsked = error.code == .cancelled
+                    show.waits(
+                        advice,
+                        since: "The other side \(isAsked ? "was stopped" : "has stopped: \(error.message)")."
+                    )
+                    _ = await meeting.giveUp(connection)
+                case .failure(let error):
+                    // Why it ends is told behind what was sent before. This task may be cancelled, that one is not.
+                    if !error.isFromPeer {
+                        await Task { await connection.channel.closeGracefully(within: .seconds(1)) }.value
+                    }
+                    throw error
+                }
+            }
+        } catch {
+            // All is here; what became of the other side changes nothing.
+            guard let ended else { throw error }
+            return .finished(ended)
+        }
+        guard let ended else { throw MeetingError.over }
+        return .finished(ended)
+    }
+
+    private static func result(
+        of transfer: (RTCDataChannel) async throws(TransferError) -> TransferSummary,
+        over channel: RTCDataChannel
+    ) async -> Result<TransferSummary, TransferError> {
+        do throws(TransferError) { return .success(try await transfer(channel)) } catch { return .failure(error) }
     }
 }
 
