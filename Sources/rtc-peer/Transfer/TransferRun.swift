@@ -74,7 +74,8 @@ enum TransferRun {
                     return .finished(ended ?? summary)
                 case .success(let summary):
                     ended = ended ?? summary
-                    guard await meeting.awaitLatecomer(after: connection, for: latecomersTime) else { break connections }
+                    let isAwaited = await meeting.awaitLatecomer(after: connection, for: latecomersTime)
+                    if !isAwaited { break connections }
                 case .failure(let error) where error.code == .channelClosed:
                     if await meeting.giveUp(connection), ended == nil {
                         show.waits(advice, since: "The connection broke; making it again.")
