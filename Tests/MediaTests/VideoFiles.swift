@@ -89,6 +89,23 @@ import Testing
         #expect(error?.kind == .malformed)
     }
 
+    @Test(arguments: ["C420p10", "C420p12", "C420p16", "C420p10 XYSCSS=420P10", "C420alpha", "C422", "Cmono"])
+    func `Y4M with more bits or other chroma is refused with what is taken and how to convert`(tag: String) throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("a.y4m", Self.y4m("YUV4MPEG2 W16 H16 \(tag)\n", frames: 2, bytes: 384))
+        let error = #expect(throws: MediaError.self) { try VideoFile(path: path) }
+        #expect(error?.kind == .malformed)
+        #expect(error?.message.contains("420jpeg, 420mpeg2, 420paldv") == true)
+        #expect(error?.message.contains("-pix_fmt yuv420p") == true)
+    }
+
+    @Test(arguments: ["", "C420", "C420jpeg", "C420mpeg2", "C420paldv"])
+    func `Y4M of 4:2:0 with 8 bits is taken`(tag: String) throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("a.y4m", Self.y4m("YUV4MPEG2 W16 H16 \(tag)\n", frames: 1, bytes: 384))
+        #expect(try VideoFile.Reader(path).next(timestampNanoseconds: 0) != nil)
+    }
+
     @Test(arguments: [
         "F0:0", "F1:0", "F-1:1", "F1:9223372036854775807", "F9223372036854775807:1", "F:", "F1000000:1", "F1:1000000",
     ])

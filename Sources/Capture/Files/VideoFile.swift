@@ -97,6 +97,9 @@ public final class VideoFile: VideoSource, FailingDevice {
         private let decoder: VP8Decoder?
         private let pool = VideoFramePool()
 
+        /// The forms of a Y4M file that are read; they differ in where the chroma is sampled.
+        private static let colourSpaces = ["420", "420jpeg", "420mpeg2", "420paldv"]
+
         init(_ path: String) throws(MediaError) {
             let file = try FileBytes(path, mode: "r")
             let magic = file.read(10)
@@ -113,8 +116,14 @@ public final class VideoFile: VideoSource, FailingDevice {
                     case "F":
                         let parts = field.dropFirst().split(separator: ":").compactMap { Int($0) }
                         if parts.count == 2 { (rate, base) = (parts[0], parts[1]) }
-                    case "C" where !field.hasPrefix("C420"):
-                        throw MediaError(.malformed, path, "colour space \(field.dropFirst()): only 4:2:0 is played")
+                    case "C" where !Self.colourSpaces.contains(String(field.dropFirst())):
+                        throw MediaError(
+                            .malformed,
+                            path,
+                            "pictures of the form \(field.dropFirst().prefix(40)), where 4:2:0 with 8 bits is played "
+                                + "(\(Self.colourSpaces.joined(separator: ", "))): "
+                                + "convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m"
+                        )
                     default: break
                     }
                 }
