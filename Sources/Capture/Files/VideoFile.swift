@@ -1,7 +1,7 @@
 internal import Containers
 public import Media
 
-/// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own rate.
+/// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own times.
 public final class VideoFile: VideoSource, FailingDevice {
     /// Path of the file.
     public let path: String
@@ -91,6 +91,7 @@ public final class VideoFile: VideoSource, FailingDevice {
         private(set) var period: Int64 = 0
         private let intervalNanoseconds: Int64
         private var webm: WebMTrack?
+        private var ivf: IVFTimes?
         private let file: FileBytes
         private let width: Int
         private let height: Int
@@ -137,11 +138,8 @@ public final class VideoFile: VideoSource, FailingDevice {
                 }
                 width = header.littleEndian16(at: 12)
                 height = header.littleEndian16(at: 14)
-                // Time stamps are read as a rate only: frames come at the nominal one.
-                intervalNanoseconds = Self.interval(
-                    rate: header.littleEndian32(at: 16) >= 1_000 ? 30 : header.littleEndian32(at: 16),
-                    base: 1
-                )
+                ivf = IVFTimes(rate: header.littleEndian32(at: 16), scale: header.littleEndian32(at: 20))
+                intervalNanoseconds = 0
                 decoder = try VP8Decoder()
             } else if magic.starts(with: WebMTrack.magic) {
                 let webm = try WebMTrack(file, kind: .video)
@@ -170,8 +168,9 @@ public final class VideoFile: VideoSource, FailingDevice {
         /// The next picture, nil at the end.
         func next(timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             if webm != nil { return try nextOfWebM(timestampNanoseconds) }
+            if ivf != nil { return try nextOfIVF(timestampNanoseconds) }
             position = period
-            guard let picture = try nextAtFixedRate(timestampNanoseconds) else { return nil }
+            guard let picture = try nextOfY4M(timestampNanoseconds) else { return nil }
             period += intervalNanoseconds
             return picture
         }
@@ -186,19 +185,28 @@ public final class VideoFile: VideoSource, FailingDevice {
             return nil
         }
 
-        private func nextAtFixedRate(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
-            if let decoder {
-                while true {
-                    let head = file.read(12)
-                    guard !head.isEmpty else { return nil }
-                    guard head.count == 12 else { throw cut() }
-                    let count = head.littleEndian32(at: 0)
-                    guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
-                    // Some frames are never shown: others refer to them.
-                    let picture = try decoder.decode(payload, timestampNanoseconds: timestampNanoseconds)
-                    if let picture { return picture }
+        private func nextOfIVF(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            while true {
+                // Its length in 32 bits, its timestamp in 64.
+                let head = file.read(12)
+                guard !head.isEmpty else {
+                    period = ivf?.period ?? 0
+                    return nil
                 }
+                guard head.count == 12 else { throw cut() }
+                let count = head.littleEndian32(at: 0)
+                guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
+                // Some frames are never shown: others refer to them.
+                let picture = try decoder?.decode(payload, timestampNanoseconds: timestampNanoseconds)
+                guard let picture else { continue }
+                let (low, high) = (UInt64(head.littleEndian32(at: 4)), UInt64(head.littleEndian32(at: 8)))
+                ivf?.advance(to: high << 32 | low)
+                position = ivf?.position ?? 0
+                return picture
             }
+        }
+
+        private func nextOfY4M(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             guard let line = file.readLine(limit: 256) else { return nil }
             guard line.starts(with: Array("FRAME".utf8)) else {
                 throw MediaError(.malformed, file.path, "is damaged: expected FRAME")
