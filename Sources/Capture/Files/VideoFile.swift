@@ -91,6 +91,7 @@ public final class VideoFile: VideoSource, FailingDevice {
         private(set) var period: Int64 = 0
         private let intervalNanoseconds: Int64
         private var webm: WebMTrack?
+        private var isBegun = false
         private var ivf: IVFTimes?
         private let file: FileBytes
         private let width: Int
@@ -177,11 +178,14 @@ public final class VideoFile: VideoSource, FailingDevice {
 
         private func nextOfWebM(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             while let frame = try webm?.next() {
-                position = frame.nanoseconds
                 let picture = try decoder?.decode(frame.payload, timestampNanoseconds: timestampNanoseconds)
-                if let picture { return picture }
+                guard let picture else { continue }
+                // Never back, nor many at once.
+                position = isBegun ? max(frame.nanoseconds, position + 1_000_000) : frame.nanoseconds
+                isBegun = true
+                return picture
             }
-            period = webm?.period ?? 0
+            period = max(webm?.period ?? 0, position + 1_000_000)
             return nil
         }
 
