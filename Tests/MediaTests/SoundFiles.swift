@@ -78,6 +78,64 @@ import Testing
         #expect(blocks[3].samples.allSatisfy { $0 == 0 })
     }
 
+    @Test func `A file is read as it is played`() async throws {
+        let folder = try TemporaryFolder()
+        let before = Self.wav(samples: Array(repeating: 1, count: 960))
+        let after = Self.wav(samples: Array(repeating: 2, count: 960))
+        let source = try AudioFile(path: try folder.file("a.wav", before))
+        _ = try folder.file("a.wav", after)
+        let gathering = Gathering<AudioFrame>(1)
+        try source.start { gathering.add($0) }
+        let blocks = await gathering.result()
+        source.stop()
+        #expect(blocks.first?.samples == Array(repeating: 2, count: 960))
+    }
+
+    @Test func `A file of two gigabytes is played whole, without being held in memory`() throws {
+        let folder = try TemporaryFolder()
+        // Most of it is a hole.
+        let byteCount = 0x7FFF_0000
+        let path = try folder.file(
+            "a.wav",
+            Self.wav(channels: 2, dataLength: byteCount, samples: Array(repeating: 1, count: 1_920))
+        )
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.truncate(atOffset: UInt64(44 + byteCount))
+        try file.close()
+        let source = try FileBytes(path, mode: "r")
+        let reader = try WAVReader(source)
+        #expect(try reader.nextBlock() == Array(repeating: 1, count: 1_920))
+        #expect(reader.remainingByteCount == byteCount - 3_840)
+        #expect(source.offset == 44 + 3_840)
+    }
+
+    @Test func `A file that is cut is played up to there and says so, looping or not`() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file(
+            "cut.wav",
+            Self.wav(dataLength: 40_000, samples: Array(repeating: 7, count: 1_500))
+        )
+        let source = try AudioFile(path: path, isLooping: true)
+        let errors = Gathering<MediaError>(1)
+        let blocks = Gathering<AudioFrame>(1)
+        source.addFailureHandler { errors.add($0) }
+        try source.start { blocks.add($0) }
+        let error = try #require(await errors.result().first)
+        source.stop()
+        #expect(error.kind == .malformed && error.subject == path && error.message.contains("is cut short"), "\(error)")
+        #expect(blocks.count == 2)
+    }
+
+    @Test(arguments: [0, 0xFFFF_FFFF])
+    func `A stream's length means that sound goes up to the end of the file`(length: Int) throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("a.wav", Self.wav(dataLength: length, samples: Array(repeating: 7, count: 1_500)))
+        let reader = try WAVReader(try FileBytes(path, mode: "r"))
+        #expect(try reader.nextBlock() == Array(repeating: 7, count: 960))
+        #expect(try reader.nextBlock() == Array(repeating: 7, count: 540) + Array(repeating: 0, count: 420))
+        #expect(try reader.nextBlock() == nil)
+    }
+
     @Test func `Files of another form are refused with words`() throws {
         let folder = try TemporaryFolder()
         let sound: [Int16] = [1, 2, 3, 4]

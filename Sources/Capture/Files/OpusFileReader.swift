@@ -2,12 +2,14 @@ internal import Containers
 internal import Media
 
 /// Sound of an Ogg or WebM file with Opus, decoded block after block of 20 ms; gaps are silence.
-final class OpusFileReader {
+final class OpusFileReader: SoundReader {
     private enum Source {
         case ogg(OggOpusReader<FileSource>)
         case webm(WebMTrack)
     }
 
+    /// What Opus is decoded at.
+    let sampleRate = 48_000
     let channelCount: Int
     private var source: Source
     private let path: String
