@@ -269,6 +269,28 @@ import Testing
         #expect(try message("flac.ogg", flac, isVideo: false).contains("without Opus"))
     }
 
+    @Test func `Opus of more channels than two is refused as that, not as no Opus`() throws {
+        let folder = try TemporaryFolder()
+        for name in ["a.opus", "a.webm"] {
+            let path = folder.path + "/" + name
+            let made = try Tool.run(
+                "ffmpeg",
+                [
+                    "-v", "error", "-f", "lavfi", "-i", "anullsrc=channel_layout=5.1:duration=0.2", "-c:a", "libopus",
+                    path,
+                ]
+            )
+            try #require(made.status == 0, "\(made.errors)")
+            let error = #expect(throws: MediaError.self) { try AudioFile(path: path) }
+            #expect(error?.subject == path)
+            #expect(
+                error?.message.hasPrefix("Opus with 6 channels (mapping family 1, neither mono nor stereo)") == true,
+                "\(String(describing: error))"
+            )
+            #expect(error?.message.contains("-ac 2") == true)
+        }
+    }
+
     @Test func `Noise in an Ogg file never ends the process`() throws {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<300 {

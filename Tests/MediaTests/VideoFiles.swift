@@ -219,6 +219,33 @@ import Testing
         #expect(try Self.milliseconds(try Self.ivf(rate: rate, scale: scale, timestamps: timestamps)) == times)
     }
 
+    @Test func `Pictures that cannot be decoded are told with the file's name`() throws {
+        let folder = try TemporaryFolder()
+        let noise: [UInt8] = .number(20, bytes: 4) + .number(0, bytes: 8) + Array(repeating: 0x5A, count: 20)
+        let path = try folder.file("a.ivf", try Self.ivf(rate: 25, scale: 1, timestamps: []) + noise)
+        let reader = try VideoFile.Reader(path)
+        let error = #expect(throws: MediaError.self) { try reader.next(timestampNanoseconds: 0) }
+        #expect(error?.subject == path)
+        #expect(error?.message.contains("VP8 decoder") == true && error?.message.contains("is damaged") == true)
+    }
+
+    @Test func `A pipe is refused in words, without waiting for its writer`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/pipe"
+        try #require(mkfifo(path, 0o600) == 0)
+        // As a writer: where the pipe is opened after all, that must not wait for one for ever.
+        let descriptor = open(path, O_RDWR)
+        defer { close(descriptor) }
+        let content = Self.y4m("YUV4MPEG2 W16 H16\n", frames: 1, bytes: 384)
+        try #require(content.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == content.count)
+        #expect(!H264File.isOne(path))
+        let error = #expect(throws: MediaError.self) { try VideoFile(path: path) }
+        #expect(error?.subject == path && error?.kind == .notUsable)
+        #expect(error?.message.contains("is a pipe") == true)
+        let sound = #expect(throws: MediaError.self) { try AudioFile(path: path) }
+        #expect(sound?.message.contains("is a pipe") == true)
+    }
+
     @Test func `What is no file is told apart`() {
         #expect(throws: MediaError(.notFound, "/nowhere/a.y4m", "No such file or directory")) {
             try VideoFile(path: "/nowhere/a.y4m")

@@ -39,12 +39,15 @@ final class OpusFileReader: SoundReader {
                 head = reader.head
                 source = .ogg(reader)
             } catch {
-                throw MediaError(path, error)
+                throw Self.unsupported(path, error)
             }
         } else if magic == WebMTrack.magic {
             let webm = try WebMTrack(file, kind: .audio)
             guard let found = OpusHead(webm.track.codecPrivate) else {
-                throw MediaError(.malformed, path, "has Opus of more than two channels, or without a head")
+                let what =
+                    OpusHead.isOne(webm.track.codecPrivate)
+                    ? OpusHead.unreadable(webm.track.codecPrivate) : "Opus without a head"
+                throw Self.unsupported(path, .unsupported(what))
             }
             head = found
             source = .webm(webm)
@@ -58,6 +61,15 @@ final class OpusFileReader: SoundReader {
         channelCount = min(2, max(1, head.channelCount))
         preSkip = head.preSkip
         decoder = try OpusDecoder(channelCount: channelCount)
+    }
+
+    /// A file that cannot be read, and what to do where another program can read it.
+    private static func unsupported(_ path: String, _ error: ContainerError) -> MediaError {
+        var result = MediaError(path, error)
+        if case .unsupported = error {
+            result.message += ": convert it, as with ffmpeg -i \(path) -ac 2 -c:a libopus out.opus"
+        }
+        return result
     }
 
     /// The next 20 ms, nil at the end.

@@ -178,7 +178,7 @@ public final class VideoFile: VideoSource, FailingDevice {
 
         private func nextOfWebM(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             while let frame = try webm?.next() {
-                let picture = try decoder?.decode(frame.payload, timestampNanoseconds: timestampNanoseconds)
+                let picture = try decode(frame.payload, timestampNanoseconds)
                 guard let picture else { continue }
                 // Never back, nor many at once.
                 position = isBegun ? max(frame.nanoseconds, position + 1_000_000) : frame.nanoseconds
@@ -201,7 +201,7 @@ public final class VideoFile: VideoSource, FailingDevice {
                 let count = head.littleEndian32(at: 0)
                 guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
                 // Some frames are never shown: others refer to them.
-                let picture = try decoder?.decode(payload, timestampNanoseconds: timestampNanoseconds)
+                let picture = try decode(payload, timestampNanoseconds)
                 guard let picture else { continue }
                 let (low, high) = (UInt64(head.littleEndian32(at: 4)), UInt64(head.littleEndian32(at: 8)))
                 ivf?.advance(to: high << 32 | low)
@@ -234,6 +234,14 @@ public final class VideoFile: VideoSource, FailingDevice {
                     unsafe copy(planes.u, stride: planes.strideUV, width: chromaWidth, rows: chromaHeight)
                     unsafe copy(planes.v, stride: planes.strideUV, width: chromaWidth, rows: chromaHeight)
                 }
+            }
+        }
+
+        private func decode(_ payload: [UInt8], _ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            do throws(MediaError) {
+                return try decoder?.decode(payload, timestampNanoseconds: timestampNanoseconds)
+            } catch {
+                throw MediaError(error.kind, file.path, "is damaged: \(error.message) (\(error.subject))")
             }
         }
 
