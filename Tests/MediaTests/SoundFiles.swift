@@ -136,6 +136,66 @@ import Testing
         #expect(try reader.nextBlock() == nil)
     }
 
+    @Test func `A pause of days in a recording is a minute of silence, once`() throws {
+        let folder = try TemporaryFolder()
+        let writer = try WAVWriter(path: folder.path + "/a.wav")
+        let days: Int64 = 60 * 3_600 * 1_000_000_000
+        for time in [0, days, days + 20_000_000, .max, .min, .max] as [Int64] {
+            let block = AudioFrame(
+                samples: Array(repeating: 1, count: 160),
+                sampleRate: 8_000,
+                channelCount: 1,
+                timestampNanoseconds: time
+            )
+            try writer.write(block)
+        }
+        writer.close()
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: writer.path)))
+        // Two pauses; the block that goes back is no pause.
+        #expect((bytes.count - 44) / 2 == 6 * 160 + 2 * 60 * 8_000)
+    }
+
+    @Test(arguments: [
+        (9_223_372_037, 48_000, 192_153_584_104_166), (9_223_372_036, 1, 9_223_372_036_000_000_000), (.max, 1, .max),
+        (960, 48_000, 20_000_000), (0, 0, 0),
+    ] as [(Int, Int, Int64)])
+    func `The length of a recording is known after days`(samples: Int, sampleRate: Int, nanoseconds: Int64) {
+        #expect(WAVWriter.nanoseconds(samples: samples, sampleRate: sampleRate) == nanoseconds)
+    }
+
+    @Test func `A full disk ends a recording, which is told once`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.wav"
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/dev/full")
+        let writer = try WAVWriter(path: path)
+        let errors = Gathering<MediaError>(1)
+        writer.addFailureHandler { errors.add($0) }
+        let tone = Tone()
+        for index in 0..<50 { writer.take(tone.block(index, timestampNanoseconds: Int64(index) * 20_000_000)) }
+        #expect(errors.count == 1)
+        // What is smaller than the buffer fails when it is closed.
+        let short = try WAVWriter(path: path)
+        short.addFailureHandler { errors.add($0) }
+        short.take(tone.block(0, timestampNanoseconds: 0))
+        #expect(errors.count == 1)
+        short.close()
+        #expect(errors.count == 2)
+    }
+
+    @Test(arguments: [(0, 1), (-1, 1), (.max, 1), (48_000, 3)] as [(Int, Int)])
+    func `A block that cannot be stored is refused`(sampleRate: Int, channelCount: Int) throws {
+        let folder = try TemporaryFolder()
+        let writer = try WAVWriter(path: folder.path + "/a.wav")
+        let block = AudioFrame(
+            samples: [1, 2, 3],
+            sampleRate: sampleRate,
+            channelCount: channelCount,
+            timestampNanoseconds: 0
+        )
+        #expect(throws: MediaError.self) { try writer.write(block) }
+        writer.close()
+    }
+
     @Test func `Files of another form are refused with words`() throws {
         let folder = try TemporaryFolder()
         let sound: [Int16] = [1, 2, 3, 4]

@@ -75,7 +75,12 @@ internal import Media
         }
     }
 
-    func flush() { unsafe fflush(file) }
+    /// Gives all that was written to the system.
+    func flush() throws(MediaError) {
+        guard unsafe fflush(file) == 0 else {
+            throw MediaError(.notUsable, path, unsafe "cannot write: \(String(cString: strerror(errno)))")
+        }
+    }
     func seek(to offset: Int) { unsafe fseek(file, offset, SEEK_SET) }
     var offset: Int { unsafe ftell(file) }
     /// What the file holds now; as much as there can be for what is no regular file.
