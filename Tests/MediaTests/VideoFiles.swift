@@ -236,7 +236,7 @@ import Testing
         // As a writer: where the pipe is opened after all, that must not wait for one for ever.
         let descriptor = open(path, O_RDWR)
         defer { close(descriptor) }
-        let content = Self.y4m("YUV4MPEG2 W16 H16\n", frames: 1, bytes: 384)
+        let content = Self.y4m("YUV4MPEG2 W16 H16\n", frames: 100, bytes: 384)
         try #require(content.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == content.count)
         #expect(!H264File.isOne(path))
         let error = #expect(throws: MediaError.self) { try VideoFile(path: path) }
