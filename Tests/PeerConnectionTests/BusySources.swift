@@ -48,7 +48,9 @@ import TimeSharing
     func aDeviceInUseIsToldAndTriedAgain(kind: MediaKind) async throws {
         let pair = try ConnectedPair()
         let source = try Source(refusals: 2, kind: kind)
-        let track = kind == .video ? MediaStreamTrack(source as any VideoSource) : MediaStreamTrack(source as any AudioSource)
+        let track =
+            kind == .video
+            ? MediaStreamTrack(source as any VideoSource) : MediaStreamTrack(source as any AudioSource)
         _ = try pair.first.addTrack(track)
         let (errors, events) = (pair.first.events, pair.second.events)
         try await pair.negotiate()

@@ -194,6 +194,16 @@ struct CallCommand: AsyncParsableCommand {
             throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }
         if udpPort == 0 { throw ValidationError("--udp-port must be 1 to 65535") }
+        if let udpPort, let range = path.portRange?.range, !range.contains(udpPort) {
+            throw ValidationError("--udp-port \(udpPort) is not in --port-range \(range.lowerBound)-\(range.upperBound)")
+        }
+        if noSpeaker, let speaker { throw ValidationError("--speaker \(speaker) is of no use with --no-speaker") }
+        if let camera, videoChoice != .camera {
+            throw ValidationError("--camera \(camera) is of no use without the camera's picture: leave it out")
+        }
+        if let microphone, audioChoice != .microphone {
+            throw ValidationError("--microphone \(microphone) is of no use without the microphone's sound: leave it out")
+        }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
     }
 
@@ -220,6 +230,7 @@ struct CallCommand: AsyncParsableCommand {
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
+            if let advice = path.advice { show.problem(advice) }
             var configuration = path.configuration(with: server.ice)
             configuration.prefersDTX = sound.dtx
             if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }
