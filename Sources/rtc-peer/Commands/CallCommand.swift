@@ -202,7 +202,7 @@ struct CallCommand: AsyncParsableCommand {
             throw ValidationError("--camera \(camera) is of no use without the camera's picture: leave it out")
         }
         if let microphone, audioChoice != .microphone {
-            throw ValidationError("--microphone \(microphone) is of no use without the microphone's sound: leave it out")
+            throw ValidationError("--microphone \(microphone) is of no use without its sound: leave it out")
         }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
     }
