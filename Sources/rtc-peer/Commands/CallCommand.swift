@@ -195,7 +195,8 @@ struct CallCommand: AsyncParsableCommand {
         }
         if udpPort == 0 { throw ValidationError("--udp-port must be 1 to 65535") }
         if let udpPort, let range = path.portRange?.range, !range.contains(udpPort) {
-            throw ValidationError("--udp-port \(udpPort) is not in --port-range \(range.lowerBound)-\(range.upperBound)")
+            let words = "\(range.lowerBound)-\(range.upperBound)"
+            throw ValidationError("--udp-port \(udpPort) is not in --port-range \(words)")
         }
         if noSpeaker, let speaker { throw ValidationError("--speaker \(speaker) is of no use with --no-speaker") }
         if let camera, videoChoice != .camera {
