@@ -170,7 +170,10 @@ struct DevicesCommand: AsyncParsableCommand {
                 line["description"] = .string(device.label)
                 show((line, "\(noun.capitalizedFirst) \(device.systemName)  \(device.label)"))
             }
-            if found.isEmpty { await explain(kind) }
+            // ALSA lists its ways to a sound server also where there is none; of cards it lists those it may open.
+            let direction = kind == .audioinput ? SoundDevice.Direction.capture : .playback
+            let hasCard = found.contains { $0.systemName.hasPrefix("plughw:") }
+            if found.isEmpty || !hasCard && SoundDevice.refusal(direction) != nil { await explain(kind) }
         }
         await listScreens()
         // Whoever tries or sets devices finds them untouched.
@@ -323,7 +326,8 @@ struct DevicesCommand: AsyncParsableCommand {
         return TrialOutcome(
             line: line,
             works: result.failure == nil && statistics.framesDelivered > 0,
-            text: "\(source.path): \(statistics.framesDelivered) pictures of \(source.mode.width)x\(source.mode.height) in "
+            text: "\(source.path): \(statistics.framesDelivered) pictures of "
+                + "\(source.mode.width)x\(source.mode.height) in "
                 + "\(source.mode.format), \(number(result.rate)) a second, \(statistics.framesDamaged) broken, "
                 + "\(statistics.framesMissed) missed, \(number(result.latencyMilliseconds)) ms old"
                 + (result.failure.map { "; \($0)" } ?? "")
@@ -355,7 +359,8 @@ struct DevicesCommand: AsyncParsableCommand {
         return TrialOutcome(
             line: line,
             works: result.failure == nil && result.rate > 0,
-            text: "\(source.name): \(number(result.rate)) samples a second, level \(number(result.level * 100)) % of full scale, "
+            text: "\(source.name): \(number(result.rate)) samples a second, "
+                + "level \(number(result.level * 100)) % of full scale, "
                 + "loudest at \(number(result.frequency)) Hz, \(statistics.overruns) overruns"
                 + (result.failure.map { "; \($0)" } ?? "")
         )
