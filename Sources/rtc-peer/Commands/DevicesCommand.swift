@@ -101,7 +101,7 @@ struct DevicesCommand: AsyncParsableCommand {
         var hasFailed = false
         if controls || !set.isEmpty {
             do {
-                try changeAndListControls()
+                try await changeAndListControls()
             } catch {
                 hasFailed = true
                 fail(error)
@@ -246,8 +246,8 @@ struct DevicesCommand: AsyncParsableCommand {
 
     // MARK: Controls
 
-    private func changeAndListControls() throws {
-        let paths = camera.map { [$0] } ?? Camera.all().cameras.map(\.path)
+    private func changeAndListControls() async throws {
+        let paths = await CallDevices.node(of: camera).map { [$0] } ?? Camera.all().cameras.map(\.path)
         if !set.isEmpty, paths.count != 1 {
             throw MediaError(.invalidArgument, "--set", "there are \(paths.count) cameras: name one with --camera")
         }
@@ -300,7 +300,7 @@ struct DevicesCommand: AsyncParsableCommand {
     }
 
     private func tryCamera() async throws -> TrialOutcome {
-        let finding = try CallDevices.camera(camera, wish: wish)
+        let finding = try CallDevices.camera(await CallDevices.node(of: camera), wish: wish)
         guard let source = finding.device else {
             throw MediaError(.notFound, "camera", CallDevices.sentence("camera", finding.problems))
         }

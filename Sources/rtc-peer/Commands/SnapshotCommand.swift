@@ -88,7 +88,7 @@ struct SnapshotCommand: AsyncParsableCommand {
         case .file(let path): return try VideoFile(path: path, isLooping: false)
         case .screen(let name): return try await CallScreen.source(name)
         case .camera:
-            let finding = try CallDevices.camera(camera, wish: size.wish)
+            let finding = try CallDevices.camera(await CallDevices.node(of: camera), wish: size.wish)
             guard let device = finding.device else {
                 throw MediaError(
                     .notFound,
