@@ -98,7 +98,7 @@ let package = Package(
         ),
 
         // Pictures for people: PNG, terminals, a window.
-        module("Display", ["Locking", "Media", "CPNG", "CSDL2", "CYUV"]),
+        module("Display", ["Locking", "Media", "TerminalUI", "CPNG", "CSDL2", "CYUV"]),
 
         // Texts of JSON, read and written.
         module("JSON", []),
@@ -247,7 +247,7 @@ let package = Package(
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
                 "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "Trickle", "UDPSockets",
-                "VirtualScreen",
+                "SoundScenes", "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
@@ -260,8 +260,8 @@ let package = Package(
         .testTarget(
             name: "MediaTests",
             dependencies: [
-                "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "AllocationCounter", "SoundScenes",
-                "VirtualScreen",
+                "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "TerminalUI", "AllocationCounter",
+                "SoundScenes", "VirtualScreen",
             ],
             swiftSettings: testSettings
         ),

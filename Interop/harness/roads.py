@@ -134,4 +134,30 @@ class FirefoxJoins(ServerGone):
     browser_class = Firefox
 
 
-SCENARIOS = [ChromiumJoins, ChromiumWaits, FirefoxJoins]
+class HangUp(Scenario):
+    """A call between two rtc-peers whose server is ended, and then one of them hangs up."""
+
+    name = "signalling server gone: who hangs up is heard"
+
+    def start(self, number):
+        return self.use(Peer("call", "--server", self.url, "--room", ROOM, "--test-pattern", "--no-speaker",
+                             log_path=self.path(f"peer-{number}.log")))
+
+    @check("at once, not after half a minute")
+    def at_once(self):
+        server = self.use(Peer("serve", "--listen", "127.0.0.1:0", log_path=self.path("serve.log")))
+        self.url = server.wait_for("ready")["url"].rstrip("/")
+        first = self.start(1)
+        first.wait_for("ready")
+        second = self.start(2)
+        for peer in (first, second):
+            peer.wait_for("peer", state="connected")
+        stop(server.process)
+        second.wait_for("error")
+        first.send(hangup=True)
+        # Without its good-bye a silent path is told after 5 s.
+        if second.wait_for("ended", 4)["reason"] != "rtc-peer hung up":
+            raise Failed("it ends for another reason")
+
+
+SCENARIOS = [ChromiumJoins, ChromiumWaits, FirefoxJoins, HangUp]

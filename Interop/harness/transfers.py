@@ -771,8 +771,10 @@ class BrokenTransfers(Transfer):
             raise Failed(f"{what}: {error}") from None
         if digest(into + "/file") != self.digest:
             raise Failed(f"{what}: the file is not the same")
-        before = re.search(r"([0-9.]+) (k?M?)B were there before", receiver.words())
-        resumed = float(before.group(1)) * {"": 1, "k": 1e3, "M": 1e6}[before.group(2)] if before else 0
+        # A receiver that had all before the sender knew it tells of its first run; the sender of its second.
+        found = [re.search(r"([0-9.]+) (k?M?)B were there before", program.words()) for program in (receiver, sender)]
+        resumed = max([float(before.group(1)) * {"": 1, "k": 1e3, "M": 1e6}[before.group(2)] for before in found if before],
+                      default=0)
         if kind != "network" and was_paired and resumed < min(kept, self.size) - self.slack:
             raise Failed(f"{what}: only {resumed:.0f} bytes were not sent again")
         shutil.rmtree(into)

@@ -1,5 +1,6 @@
 internal import Locking
 package import Media
+internal import TerminalUI
 
 /// A call's pictures in the upper part of a terminal, with ordinary lines scrolling below them.
 package final class TerminalView: CallView {
@@ -95,18 +96,19 @@ package final class TerminalView: CallView {
             return text + "\u{1B}[\(rows + 2);\(size.rows)r\u{1B}8\u{1B}[\(size.rows);1H"
         }
 
-        private static func caption(_ state: CallPictures.State, columns: Int) -> String {
+        static func caption(_ state: CallPictures.State, columns: Int) -> String {
             let names = state.participants.map(\.participant.name).joined(separator: " · ")
             var text = " " + (names.isEmpty ? "waiting for others" : names)
             if state.isMicrophoneOff { text += " [microphone off]" }
             if state.isCameraOff { text += " [camera off]" }
             let keys = "/mute /video /quit "
-            // By characters: names are made printable before they come here.
-            if text.count + keys.count + 1 <= columns {
-                return text + String(repeating: " ", count: columns - text.count - keys.count) + keys
+            // By columns: names are made printable before they come here, and may be wide.
+            let width = TerminalText.width(of: text)
+            if width + keys.count + 1 <= columns {
+                return text + String(repeating: " ", count: columns - width - keys.count) + keys
             }
-            let cut = text.prefix(columns)
-            return cut + String(repeating: " ", count: max(0, columns - cut.count))
+            let cut = TerminalText.truncated(text, to: columns)
+            return cut + String(repeating: " ", count: max(0, columns - TerminalText.width(of: cut)))
         }
     }
 

@@ -4,48 +4,74 @@ internal import Locking
 
 /// A thread of its own with a bounded queue of jobs, for codecs and files: Swift's pool is not for blocking work.
 public final class WorkerThread<Job: Sendable>: Sendable {
-    private final class Shared: Sendable {
+    @safe private final class Shared: Sendable {
         struct State {
             var jobs: [Job] = []
             var isStopped = false
+            /// Whether the system gave no thread: who submits does the work.
+            var hasNoThread = false
+            var isBeingDone = false
         }
         let state = Mutex(State())
-        let wake: CInt = clinux_blocking_eventfd()
+        /// Posted for the first of some jobs; it takes no descriptor, of which there may be none left.
+        ///
+        /// A semaphore is there for several threads; its memory is this object's.
+        nonisolated(unsafe) private let wake: UnsafeMutablePointer<sem_t>
         let limit: Int
         let work: @Sendable (Job) -> Void
 
         init(limit: Int, work: @escaping @Sendable (Job) -> Void) {
             self.limit = limit
             self.work = work
+            unsafe wake = .allocate(capacity: 1)
+            unsafe sem_init(wake, 0, 0)
         }
 
-        deinit { Glibc.close(wake) }
+        deinit {
+            unsafe sem_destroy(wake)
+            unsafe wake.deallocate()
+        }
 
         func run() {
-            while true {
-                var count: UInt64 = 0
-                _ = unsafe read(wake, &count, 8)
-                let (jobs, isStopped) = state.withLock { state in
-                    defer { state.jobs = [] }
-                    return (state.jobs, state.isStopped)
+            // Interrupted by a signal, it looks at the jobs once more.
+            repeat { unsafe sem_wait(wake) } while doJobs()
+        }
+
+        /// - Returns: false once it is stopped.
+        func doJobs() -> Bool {
+            let (jobs, isStopped) = state.withLock { state in
+                defer { state.jobs = [] }
+                return (state.jobs, state.isStopped)
+            }
+            if isStopped { return false }
+            for job in jobs {
+                if state.withLock({ $0.isStopped }) { return false }
+                work(job)
+            }
+            return true
+        }
+
+        /// Does what waits, unless somebody is just doing so.
+        func doJobsHere() {
+            func begins() -> Bool {
+                state.withLock { state in
+                    guard !state.isBeingDone, !state.jobs.isEmpty else { return false }
+                    state.isBeingDone = true
+                    return true
                 }
-                if isStopped { return }
-                for job in jobs {
-                    if state.withLock({ $0.isStopped }) { return }
-                    work(job)
-                }
+            }
+            while begins() {
+                _ = doJobs()
+                state.withLock { $0.isBeingDone = false }
             }
         }
 
-        func signal() {
-            var one: UInt64 = 1
-            _ = unsafe write(wake, &one, 8)
-        }
+        func signal() { unsafe sem_post(wake) }
     }
 
     private let shared: Shared
 
-    /// Starts a thread.
+    /// Starts a thread; if the system gives none, jobs are done where they are submitted, one after another.
     ///
     /// - Parameters:
     ///   - name: at most 15 bytes, as `top -H` shows it.
@@ -73,7 +99,9 @@ public final class WorkerThread<Job: Sendable>: Sendable {
             context
         )
         unsafe pthread_attr_destroy(&attributes)
-        if status != 0 { unsafe Unmanaged<Start>.fromOpaque(context).release() }
+        guard status != 0 else { return }
+        unsafe Unmanaged<Start>.fromOpaque(context).release()
+        shared.state.withLock { $0.hasNoThread = true }
     }
 
     deinit { stop() }
@@ -83,14 +111,14 @@ public final class WorkerThread<Job: Sendable>: Sendable {
     /// - Returns: whether an older job was dropped for it.
     @discardableResult
     public func submit(_ job: Job) -> Bool {
-        let (isFirst, isDropped) = shared.state.withLock { state -> (Bool, Bool) in
-            guard !state.isStopped else { return (false, false) }
+        let (isFirst, isDropped, hasNoThread) = shared.state.withLock { state -> (Bool, Bool, Bool) in
+            guard !state.isStopped else { return (false, false, false) }
             let isDropped = state.jobs.count >= shared.limit
             if isDropped { state.jobs.removeFirst() }
             state.jobs.append(job)
-            return (state.jobs.count == 1, isDropped)
+            return (state.jobs.count == 1, isDropped, state.hasNoThread)
         }
-        if isFirst { shared.signal() }
+        if hasNoThread { shared.doJobsHere() } else if isFirst { shared.signal() }
         return isDropped
     }
 

@@ -33,6 +33,34 @@ import Testing
         #expect(try CallCommand.parse(["--dtx"]).sound.dtx)
     }
 
+    @Test func optionsThatContradictAreRefused() throws {
+        #expect(refusal("--udp-port", "40000", "--port-range", "50000-50100")?.contains("not in --port-range") == true)
+        #expect(refusal("--udp-port", "50007", "--port-range", "50000-50100") == nil)
+        #expect(refusal("--speaker", "default", "--no-speaker")?.contains("--no-speaker") == true)
+        for video in [["--video", "test"], ["--no-video"], ["--video-file", "x.webm"]] {
+            let arguments = ["--camera", "/dev/video0"] + video
+            #expect(throws: (any Error).self, "\(arguments)") { try CallCommand.parse(arguments) }
+        }
+        #expect(refusal("--microphone", "default", "--audio", "tone")?.contains("--microphone default") == true)
+        #expect(refusal("--microphone", "default", "--camera", "/dev/video0", "--speaker", "default") == nil)
+    }
+
+    @Test func snapshotsHaveAPictureAndASizeOfTheirOwn() throws {
+        let refused = [
+            ["--video", "none"], ["--video", "screen", "--size", "320x180"], ["--camera", "x", "--video", "test"],
+        ]
+        for arguments in refused {
+            #expect(throws: (any Error).self, "\(arguments)") { try SnapshotCommand.parse(arguments + ["x.png"]) }
+        }
+        _ = try SnapshotCommand.parse(["--video", "test", "--size", "320x180", "x.png"])
+    }
+
+    @Test func rulesThatNothingFitsAreToldBeforeAnybodyComes() throws {
+        #expect(try CallCommand.parse(["--interface", "nosuch0"]).path.advice?.contains("--interface") == true)
+        #expect(try CallCommand.parse(["--interface", "lo"]).path.advice == nil)
+        #expect(try CallCommand.parse([]).path.advice == nil)
+    }
+
     @Test func addressesAndPortsOfThisMachineAreChosen() throws {
         let command = try CallCommand.parse([
             "--interface", "eth0", "--interface", "!10.0.0.0/8", "--port-range", "50000-50100",

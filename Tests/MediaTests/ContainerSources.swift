@@ -54,11 +54,13 @@ import Testing
         return file
     }
 
-    @Test(arguments: [
-        ([30_000, 30_040, 30_080], [0, 40, 80]), ([0, 40, 9_000], [0, 40, 9_000]),
-        ([0, 40, 1_000_000_000, 1_000_000_040], [0, 40, 10_040, 10_080]),
-        ([900_000_000, 900_000_020], [0, 20]),
-    ] as [([Int64], [Int64])])
+    @Test(
+        arguments: [
+            ([30_000, 30_040, 30_080], [0, 40, 80]), ([0, 40, 9_000], [0, 40, 9_000]),
+            ([0, 40, 1_000_000_000, 1_000_000_040], [0, 40, 10_040, 10_080]),
+            ([900_000_000, 900_000_020], [0, 20]),
+        ] as [([Int64], [Int64])]
+    )
     func `A WebM file is played from its first picture on, and what jumps far is waited for no longer than ten seconds`(
         written: [Int64],
         played: [Int64]

@@ -1,5 +1,6 @@
 import Foundation
 import Media
+import TerminalUI
 import Testing
 
 @testable import Capture
@@ -154,6 +155,16 @@ import Testing
         let alone = try PictureLayout.compose([], preview: try colour(77), width: 160, height: 90)
         #expect(alone.sample(x: 80, y: 45).y == 77)
         #expect(try PictureLayout.compose([], preview: nil, width: 2, height: 2).sample(x: 0, y: 0).y == 16)
+    }
+
+    @Test(arguments: [10, 30, 41, 60, 80])
+    func `A caption fills its row, however wide the names are`(columns: Int) {
+        for name in ["Otter", "世界世界世界世界世界x", "👩‍🚀👩‍🚀👩‍🚀👩‍🚀👩‍🚀👩‍🚀👩‍🚀", "e\u{301}e\u{301}e\u{301}"] {
+            let pictures = CallPictures()
+            pictures.add("1", name: name)
+            let caption = TerminalView.Screen.caption(pictures.now, columns: columns)
+            #expect(TerminalText.width(of: caption) == columns, "\(caption)")
+        }
     }
 
     @Test func `The view keeps its rows, says who is there, and gives the terminal back`() throws {

@@ -155,10 +155,13 @@ import Testing
         #expect((bytes.count - 44) / 2 == 6 * 160 + 2 * 60 * 8_000)
     }
 
-    @Test(arguments: [
-        (9_223_372_037, 48_000, 192_153_584_104_166), (9_223_372_036, 1, 9_223_372_036_000_000_000), (.max, 1, .max),
-        (960, 48_000, 20_000_000), (0, 0, 0),
-    ] as [(Int, Int, Int64)])
+    @Test(
+        arguments: [
+            (9_223_372_037, 48_000, 192_153_584_104_166), (9_223_372_036, 1, 9_223_372_036_000_000_000),
+            (.max, 1, .max),
+            (960, 48_000, 20_000_000), (0, 0, 0),
+        ] as [(Int, Int, Int64)]
+    )
     func `The length of a recording is known after days`(samples: Int, sampleRate: Int, nanoseconds: Int64) {
         #expect(WAVWriter.nanoseconds(samples: samples, sampleRate: sampleRate) == nanoseconds)
     }

@@ -188,12 +188,14 @@ import Testing
         return times + [reader.period / 1_000_000]
     }
 
-    @Test(arguments: [
-        // 25 in two seconds; milliseconds, at uneven times; 90 kHz; 30 000/1 001; not from 0 on.
-        (25, 2, [0, 1, 2], [0, 80, 160, 240]), (1_000, 1, [0, 100, 150, 400], [0, 100, 150, 400, 650]),
-        (90_000, 1, [0, 3_600, 7_200], [0, 40, 80, 120]), (30_000, 1_001, [0, 1, 2], [0, 33, 66, 100]),
-        (1_000, 1, [70_000, 70_040], [0, 40, 80]), (25, 1, [7], [0, 40]),
-    ] as [(Int, Int, [UInt64], [Int64])])
+    @Test(
+        arguments: [
+            // 25 in two seconds; milliseconds, at uneven times; 90 kHz; 30 000/1 001; not from 0 on.
+            (25, 2, [0, 1, 2], [0, 80, 160, 240]), (1_000, 1, [0, 100, 150, 400], [0, 100, 150, 400, 650]),
+            (90_000, 1, [0, 3_600, 7_200], [0, 40, 80, 120]), (30_000, 1_001, [0, 1, 2], [0, 33, 66, 100]),
+            (1_000, 1, [70_000, 70_040], [0, 40, 80]), (25, 1, [7], [0, 40]),
+        ] as [(Int, Int, [UInt64], [Int64])]
+    )
     func `IVF is played at the times that its frames have`(
         rate: Int,
         scale: Int,
@@ -203,13 +205,15 @@ import Testing
         #expect(try Self.milliseconds(try Self.ivf(rate: rate, scale: scale, timestamps: timestamps)) == times)
     }
 
-    @Test(arguments: [
-        (0, 1, [0, 1], [0, 33, 66]), (25, 0, [0, 1], [0, 33, 66]), (0, 0, [0, 1], [0, 33, 66]),
-        (25, 1, [5, 3, 3, 4], [0, 40, 80, 120, 160]), (1_000, 1, [0, 0, 0], [0, 33, 66, 100]),
-        (25, 1, [0, .max, 0, 1], [0, 10_000, 10_040, 10_080, 10_120]),
-        (1, 0xFFFF_FFFF, [0, 1, .max], [0, 10_000, 20_000, 30_000]),
-        (0xFFFF_FFFF, 1, [0, 1, .max], [0, 1, 10_001, 20_001]),
-    ] as [(Int, Int, [UInt64], [Int64])])
+    @Test(
+        arguments: [
+            (0, 1, [0, 1], [0, 33, 66]), (25, 0, [0, 1], [0, 33, 66]), (0, 0, [0, 1], [0, 33, 66]),
+            (25, 1, [5, 3, 3, 4], [0, 40, 80, 120, 160]), (1_000, 1, [0, 0, 0], [0, 33, 66, 99]),
+            (25, 1, [0, .max, 0, 1], [0, 10_000, 10_040, 10_080, 10_120]),
+            (1, 0xFFFF_FFFF, [0, 1, .max], [0, 10_000, 20_000, 30_000]),
+            (0xFFFF_FFFF, 1, [0, 1, .max], [0, 1, 10_001, 20_001]),
+        ] as [(Int, Int, [UInt64], [Int64])]
+    )
     func `Hostile times of an IVF file are played forward and soon`(
         rate: Int,
         scale: Int,

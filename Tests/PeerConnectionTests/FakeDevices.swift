@@ -7,6 +7,7 @@ final class FakeDevices: MediaDeviceSystem {
         var listed: [MediaDeviceInfo] = []
         var modes: [String: [CameraMode]] = [:]
         var refusals: [String: MediaError] = [:]
+        var hint: MediaError?
         var cameras: [FakeCamera] = []
         var microphones: [FakeMicrophone] = []
         var watchers: [@Sendable () -> Void] = []
@@ -69,6 +70,9 @@ final class FakeDevices: MediaDeviceSystem {
 
     /// Lets a device refuse to be opened; nil lets it be.
     func refuse(_ id: String, _ error: MediaError?) { state.withLock { $0.refusals[id] = error } }
+
+    /// Sets what is said where no device can be had.
+    func setHint(_ hint: MediaError) { state.withLock { $0.hint = hint } }
 
     /// The cameras that were opened, in order.
     var cameras: [FakeCamera] { state.withLock { $0.cameras } }
@@ -135,7 +139,7 @@ final class FakeDevices: MediaDeviceSystem {
     }
 
     func hint(_ kind: MediaDeviceKind) -> MediaError {
-        MediaError(.notFound, kind.rawValue, "none was found: plug one in")
+        state.withLock { $0.hint } ?? MediaError(.notFound, kind.rawValue, "none was found: plug one in")
     }
 
     func watch(_ onChange: @escaping @Sendable () -> Void) -> (any AnyObject & Sendable)? {

@@ -46,6 +46,18 @@ import Testing
         #expect(await failure(system, .init(video: .init(deviceId: .exact("/dev/video9"))))?.name == .notFoundError)
     }
 
+    /// A plug-in of ALSA's is listed although its sound server is not there, and the card belongs to others.
+    @Test func whoMayNotUseTheCardIsToldSo() async throws {
+        let system = FakeDevices()
+        system.addMicrophone("pulse")
+        system.refuse("pulse", MediaError(.notUsable, "pulse", "cannot be opened (Connection refused)"))
+        #expect(await failure(system, .init(audio: .any))?.name == .notReadableError)
+        system.setHint(MediaError(.notPermitted, "/dev/snd/pcmC0D0c", "this user must be in the group audio"))
+        let error = await failure(system, .init(audio: .any))
+        #expect(error?.name == .notAllowedError)
+        #expect(error?.message.contains("group audio") == true)
+    }
+
     @Test func aBusyCameraGivesWayUnlessItIsTheOne() async throws {
         let system = FakeDevices()
         system.addCamera("a", CameraMode.webcam)

@@ -1,6 +1,6 @@
-/// When the frames of a WebM file are played, of the times that are written in it. Any times are taken.
+/// When the frames of a WebM file are played, of the times that are written in it.
 ///
-/// The file's first frame, of any track, is played at once. Where no track has anything for long, less of that is
+/// Any times are taken. The file's first frame, of any track, is played at once. Where no track has anything for long, less of that is
 /// waited. All tracks are counted together, so that each of them, read for itself, stays in step with the others.
 struct WebMTimes {
     /// The longest time without a frame: what is longer is shortened to it.
@@ -11,9 +11,10 @@ struct WebMTimes {
     /// When that is played.
     private var reached: Int64 = 0
 
-    /// When a frame is played, in nanoseconds from the beginning.
+    /// Takes the next frame of any track.
     ///
     /// - Parameter written: its time in the file, not negative, in nanoseconds.
+    /// - Returns: when it is played, in nanoseconds from the beginning.
     mutating func played(_ written: Int64) -> Int64 {
         guard let latest else {
             latest = written

@@ -171,9 +171,12 @@ public final class MediaDevices: Sendable {
                 refusals.append((candidate.device, isNamed ? unknown(resolved) : RTCError(error, of: info)))
             }
         }
+        let hint = RTCError(system.hint(.audioinput))
+        // What a plug-in says of a sound server that is not there hides that this user may not use the card.
+        if hint.name == .notAllowedError, named.isEmpty { throw hint }
         // A default that leads nowhere is how ALSA says that there is no card.
         if let told = refusals.first(where: { $0.error.name != .notFoundError }) { throw told.error }
-        throw RTCError(system.hint(.audioinput))
+        throw hint
     }
 
     /// Devices that are required by a name of the system's and not listed.

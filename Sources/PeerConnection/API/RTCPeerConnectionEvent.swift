@@ -20,7 +20,8 @@ public enum RTCPeerConnectionEvent: Sendable {
     case dataChannel(RTCDataChannel)
     /// The peer ended the session in an orderly way (DTLS close_notify).
     case remoteClosed
-    /// Something failed for good; the connection state tells what remains.
+    /// Something failed for good, and the connection state tells what remains; or, as `NotReadableError`, a track's
+    /// camera or microphone cannot be opened just now, as one that another program has: it is tried again.
     case error(RTCError)
 }
 

@@ -22,10 +22,13 @@ extension PeerDriver {
             let encodingLost: @Sendable () -> Void = { [weak self, eventLoop] in
                 eventLoop.execute { [weak self] in self?.assumeIsolated { $0.encodingLost(id) } }
             }
+            let refused: @Sendable (RTCError) -> Void = { [weak self, eventLoop] error in
+                eventLoop.execute { [weak self] in self?.assumeIsolated { $0.view.deliver(.error(error)) } }
+            }
             sendPipelines[id] =
                 parameters.codec.codec.kind == .video
-                ? VideoSendPipeline(mid: mid, encodingLost: encodingLost, send: send)
-                : AudioSendPipeline(mid: mid, codec: parameters.codec.codec, send: send)
+                ? VideoSendPipeline(mid: mid, encodingLost: encodingLost, refused: refused, send: send)
+                : AudioSendPipeline(mid: mid, codec: parameters.codec.codec, refused: refused, send: send)
         }
         if parameters.codec.codec.kind == .video { videoAgreements[id] = parameters }
         setTrack(of: id, transceiver.sender)

@@ -1,5 +1,4 @@
 internal import Locking
-internal import Logging
 package import Media
 package import RTP
 internal import SansIO
@@ -19,7 +18,7 @@ final class AudioSendPipeline: SendPipeline {
     private let worker: WorkerThread<AudioFrame>
     private let counter: Counter
     private let meter = SoundMeter()
-    private let log = Logger(label: "PeerConnection.audio")
+    private let retry: SourceRetry
 
     /// What the worker has done, and what it is told.
     final class Counter: Sendable {
@@ -29,8 +28,15 @@ final class AudioSendPipeline: SendPipeline {
         let hasDTX = Atomic<Bool>(false)
     }
 
-    init(mid: String, codec: RTPCodec, send: @escaping @Sendable (EncodedFrame) -> Void) {
+    /// A pipeline without a track; `refused` is told why one gives nothing, until it does.
+    init(
+        mid: String,
+        codec: RTPCodec,
+        refused: @escaping @Sendable (RTCError) -> Void,
+        send: @escaping @Sendable (EncodedFrame) -> Void
+    ) {
         self.mid = mid
+        retry = SourceRetry(tell: refused)
         let counter = Counter()
         self.counter = counter
         // Touched only by the worker's thread, one job after another.
@@ -70,8 +76,9 @@ final class AudioSendPipeline: SendPipeline {
                 worker.submit(frame)
             }
             state.withLock { $0.subscription = subscription }
+            retry.didStart()
         } catch {
-            log.error("\(track.label) does not start: \(error)")
+            retry.didFail(track, error) { [weak self] in self?.subscribe() }
         }
     }
 

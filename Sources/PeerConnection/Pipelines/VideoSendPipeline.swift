@@ -38,6 +38,7 @@ final class VideoSendPipeline: SendPipeline {
     private let worker: WorkerThread<VideoFrame>
     private let send: @Sendable (EncodedFrame) -> Void
     private let encodingLost: @Sendable () -> Void
+    private let retry: SourceRetry
     private let log = Logger(label: "PeerConnection.video")
 
     /// Between two requests to a source for the key frame to begin with, in nanoseconds.
@@ -48,13 +49,16 @@ final class VideoSendPipeline: SendPipeline {
     /// - Parameters:
     ///   - mid: the m-section.
     ///   - encodingLost: called when the source gives no more of its own encoding: pictures are to be encoded here.
+    ///   - refused: told why the track gives nothing, until it does.
     ///   - send: takes each encoded picture, on the encoder's thread or the source's.
     init(
         mid: String,
         encodingLost: @escaping @Sendable () -> Void,
+        refused: @escaping @Sendable (RTCError) -> Void,
         send: @escaping @Sendable (EncodedFrame) -> Void
     ) {
         self.mid = mid
+        retry = SourceRetry(tell: refused)
         self.send = send
         self.encodingLost = encodingLost
         let job = EncodingJob(send: send)
@@ -143,8 +147,9 @@ final class VideoSendPipeline: SendPipeline {
         do {
             let subscription = try track.addVideoTaker { [worker] frame in worker.submit(frame) }
             state.withLock { $0.subscription = subscription }
+            retry.didStart()
         } catch {
-            log.error("\(track.label) does not start: \(error)")
+            retry.didFail(track, error) { [weak self] in self?.subscribe() }
         }
     }
 

@@ -14,6 +14,13 @@ enum CallDevices {
         var problems: [MediaError] = []
     }
 
+    /// The node of a camera that is named by its node, or by the name that stays with it wherever it is plugged in.
+    static func node(of camera: String?) async -> String? {
+        guard let camera, !camera.hasPrefix("/") else { return camera }
+        let devices = await MediaDevices.shared.enumerateDevices()
+        return devices.first { $0.kind == .videoinput && $0.deviceId == camera }?.systemName ?? camera
+    }
+
     /// The camera at `path`, or the first one that works.
     ///
     /// - Throws: `MediaError` if a camera was named and cannot be used.

@@ -330,11 +330,13 @@ actor CallPeer {
 
     // MARK: End
 
-    func close() {
+    /// Ends the connection; returns when the other side has been told, since the program may end with that.
+    func close() async {
         guard !isClosed else { return }
         isClosed = true
         connection.close()
         for task in tasks { task.cancel() }
         tasks = []
+        await connection.closed()
     }
 }

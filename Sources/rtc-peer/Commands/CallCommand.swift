@@ -194,6 +194,17 @@ struct CallCommand: AsyncParsableCommand {
             throw ValidationError("--tls is for a server of our own; with --server leave it out")
         }
         if udpPort == 0 { throw ValidationError("--udp-port must be 1 to 65535") }
+        if let udpPort, let range = path.portRange?.range, !range.contains(udpPort) {
+            let words = "\(range.lowerBound)-\(range.upperBound)"
+            throw ValidationError("--udp-port \(udpPort) is not in --port-range \(words)")
+        }
+        if noSpeaker, let speaker { throw ValidationError("--speaker \(speaker) is of no use with --no-speaker") }
+        if let camera, videoChoice != .camera {
+            throw ValidationError("--camera \(camera) is of no use without the camera's picture: leave it out")
+        }
+        if let microphone, audioChoice != .microphone {
+            throw ValidationError("--microphone \(microphone) is of no use without its sound: leave it out")
+        }
         if name.utf8.count > 64 { throw ValidationError("--name takes at most 64 bytes") }
     }
 
@@ -220,6 +231,7 @@ struct CallCommand: AsyncParsableCommand {
             ).open()
             for note in media.notes { show.say(note) }
             let room = room ?? RoomNames.random()
+            if let advice = path.advice { show.problem(advice) }
             var configuration = path.configuration(with: server.ice)
             configuration.prefersDTX = sound.dtx
             if let udpPort { configuration.sharedUDPPort = try await SharedUDPPort(port: udpPort) }

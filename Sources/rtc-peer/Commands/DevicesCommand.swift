@@ -101,25 +101,23 @@ struct DevicesCommand: AsyncParsableCommand {
         var hasFailed = false
         if controls || !set.isEmpty {
             do {
-                try changeAndListControls()
+                try await changeAndListControls()
+            } catch {
+                hasFailed = true
+                fail(error)
+            }
+        }
+        for trial in tries ? [tryCamera, tryMicrophone, trySpeaker] : [] {
+            do {
+                let outcome = try await trial()
+                show((outcome.line, outcome.text))
+                if !outcome.works { hasFailed = true }
             } catch {
                 hasFailed = true
                 fail(error)
             }
         }
         if let events { await follow(events) }
-        guard tries else {
-            if hasFailed { throw ExitCode.failure }
-            return
-        }
-        for trial in [tryCamera, tryMicrophone, trySpeaker] {
-            do {
-                show(try await trial())
-            } catch {
-                hasFailed = true
-                fail(error)
-            }
-        }
         if hasFailed { throw ExitCode.failure }
     }
 
@@ -172,7 +170,10 @@ struct DevicesCommand: AsyncParsableCommand {
                 line["description"] = .string(device.label)
                 show((line, "\(noun.capitalizedFirst) \(device.systemName)  \(device.label)"))
             }
-            if found.isEmpty { await explain(kind) }
+            // ALSA lists its ways to a sound server also where there is none; of cards it lists those it may open.
+            let direction = kind == .audioinput ? SoundDevice.Direction.capture : .playback
+            let hasCard = found.contains { $0.systemName.hasPrefix("plughw:") }
+            if found.isEmpty || !hasCard && SoundDevice.refusal(direction) != nil { await explain(kind) }
         }
         await listScreens()
         // Whoever tries or sets devices finds them untouched.
@@ -245,8 +246,8 @@ struct DevicesCommand: AsyncParsableCommand {
 
     // MARK: Controls
 
-    private func changeAndListControls() throws {
-        let paths = camera.map { [$0] } ?? Camera.all().cameras.map(\.path)
+    private func changeAndListControls() async throws {
+        let paths = await CallDevices.node(of: camera).map { [$0] } ?? Camera.all().cameras.map(\.path)
         if !set.isEmpty, paths.count != 1 {
             throw MediaError(.invalidArgument, "--set", "there are \(paths.count) cameras: name one with --camera")
         }
@@ -291,8 +292,15 @@ struct DevicesCommand: AsyncParsableCommand {
 
     // MARK: Trying
 
-    private func tryCamera() async throws -> (JSONLine, String) {
-        let finding = try CallDevices.camera(camera, wish: wish)
+    private struct TrialOutcome {
+        let line: JSONLine
+        /// Whether the device gave or took anything, and was there to the end.
+        let works: Bool
+        let text: String
+    }
+
+    private func tryCamera() async throws -> TrialOutcome {
+        let finding = try CallDevices.camera(await CallDevices.node(of: camera), wish: wish)
         guard let source = finding.device else {
             throw MediaError(.notFound, "camera", CallDevices.sentence("camera", finding.problems))
         }
@@ -315,16 +323,18 @@ struct DevicesCommand: AsyncParsableCommand {
         line["isMonotonic"] = .bool(result.isMonotonic)
         line["colours"] = .string(result.colours)
         if let failure = result.failure { line["failure"] = .string("\(failure)") }
-        return (
-            line,
-            "\(source.path): \(statistics.framesDelivered) pictures of \(source.mode.width)x\(source.mode.height) in "
+        return TrialOutcome(
+            line: line,
+            works: result.failure == nil && statistics.framesDelivered > 0,
+            text: "\(source.path): \(statistics.framesDelivered) pictures of "
+                + "\(source.mode.width)x\(source.mode.height) in "
                 + "\(source.mode.format), \(number(result.rate)) a second, \(statistics.framesDamaged) broken, "
                 + "\(statistics.framesMissed) missed, \(number(result.latencyMilliseconds)) ms old"
                 + (result.failure.map { "; \($0)" } ?? "")
         )
     }
 
-    private func tryMicrophone() async throws -> (JSONLine, String) {
+    private func tryMicrophone() async throws -> TrialOutcome {
         let finding = try CallDevices.microphone(microphone)
         guard let source = finding.device else {
             throw MediaError(.notFound, "microphone", CallDevices.sentence("microphone", finding.problems))
@@ -346,15 +356,17 @@ struct DevicesCommand: AsyncParsableCommand {
         line["level"] = .number(result.level)
         line["frequency"] = .number(result.frequency)
         if let failure = result.failure { line["failure"] = .string("\(failure)") }
-        return (
-            line,
-            "\(source.name): \(number(result.rate)) samples a second, level \(number(result.level * 100)) % of full scale, "
+        return TrialOutcome(
+            line: line,
+            works: result.failure == nil && result.rate > 0,
+            text: "\(source.name): \(number(result.rate)) samples a second, "
+                + "level \(number(result.level * 100)) % of full scale, "
                 + "loudest at \(number(result.frequency)) Hz, \(statistics.overruns) overruns"
                 + (result.failure.map { "; \($0)" } ?? "")
         )
     }
 
-    private func trySpeaker() async throws -> (JSONLine, String) {
+    private func trySpeaker() async throws -> TrialOutcome {
         let finding = try CallDevices.speaker(speaker)
         guard let sink = finding.device else {
             throw MediaError(.notFound, "loudspeaker", CallDevices.sentence("loudspeaker", finding.problems))
@@ -376,9 +388,10 @@ struct DevicesCommand: AsyncParsableCommand {
         line["inputUnderruns"] = .integer(Int64(statistics.inputUnderruns))
         line["dropped"] = .integer(Int64(statistics.samplesDropped))
         if let failure = trial.result.failure { line["failure"] = .string("\(failure)") }
-        return (
-            line,
-            "\(sink.name): a tone of 600 Hz was played, \(statistics.deviceUnderruns) underruns"
+        return TrialOutcome(
+            line: line,
+            works: trial.result.failure == nil,
+            text: "\(sink.name): a tone of 600 Hz was played, \(statistics.deviceUnderruns) underruns"
                 + (trial.result.failure.map { "; \($0)" } ?? "")
         )
     }

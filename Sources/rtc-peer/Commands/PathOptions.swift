@@ -33,6 +33,17 @@ struct PathOptions: ParsableArguments {
     )
     var hideAddresses = false
 
+    /// What is wrong with them on this machine as it is now; the network may change.
+    var advice: String? {
+        guard !networkRules.isEmpty else { return nil }
+        let addresses = NetworkDiagnosis.addresses(rules: networkRules)
+        guard addresses.allSatisfy({ !$0.isUsed }) else { return nil }
+        return Self.nothingFits
+    }
+
+    /// Said where `--interface` leaves nothing.
+    static let nothingFits = "None of this machine's addresses fits --interface: nobody can be reached."
+
     /// How connections are set up with them and with servers.
     func configuration(with ice: ICEOptions) -> RTCConfiguration {
         var configuration = RTCConfiguration()

@@ -45,14 +45,13 @@ struct RelayReport: Equatable {
 }
 
 extension RelayServer {
-    /// Reports once a minute what was relayed and dropped, if anything came.
+    /// Reports once a minute, and at the end, what was relayed and dropped, if anything came.
     ///
     /// - Parameter tell: called with each report.
     func report(to tell: (RelayReport) -> Void) async {
         var before = TURNServerStatistics()
         while !Task.isCancelled {
             try? await Task.sleep(for: .seconds(60))
-            guard !Task.isCancelled else { return }
             before = await report(since: before, to: tell)
         }
     }

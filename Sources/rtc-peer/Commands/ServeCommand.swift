@@ -59,6 +59,8 @@ struct ServeCommand: AsyncParsableCommand {
         }
         for await _ in Interrupts.stream() { break }
         reports.cancel()
+        // The last of them, while there is something to ask.
+        await reports.value
         await running.stop()
         if output.json {
             var line = JSONLine(event: "ended")

@@ -33,7 +33,7 @@ struct SnapshotCommand: AsyncParsableCommand {
     var camera: String?
 
     @Option(help: ArgumentHelp("What is asked of the camera. Example: --size 1280x720", valueName: "WxH@FPS"))
-    var size = PictureSize()
+    var size: PictureSize?
 
     @Option(
         help: ArgumentHelp(
@@ -48,6 +48,14 @@ struct SnapshotCommand: AsyncParsableCommand {
 
     func validate() throws {
         if camera != nil, video != .camera { throw ValidationError("--camera is of no use with --video \(video.text)") }
+        switch video {
+        case .none: throw ValidationError("--video none gives no picture")
+        case .file, .screen:
+            if size != nil {
+                throw ValidationError("--size is for cameras and the test pattern: \(video.text) has a size of its own")
+            }
+        case .camera, .test: break
+        }
     }
 
     func run() async throws {
@@ -73,13 +81,14 @@ struct SnapshotCommand: AsyncParsableCommand {
     }
 
     private func openSource() async throws -> any VideoSource {
+        let size = size ?? PictureSize()
         switch video {
         case .test, .none:
             return try TestPattern(width: size.width, height: size.height, framesPerSecond: size.framesPerSecond)
         case .file(let path): return try VideoFile(path: path, isLooping: false)
         case .screen(let name): return try await CallScreen.source(name)
         case .camera:
-            let finding = try CallDevices.camera(camera, wish: size.wish)
+            let finding = try CallDevices.camera(await CallDevices.node(of: camera), wish: size.wish)
             guard let device = finding.device else {
                 throw MediaError(
                     .notFound,

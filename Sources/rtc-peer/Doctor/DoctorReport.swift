@@ -88,7 +88,7 @@ struct DoctorReport {
         var found: [String] = []
         let named = trials.filter { !$0.isExtra }
         if !addresses.isEmpty, addresses.allSatisfy({ !$0.isUsed }) {
-            return ["None of this machine's addresses fits --interface: nobody can be reached."]
+            return [PathOptions.nothingFits]
         }
         if addresses.allSatisfy({ $0.ip.isLoopback }) {
             return ["This machine has no network: no interface that is up has an address besides loopback."]
