@@ -1,7 +1,7 @@
 /// When the pictures of an IVF file are played, of the timestamps that are written in it.
 ///
-/// Any numbers are taken. /// Played from 0 on and always forward: a timestamp that goes back, stays, or has no meaning follows at the nominal
-/// rate, and a jump that is too far is shortened.
+/// Any numbers are taken. Played from 0 on and always forward: a timestamp that goes back, stays, or has no meaning follows
+/// at the nominal rate, and a jump that is too far is shortened.
 struct IVFTimes {
     /// The longest time from one picture to the next: what is longer is shortened to it.
     static let longestStep: Int64 = 10_000_000_000

@@ -1,7 +1,7 @@
 /// When the frames of a WebM file are played, of the times that are written in it.
 ///
-/// Any times are taken. The file's first frame, of any track, is played at once. Where no track has anything for long, less of that is
-/// waited. All tracks are counted together, so that each of them, read for itself, stays in step with the others.
+/// Any times are taken. The file's first frame, of any track, is played at once. Where no track has anything for long, less
+/// of that is waited. All tracks are counted together, so that each of them, read for itself, stays in step with the others.
 struct WebMTimes {
     /// The longest time without a frame: what is longer is shortened to it.
     static let longestStep: Int64 = 10_000_000_000
