@@ -3,7 +3,6 @@
 
 internal import CLinux
 internal import Glibc
-internal import Locking
 
 /// Absolute times at equal distances, so that lateness of one does not delay the next.
 struct Schedule {
@@ -34,7 +33,7 @@ struct Schedule {
 
 /// A thread that calls its owner at absolute times, so that a source neither drifts nor bunches.
 package final class ScheduledThread: StoppableThread {
-    private let isStopped = Atomic<Bool>(false)
+    private let gate = StopGate()
 
     /// Starts a thread that calls `tick` with 0, 1, 2 … every `interval` nanoseconds, until it returns false or
     /// `stop()` is called.
@@ -48,17 +47,17 @@ package final class ScheduledThread: StoppableThread {
     ) {
         ThreadStart.run(name: name) { [self] in
             var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
-            while !isStopped.load(ordering: .relaxed) {
+            while !gate.isStopped {
                 let index = schedule.index
                 let due = schedule.next(nowNanoseconds: Self.now())
-                Self.sleep(until: due)
-                if isStopped.load(ordering: .relaxed) || !tick(index, due) { return }
+                gate.sleep(until: due)
+                if gate.deliver({ tick(index, due) }) != true { return }
             }
         }
     }
 
-    /// Ends the ticks; one that is under way comes to its end.
-    package func stop() { isStopped.store(true, ordering: .relaxed) }
+    /// Ends the ticks, and waits for the end of one that is under way, unless that calls it.
+    package func stop() { gate.stop() }
 
     static func now() -> Int64 {
         var time = timespec()
@@ -74,9 +73,11 @@ package final class ScheduledThread: StoppableThread {
 
 /// A thread that does one thing after another, each at the time it names itself.
 final class TimedThread: StoppableThread {
-    private let isStopped = Atomic<Bool>(false)
+    private let gate = StopGate()
 
     /// Starts a thread that calls `prepare` and `act` in turn until `prepare` gives nil or `stop()` is called.
+    ///
+    /// `stop()` waits for `act`, not for `prepare`, which may take its time.
     ///
     /// - Parameters:
     ///   - name: at most 15 bytes.
@@ -89,16 +90,16 @@ final class TimedThread: StoppableThread {
     ) {
         ThreadStart.run(name: name) { [self] in
             var start = ScheduledThread.now()
-            while !isStopped.load(ordering: .relaxed), let offset = prepare() {
+            while !gate.isStopped, let offset = prepare() {
                 let now = ScheduledThread.now()
                 if now - start - offset > Schedule.patience { start = now - offset }
-                ScheduledThread.sleep(until: start + offset)
-                if isStopped.load(ordering: .relaxed) { return }
-                act(max(start + offset, 0))
+                let due = start + offset
+                gate.sleep(until: due)
+                gate.deliver { act(max(due, 0)) }
             }
         }
     }
 
-    /// Ends it; what is under way comes to its end.
-    func stop() { isStopped.store(true, ordering: .relaxed) }
+    /// Ends it, also while it waits; an `act` that is under way is waited for, unless that calls it.
+    func stop() { gate.stop() }
 }

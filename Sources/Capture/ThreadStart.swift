@@ -40,7 +40,7 @@ enum ThreadStart {
 
 /// A thread that ends when it is asked to.
 package protocol StoppableThread: AnyObject, Sendable {
-    /// Ends it; what is under way comes to its end.
+    /// Ends it.
     func stop()
 }
 

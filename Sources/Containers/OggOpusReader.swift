@@ -23,13 +23,19 @@ package struct OggOpusReader<Source: ByteSource> {
         self.source = source
         head = OpusHead(channelCount: 1)
         var found: OpusHead?
+        // A stream of Opus that is of no use, unless another one follows.
+        var unreadable: [UInt8]?
         // Each stream's first page comes before all others.
         while found == nil {
             guard let page = try nextPage(limit: Self.packetByteLimit) else { throw .notThisKind }
-            guard page.isFirst else { throw .unsupported("an Ogg file without Opus") }
+            guard page.isFirst else {
+                throw .unsupported(unreadable.map { OpusHead.unreadable($0) } ?? "an Ogg file without Opus")
+            }
             if let candidate = page.packets.first.flatMap({ OpusHead($0) }) {
                 found = candidate
                 serial = page.serial
+            } else if let packet = page.packets.first, OpusHead.isOne(packet) {
+                unreadable = packet
             }
         }
         if let found { head = found }

@@ -22,6 +22,15 @@ package struct OpusHead: Hashable, Sendable {
         inputSampleRate = Int(bytes[12]) | Int(bytes[13]) << 8 | Int(bytes[14]) << 16 | Int(bytes[15]) << 24
     }
 
+    /// Whether these bytes are a head, be it one that is read or not.
+    package static func isOne(_ bytes: some Collection<UInt8>) -> Bool { bytes.starts(with: magic) }
+
+    /// What to call Opus with a head that is not read.
+    package static func unreadable(_ bytes: [UInt8]) -> String {
+        guard bytes.count >= 19, bytes[8] >> 4 == 0 else { return "Opus with a broken head" }
+        return "Opus with \(bytes[9]) channels (mapping family \(bytes[18]), neither mono nor stereo)"
+    }
+
     package var bytes: [UInt8] {
         let rate = UInt32(clamping: inputSampleRate)
         let skip = UInt16(clamping: preSkip)

@@ -6,7 +6,8 @@ public protocol VideoSource: AnyObject, Sendable {
     ///
     /// - Throws: `MediaError` if it cannot start.
     func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws
-    /// Stops. After it returns no more pictures are delivered.
+    /// Stops. After it returns no more pictures are delivered: one that is being delivered is waited for, unless
+    /// ``stop()`` is called from there.
     func stop()
 }
 
@@ -18,7 +19,8 @@ public protocol AudioSource: AnyObject, Sendable {
     ///
     /// - Throws: `MediaError` if it cannot start.
     func start(deliver: @escaping @Sendable (AudioFrame) -> Void) throws
-    /// Stops. After it returns no more blocks are delivered.
+    /// Stops. After it returns no more blocks are delivered: one that is being delivered is waited for, unless
+    /// ``stop()`` is called from there.
     func stop()
 }
 

@@ -32,6 +32,86 @@ import Testing
         return file
     }
 
+    /// A WebM file of pictures at times of our choice, in milliseconds.
+    private static func webm(pictureTimes: [Int64]) throws -> [UInt8] {
+        var muxer = WebMMuxer(application: "test")
+        let video = try muxer.addTrack(.vp8(width: 64, height: 48))
+        let pattern = try TestPattern(width: 64, height: 48)
+        let encoder = VP8Encoder()
+        for (index, time) in pictureTimes.enumerated() {
+            let frame = try pattern.frame(index, timestampNanoseconds: Int64(index) * 40_000_000)
+            let encoded = try #require(try encoder.encode(frame))
+            try muxer.write(
+                encoded.payload,
+                track: video,
+                nanoseconds: time * 1_000_000,
+                isKeyFrame: encoded.isKeyFrame
+            )
+        }
+        muxer.finish()
+        var file: [UInt8] = []
+        WebMFiles.apply(muxer.takeChanges(), to: &file)
+        return file
+    }
+
+    @Test(
+        arguments: [
+            ([30_000, 30_040, 30_080], [0, 40, 80]), ([0, 40, 9_000], [0, 40, 9_000]),
+            ([0, 40, 1_000_000_000, 1_000_000_040], [0, 40, 10_040, 10_080]),
+            ([900_000_000, 900_000_020], [0, 20]),
+        ] as [([Int64], [Int64])]
+    )
+    func `A WebM file is played from its first picture on, and what jumps far is waited for no longer than ten seconds`(
+        written: [Int64],
+        played: [Int64]
+    ) throws {
+        let folder = try TemporaryFolder()
+        let reader = try VideoFile.Reader(try folder.file("a.webm", try Self.webm(pictureTimes: written)))
+        var times: [Int64] = []
+        while try reader.next(timestampNanoseconds: 0) != nil { times.append(reader.position / 1_000_000) }
+        #expect(times == played)
+        #expect((0..<100).contains(reader.period / 1_000_000 - (played.last ?? 0)))
+    }
+
+    @Test func `Sound that does not begin at 0 is played at once, and in step with the pictures`() throws {
+        let folder = try TemporaryFolder()
+        let whole = folder.path + "/a.webm"
+        let made = try Tool.run(
+            "ffmpeg",
+            [
+                "-v", "error", "-f", "lavfi", "-i", "testsrc=duration=1:size=64x48", "-f", "lavfi", "-i",
+                "sine=duration=1", "-c:v", "libvpx", "-c:a", "libopus", "-output_ts_offset", "30", whole,
+            ]
+        )
+        try #require(made.status == 0, "\(made.errors)")
+        let sound = try OpusFileReader(whole)
+        var blocks: Int64 = 0
+        var loud: Int64?
+        while let block = try sound.nextBlock() {
+            if loud == nil, level(block) > 500 { loud = blocks }
+            blocks += 1
+        }
+        #expect((loud ?? 100) < 5)
+        #expect(blocks < 75)
+        let pictures = try VideoFile.Reader(whole)
+        while try pictures.next(timestampNanoseconds: 0) != nil {}
+        #expect(blocks * 20_000_000 == pictures.period)
+    }
+
+    @Test func `Any times of frames are played forward, from 0 on`() {
+        var generator = SeededGenerator(seed: 11)
+        for _ in 0..<200 {
+            var times = WebMTimes()
+            var latest: Int64 = 0
+            for index in 0..<50 {
+                let played = times.played(Int64.random(in: 0 ... .max, using: &generator) >> (index % 50))
+                #expect(index > 0 || played == 0)
+                #expect(played >= 0 && played <= latest + WebMTimes.longestStep)
+                latest = max(latest, played)
+            }
+        }
+    }
+
     /// What a source says when it ends.
     private static func end(of source: any FailingDevice, start: () throws -> Void) async throws -> MediaError {
         let (errors, feed) = AsyncStream<MediaError>.makeStream()
@@ -189,6 +269,28 @@ import Testing
         )
         let flac = Array(try Data(contentsOf: URL(fileURLWithPath: mp3)))
         #expect(try message("flac.ogg", flac, isVideo: false).contains("without Opus"))
+    }
+
+    @Test func `Opus of more channels than two is refused as that, not as no Opus`() throws {
+        let folder = try TemporaryFolder()
+        for name in ["a.opus", "a.webm"] {
+            let path = folder.path + "/" + name
+            let made = try Tool.run(
+                "ffmpeg",
+                [
+                    "-v", "error", "-f", "lavfi", "-i", "anullsrc=channel_layout=5.1:duration=0.2", "-c:a", "libopus",
+                    path,
+                ]
+            )
+            try #require(made.status == 0, "\(made.errors)")
+            let error = #expect(throws: MediaError.self) { try AudioFile(path: path) }
+            #expect(error?.subject == path)
+            #expect(
+                error?.message.hasPrefix("Opus with 6 channels (mapping family 1, neither mono nor stereo)") == true,
+                "\(String(describing: error))"
+            )
+            #expect(error?.message.contains("-ac 2") == true)
+        }
     }
 
     @Test func `Noise in an Ogg file never ends the process`() throws {

@@ -78,6 +78,127 @@ import Testing
         #expect(blocks[3].samples.allSatisfy { $0 == 0 })
     }
 
+    @Test func `A file is read as it is played`() async throws {
+        let folder = try TemporaryFolder()
+        let before = Self.wav(samples: Array(repeating: 1, count: 960))
+        let after = Self.wav(samples: Array(repeating: 2, count: 960))
+        let source = try AudioFile(path: try folder.file("a.wav", before))
+        _ = try folder.file("a.wav", after)
+        let gathering = Gathering<AudioFrame>(1)
+        try source.start { gathering.add($0) }
+        let blocks = await gathering.result()
+        source.stop()
+        #expect(blocks.first?.samples == Array(repeating: 2, count: 960))
+    }
+
+    @Test func `A file of two gigabytes is played whole, without being held in memory`() throws {
+        let folder = try TemporaryFolder()
+        // Most of it is a hole.
+        let byteCount = 0x7FFF_0000
+        let path = try folder.file(
+            "a.wav",
+            Self.wav(channels: 2, dataLength: byteCount, samples: Array(repeating: 1, count: 1_920))
+        )
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.truncate(atOffset: UInt64(44 + byteCount))
+        try file.close()
+        let source = try FileBytes(path, mode: "r")
+        let reader = try WAVReader(source)
+        #expect(try reader.nextBlock() == Array(repeating: 1, count: 1_920))
+        #expect(reader.remainingByteCount == byteCount - 3_840)
+        #expect(source.offset == 44 + 3_840)
+    }
+
+    @Test func `A file that is cut is played up to there and says so, looping or not`() async throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file(
+            "cut.wav",
+            Self.wav(dataLength: 40_000, samples: Array(repeating: 7, count: 1_500))
+        )
+        let source = try AudioFile(path: path, isLooping: true)
+        let errors = Gathering<MediaError>(1)
+        let blocks = Gathering<AudioFrame>(1)
+        source.addFailureHandler { errors.add($0) }
+        try source.start { blocks.add($0) }
+        let error = try #require(await errors.result().first)
+        source.stop()
+        #expect(error.kind == .malformed && error.subject == path && error.message.contains("is cut short"), "\(error)")
+        #expect(blocks.count == 2)
+    }
+
+    @Test(arguments: [0, 0xFFFF_FFFF])
+    func `A stream's length means that sound goes up to the end of the file`(length: Int) throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.file("a.wav", Self.wav(dataLength: length, samples: Array(repeating: 7, count: 1_500)))
+        let reader = try WAVReader(try FileBytes(path, mode: "r"))
+        #expect(try reader.nextBlock() == Array(repeating: 7, count: 960))
+        #expect(try reader.nextBlock() == Array(repeating: 7, count: 540) + Array(repeating: 0, count: 420))
+        #expect(try reader.nextBlock() == nil)
+    }
+
+    @Test func `A pause of days in a recording is a minute of silence, once`() throws {
+        let folder = try TemporaryFolder()
+        let writer = try WAVWriter(path: folder.path + "/a.wav")
+        let days: Int64 = 60 * 3_600 * 1_000_000_000
+        for time in [0, days, days + 20_000_000, .max, .min, .max] as [Int64] {
+            let block = AudioFrame(
+                samples: Array(repeating: 1, count: 160),
+                sampleRate: 8_000,
+                channelCount: 1,
+                timestampNanoseconds: time
+            )
+            try writer.write(block)
+        }
+        writer.close()
+        let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: writer.path)))
+        // Two pauses; the block that goes back is no pause.
+        #expect((bytes.count - 44) / 2 == 6 * 160 + 2 * 60 * 8_000)
+    }
+
+    @Test(
+        arguments: [
+            (9_223_372_037, 48_000, 192_153_584_104_166), (9_223_372_036, 1, 9_223_372_036_000_000_000),
+            (.max, 1, .max),
+            (960, 48_000, 20_000_000), (0, 0, 0),
+        ] as [(Int, Int, Int64)]
+    )
+    func `The length of a recording is known after days`(samples: Int, sampleRate: Int, nanoseconds: Int64) {
+        #expect(WAVWriter.nanoseconds(samples: samples, sampleRate: sampleRate) == nanoseconds)
+    }
+
+    @Test func `A full disk ends a recording, which is told once`() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/a.wav"
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: "/dev/full")
+        let writer = try WAVWriter(path: path)
+        let errors = Gathering<MediaError>(1)
+        writer.addFailureHandler { errors.add($0) }
+        let tone = Tone()
+        for index in 0..<50 { writer.take(tone.block(index, timestampNanoseconds: Int64(index) * 20_000_000)) }
+        #expect(errors.count == 1)
+        // What is smaller than the buffer fails when it is closed.
+        let short = try WAVWriter(path: path)
+        short.addFailureHandler { errors.add($0) }
+        short.take(tone.block(0, timestampNanoseconds: 0))
+        #expect(errors.count == 1)
+        short.close()
+        #expect(errors.count == 2)
+    }
+
+    @Test(arguments: [(0, 1), (-1, 1), (.max, 1), (48_000, 3)] as [(Int, Int)])
+    func `A block that cannot be stored is refused`(sampleRate: Int, channelCount: Int) throws {
+        let folder = try TemporaryFolder()
+        let writer = try WAVWriter(path: folder.path + "/a.wav")
+        let block = AudioFrame(
+            samples: [1, 2, 3],
+            sampleRate: sampleRate,
+            channelCount: channelCount,
+            timestampNanoseconds: 0
+        )
+        #expect(throws: MediaError.self) { try writer.write(block) }
+        writer.close()
+    }
+
     @Test func `Files of another form are refused with words`() throws {
         let folder = try TemporaryFolder()
         let sound: [Int16] = [1, 2, 3, 4]

@@ -1,4 +1,6 @@
 import Dispatch
+import Glibc
+import Locking
 import Media
 import Testing
 
@@ -69,6 +71,76 @@ import Testing
         #expect(schedule.next(nowNanoseconds: 60_000_000_000) == 60_000_000_000)
         #expect(schedule.next(nowNanoseconds: 60_000_000_001) == 60_020_000_000)
         #expect(schedule.index == 4)
+    }
+
+    /// Tells when nobody holds it any more.
+    private final class Canary: Sendable {
+        private let end: @Sendable () -> Void
+        init(end: @escaping @Sendable () -> Void) { self.end = end }
+        deinit { end() }
+    }
+
+    @Test func `A thread that waits for long ends when it is stopped`() async {
+        let (begun, ended) = (Gathering<Void>(2), Gathering<Void>(2))
+        let timed = { [canary = Canary { ended.add(()) }] in
+            TimedThread(name: "test") {
+                withExtendedLifetime(canary) { begun.add(()) }
+                return 3_000_000_000_000
+            } act: { _ in
+            }
+        }()
+        let scheduled = { [canary = Canary { ended.add(()) }] in
+            ScheduledThread(name: "test", intervalNanoseconds: 3_000_000_000_000) { _, _ in
+                withExtendedLifetime(canary) { begun.add(()) }
+                return true
+            }
+        }()
+        #expect(await begun.result().count == 2)
+        timed.stop()
+        scheduled.stop()
+        #expect(await ended.result().count == 2)
+    }
+
+    @Test func `A thread that is stopped has ended what it was delivering`() {
+        let ended = Mutex(0)
+        @Sendable func turn(_ begun: DispatchSemaphore) {
+            begun.signal()
+            for _ in 0..<20_000 { sched_yield() }
+            ended.withLock { $0 += 1 }
+        }
+        let first = DispatchSemaphore(value: 0)
+        let timed = TimedThread(name: "test") {
+            0
+        } act: { _ in
+            turn(first)
+        }
+        first.wait()
+        timed.stop()
+        let count = ended.withLock { $0 }
+        #expect(count >= 1)
+        let second = DispatchSemaphore(value: 0)
+        let scheduled = ScheduledThread(name: "test", intervalNanoseconds: 1_000_000) { _, _ in
+            turn(second)
+            return true
+        }
+        second.wait()
+        scheduled.stop()
+        #expect(ended.withLock { $0 } > count)
+    }
+
+    @Test func `A taker may stop the source that delivers to it, and gets nothing more`() async throws {
+        let pattern = try TestPattern(width: 64, height: 48, framesPerSecond: 120)
+        let (gathering, after) = (Gathering<Void>(1), Gathering<Void>(1))
+        try pattern.start { [weak pattern] _ in
+            pattern?.stop()
+            gathering.add(())
+        }
+        #expect(await gathering.result().count == 1)
+        let tone = Tone()
+        try tone.start { _ in after.add(()) }
+        _ = await after.result()
+        tone.stop()
+        #expect(gathering.count == 1)
     }
 
     @Test func `A worker does jobs in order and drops the oldest when it is behind`() async {

@@ -1,4 +1,3 @@
-internal import Containers
 public import Media
 
 /// Plays a WAV (16-bit PCM), Ogg (Opus) or WebM (Opus) file as a source of sound.
@@ -11,8 +10,6 @@ public final class AudioFile: AudioSource, FailingDevice {
     public let isLooping: Bool
     private let thread = ThreadSlot()
     private let failures = FailureHandlers()
-    /// All of a WAV file; nil where sound is decoded as it is played.
-    private let wave: WaveSound?
 
     /// Opens the file.
     ///
@@ -20,15 +17,14 @@ public final class AudioFile: AudioSource, FailingDevice {
     public init(path: String, isLooping: Bool = true) throws(MediaError) {
         self.path = path
         self.isLooping = isLooping
+        _ = try Self.reader(path)
+    }
+
+    private static func reader(_ path: String) throws(MediaError) -> any SoundReader {
         let file = try FileBytes(path, mode: "r")
         let magic = file.read(4)
         file.seek(to: 0)
-        if magic == Array("RIFF".utf8) {
-            wave = try WaveSound(file)
-        } else {
-            wave = nil
-            _ = try OpusFileReader(path)
-        }
+        return magic == Array("RIFF".utf8) ? try WAVReader(file) : try OpusFileReader(path)
     }
 
     /// Calls `handler` when the file is over, or cannot be read on since it is cut or damaged.
@@ -36,32 +32,12 @@ public final class AudioFile: AudioSource, FailingDevice {
 
     /// Starts at the beginning.
     public func start(deliver: @escaping @Sendable (AudioFrame) -> Void) throws {
-        let next: @Sendable (Int64) throws(MediaError) -> AudioFrame
-        if let wave {
-            let (path, isLooping) = (path, isLooping)
-            // Counted by the source's thread alone once it is started.
-            nonisolated(unsafe) var count = 0
-            next = { time throws(MediaError) in
-                let number = unsafe count
-                unsafe count += 1
-                guard isLooping || number < wave.blockCount else {
-                    throw MediaError(.finished, path, "has been played to its end")
-                }
-                return wave.block(number, timestampNanoseconds: time)
-            }
-        } else {
-            // Used by the source's thread alone once it is started.
-            nonisolated(unsafe) let playing = Playing(
-                path: path,
-                reader: try OpusFileReader(path),
-                isLooping: isLooping
-            )
-            next = { time throws(MediaError) in unsafe try playing.block(timestampNanoseconds: time) }
-        }
+        // Used by the source's thread alone once it is started.
+        nonisolated(unsafe) let playing = Playing(path: path, reader: try Self.reader(path), isLooping: isLooping)
         let failures = failures
         let new = ScheduledThread(name: "audio file", intervalNanoseconds: 20_000_000) { _, time in
             do throws(MediaError) {
-                deliver(try next(time))
+                deliver(unsafe try playing.block(timestampNanoseconds: time))
                 return true
             } catch {
                 failures.tell(error)
@@ -74,14 +50,14 @@ public final class AudioFile: AudioSource, FailingDevice {
     /// Stops.
     public func stop() { thread.stop() }
 
-    /// One playing of a decoded file, round after round.
+    /// One playing of the file, round after round.
     private final class Playing {
         private let path: String
         private let isLooping: Bool
-        private var reader: OpusFileReader
+        private var reader: any SoundReader
         private var isEmpty = true
 
-        init(path: String, reader: OpusFileReader, isLooping: Bool) {
+        init(path: String, reader: any SoundReader, isLooping: Bool) {
             self.path = path
             self.reader = reader
             self.isLooping = isLooping
@@ -93,7 +69,7 @@ public final class AudioFile: AudioSource, FailingDevice {
                     isEmpty = false
                     return AudioFrame(
                         samples: samples,
-                        sampleRate: 48_000,
+                        sampleRate: reader.sampleRate,
                         channelCount: reader.channelCount,
                         timestampNanoseconds: timestampNanoseconds
                     )
@@ -101,7 +77,7 @@ public final class AudioFile: AudioSource, FailingDevice {
                 guard !isEmpty else { throw MediaError(.malformed, path, "has no sound") }
                 guard isLooping else { throw MediaError(.finished, path, "has been played to its end") }
                 isEmpty = true
-                reader = try OpusFileReader(path)
+                reader = try AudioFile.reader(path)
             }
         }
     }

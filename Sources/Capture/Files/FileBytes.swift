@@ -9,8 +9,18 @@ internal import Media
     /// Opens a file; `mode` as for fopen.
     init(_ path: String, mode: String) throws(MediaError) {
         var status = stat()
-        if mode.hasPrefix("r"), unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
-            throw MediaError(.notUsable, path, "is a directory, not a media file")
+        if mode.hasPrefix("r"), unsafe stat(path, &status) == 0 {
+            switch status.st_mode & S_IFMT {
+            case S_IFREG: break
+            case S_IFDIR: throw MediaError(.notUsable, path, "is a directory, not a media file")
+            default:
+                // Opening a pipe would wait for its writer, and what is read of it to find its kind is gone.
+                throw MediaError(
+                    .notUsable,
+                    path,
+                    "is a pipe or device, which cannot be read from its beginning again: store it as a file first"
+                )
+            }
         }
         guard let file = unsafe fopen(path, mode) else {
             let kind: MediaError.Kind = errno == ENOENT && mode.hasPrefix("r") ? .notFound : .notUsable
@@ -65,7 +75,12 @@ internal import Media
         }
     }
 
-    func flush() { unsafe fflush(file) }
+    /// Gives all that was written to the system.
+    func flush() throws(MediaError) {
+        guard unsafe fflush(file) == 0 else {
+            throw MediaError(.notUsable, path, unsafe "cannot write: \(String(cString: strerror(errno)))")
+        }
+    }
     func seek(to offset: Int) { unsafe fseek(file, offset, SEEK_SET) }
     var offset: Int { unsafe ftell(file) }
     /// What the file holds now; as much as there can be for what is no regular file.

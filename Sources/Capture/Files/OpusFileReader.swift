@@ -2,12 +2,14 @@ internal import Containers
 internal import Media
 
 /// Sound of an Ogg or WebM file with Opus, decoded block after block of 20 ms; gaps are silence.
-final class OpusFileReader {
+final class OpusFileReader: SoundReader {
     private enum Source {
         case ogg(OggOpusReader<FileSource>)
         case webm(WebMTrack)
     }
 
+    /// What Opus is decoded at.
+    let sampleRate = 48_000
     let channelCount: Int
     private var source: Source
     private let path: String
@@ -37,12 +39,15 @@ final class OpusFileReader {
                 head = reader.head
                 source = .ogg(reader)
             } catch {
-                throw MediaError(path, error)
+                throw Self.unsupported(path, error)
             }
         } else if magic == WebMTrack.magic {
             let webm = try WebMTrack(file, kind: .audio)
             guard let found = OpusHead(webm.track.codecPrivate) else {
-                throw MediaError(.malformed, path, "has Opus of more than two channels, or without a head")
+                let what =
+                    OpusHead.isOne(webm.track.codecPrivate)
+                    ? OpusHead.unreadable(webm.track.codecPrivate) : "Opus without a head"
+                throw Self.unsupported(path, .unsupported(what))
             }
             head = found
             source = .webm(webm)
@@ -56,6 +61,15 @@ final class OpusFileReader {
         channelCount = min(2, max(1, head.channelCount))
         preSkip = head.preSkip
         decoder = try OpusDecoder(channelCount: channelCount)
+    }
+
+    /// A file that cannot be read, and what to do where another program can read it.
+    private static func unsupported(_ path: String, _ error: ContainerError) -> MediaError {
+        var result = MediaError(path, error)
+        if case .unsupported = error {
+            result.message += ": convert it, as with ffmpeg -i \(path) -ac 2 -c:a libopus out.opus"
+        }
+        return result
     }
 
     /// The next 20 ms, nil at the end.

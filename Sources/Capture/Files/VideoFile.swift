@@ -1,7 +1,7 @@
 internal import Containers
 public import Media
 
-/// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own rate.
+/// Plays a WebM (VP8), Y4M or IVF (VP8) file as a source of pictures, at its own times.
 public final class VideoFile: VideoSource, FailingDevice {
     /// Path of the file.
     public let path: String
@@ -91,11 +91,16 @@ public final class VideoFile: VideoSource, FailingDevice {
         private(set) var period: Int64 = 0
         private let intervalNanoseconds: Int64
         private var webm: WebMTrack?
+        private var isBegun = false
+        private var ivf: IVFTimes?
         private let file: FileBytes
         private let width: Int
         private let height: Int
         private let decoder: VP8Decoder?
         private let pool = VideoFramePool()
+
+        /// The forms of a Y4M file that are read; they differ in where the chroma is sampled.
+        private static let colourSpaces = ["420", "420jpeg", "420mpeg2", "420paldv"]
 
         init(_ path: String) throws(MediaError) {
             let file = try FileBytes(path, mode: "r")
@@ -113,8 +118,14 @@ public final class VideoFile: VideoSource, FailingDevice {
                     case "F":
                         let parts = field.dropFirst().split(separator: ":").compactMap { Int($0) }
                         if parts.count == 2 { (rate, base) = (parts[0], parts[1]) }
-                    case "C" where !field.hasPrefix("C420"):
-                        throw MediaError(.malformed, path, "colour space \(field.dropFirst()): only 4:2:0 is played")
+                    case "C" where !Self.colourSpaces.contains(String(field.dropFirst())):
+                        throw MediaError(
+                            .malformed,
+                            path,
+                            "pictures of the form \(field.dropFirst().prefix(40)), where 4:2:0 with 8 bits is played "
+                                + "(\(Self.colourSpaces.joined(separator: ", "))): "
+                                + "convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m"
+                        )
                     default: break
                     }
                 }
@@ -128,11 +139,8 @@ public final class VideoFile: VideoSource, FailingDevice {
                 }
                 width = header.littleEndian16(at: 12)
                 height = header.littleEndian16(at: 14)
-                // Time stamps are read as a rate only: frames come at the nominal one.
-                intervalNanoseconds = Self.interval(
-                    rate: header.littleEndian32(at: 16) >= 1_000 ? 30 : header.littleEndian32(at: 16),
-                    base: 1
-                )
+                ivf = IVFTimes(rate: header.littleEndian32(at: 16), scale: header.littleEndian32(at: 20))
+                intervalNanoseconds = 0
                 decoder = try VP8Decoder()
             } else if magic.starts(with: WebMTrack.magic) {
                 let webm = try WebMTrack(file, kind: .video)
@@ -161,35 +169,48 @@ public final class VideoFile: VideoSource, FailingDevice {
         /// The next picture, nil at the end.
         func next(timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             if webm != nil { return try nextOfWebM(timestampNanoseconds) }
+            if ivf != nil { return try nextOfIVF(timestampNanoseconds) }
             position = period
-            guard let picture = try nextAtFixedRate(timestampNanoseconds) else { return nil }
+            guard let picture = try nextOfY4M(timestampNanoseconds) else { return nil }
             period += intervalNanoseconds
             return picture
         }
 
         private func nextOfWebM(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             while let frame = try webm?.next() {
-                position = frame.nanoseconds
-                let picture = try decoder?.decode(frame.payload, timestampNanoseconds: timestampNanoseconds)
-                if let picture { return picture }
+                let picture = try decode(frame.payload, timestampNanoseconds)
+                guard let picture else { continue }
+                // Never back, nor many at once.
+                position = isBegun ? max(frame.nanoseconds, position + 1_000_000) : frame.nanoseconds
+                isBegun = true
+                return picture
             }
-            period = webm?.period ?? 0
+            period = max(webm?.period ?? 0, position + 1_000_000)
             return nil
         }
 
-        private func nextAtFixedRate(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
-            if let decoder {
-                while true {
-                    let head = file.read(12)
-                    guard !head.isEmpty else { return nil }
-                    guard head.count == 12 else { throw cut() }
-                    let count = head.littleEndian32(at: 0)
-                    guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
-                    // Some frames are never shown: others refer to them.
-                    let picture = try decoder.decode(payload, timestampNanoseconds: timestampNanoseconds)
-                    if let picture { return picture }
+        private func nextOfIVF(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            while true {
+                // Its length in 32 bits, its timestamp in 64.
+                let head = file.read(12)
+                guard !head.isEmpty else {
+                    period = ivf?.period ?? 0
+                    return nil
                 }
+                guard head.count == 12 else { throw cut() }
+                let count = head.littleEndian32(at: 0)
+                guard count <= VP8Decoder.byteLimit, let payload = file.readExactly(count) else { throw cut() }
+                // Some frames are never shown: others refer to them.
+                let picture = try decode(payload, timestampNanoseconds)
+                guard let picture else { continue }
+                let (low, high) = (UInt64(head.littleEndian32(at: 4)), UInt64(head.littleEndian32(at: 8)))
+                ivf?.advance(to: high << 32 | low)
+                position = ivf?.position ?? 0
+                return picture
             }
+        }
+
+        private func nextOfY4M(_ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
             guard let line = file.readLine(limit: 256) else { return nil }
             guard line.starts(with: Array("FRAME".utf8)) else {
                 throw MediaError(.malformed, file.path, "is damaged: expected FRAME")
@@ -213,6 +234,14 @@ public final class VideoFile: VideoSource, FailingDevice {
                     unsafe copy(planes.u, stride: planes.strideUV, width: chromaWidth, rows: chromaHeight)
                     unsafe copy(planes.v, stride: planes.strideUV, width: chromaWidth, rows: chromaHeight)
                 }
+            }
+        }
+
+        private func decode(_ payload: [UInt8], _ timestampNanoseconds: Int64) throws(MediaError) -> VideoFrame? {
+            do throws(MediaError) {
+                return try decoder?.decode(payload, timestampNanoseconds: timestampNanoseconds)
+            } catch {
+                throw MediaError(error.kind, file.path, "is damaged: \(error.message) (\(error.subject))")
             }
         }
 

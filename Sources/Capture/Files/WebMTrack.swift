@@ -10,6 +10,7 @@ struct WebMTrack {
     let path: String
     let track: WebMReader<FileSource>.Track
     private var reader: WebMReader<FileSource>
+    private var times = WebMTimes()
     private var end: Int64 = 0
 
     init(_ file: FileBytes, kind: Kind) throws(MediaError) {
@@ -36,14 +37,13 @@ struct WebMTrack {
         self.track = track
     }
 
-    /// The next frame; nil at the end.
+    /// The next frame, at a time that counts from the file's first frame; nil at the end.
     mutating func next() throws(MediaError) -> (nanoseconds: Int64, payload: [UInt8])? {
         do throws(ContainerError) {
             while let frame = try reader.nextFrame() {
-                end = max(end, frame.nanoseconds)
-                // A day and more is no file but an attack.
-                guard frame.nanoseconds < 1 << 50 else { throw .malformed(atByte: 0, "a frame's time") }
-                if frame.track == track.number { return (frame.nanoseconds, frame.payload) }
+                let time = times.played(frame.nanoseconds)
+                end = max(end, time)
+                if frame.track == track.number { return (time, frame.payload) }
             }
             return nil
         } catch {

@@ -42,7 +42,8 @@ public final class IVFWriter: Sendable {
             }
             var head: [UInt8] = []
             head.appendLittleEndian(payload.count, bytes: 4)
-            head.appendLittleEndian(Int((timestampNanoseconds - (state.firstTime ?? 0)) / 1_000_000), bytes: 8)
+            let (time, isOver) = timestampNanoseconds.subtractingReportingOverflow(state.firstTime ?? 0)
+            head.appendLittleEndian(isOver ? 0 : max(0, Int(time / 1_000_000)), bytes: 8)
             try file.write(head)
             try file.write(payload)
             state.frameCount += 1
@@ -82,7 +83,7 @@ public final class IVFWriter: Sendable {
 }
 
 /// Writes sound to a WAV file (16-bit PCM); gaps in time become silence.
-public final class WAVWriter: AudioSink {
+public final class WAVWriter: AudioSink, FailingDevice {
     private struct State {
         var file: FileBytes?
         var sampleRate = 0
@@ -95,11 +96,12 @@ public final class WAVWriter: AudioSink {
     public let path: String
     /// The file is used only inside the mutex.
     private let state: Mutex<State>
+    private let failures = FailureHandlers()
 
     /// A gap longer than this is filled; a shorter one is jitter.
     private static let gapNanoseconds: Int64 = 200_000_000
     /// The longest gap that is filled, in seconds.
-    private static let longestGap = 60
+    private static let longestGap: Int64 = 60
 
     /// Creates the file; an existing one is replaced.
     ///
@@ -109,13 +111,34 @@ public final class WAVWriter: AudioSink {
         state = Mutex(State(file: try FileBytes(path, mode: "w")))
     }
 
-    /// Adds a block; errors of the disk end the recording.
-    public func take(_ frame: AudioFrame) { try? write(frame) }
+    /// Calls `handler` when the recording has ended since the disk takes no more.
+    public func addFailureHandler(_ handler: @escaping @Sendable (MediaError) -> Void) { failures.add(handler) }
 
-    /// Adds a block.
+    /// Adds a block; an error of the disk ends the recording, and is told to the failure handlers.
+    public func take(_ frame: AudioFrame) {
+        do throws(MediaError) {
+            try write(frame)
+        } catch {
+            guard error.kind != .invalidArgument else { return }
+            end()
+            failures.tell(error)
+        }
+    }
+
+    /// Adds a block; one with another rate than the first is left out.
+    ///
+    /// - Throws: `MediaError`: `.invalidArgument` for a block that cannot be stored; else of the disk, and what comes
+    ///   next can be tried again.
     public func write(_ frame: AudioFrame) throws(MediaError) {
         try state.withLock { state throws(MediaError) in
             guard let file = state.file else { return }
+            guard (1...192_000).contains(frame.sampleRate), (1...2).contains(frame.channelCount) else {
+                throw MediaError(
+                    .invalidArgument,
+                    path,
+                    "a block of \(frame.channelCount) channels at \(frame.sampleRate) Hz: 1 or 2 up to 192 kHz are stored"
+                )
+            }
             if state.sampleRate == 0 {
                 state.sampleRate = frame.sampleRate
                 state.channelCount = frame.channelCount
@@ -124,12 +147,17 @@ public final class WAVWriter: AudioSink {
             }
             guard frame.sampleRate == state.sampleRate else { return }
             let frame = frame.withChannels(state.channelCount)
-            let expected = state.startTime + Int64(state.samplesWritten) * 1_000_000_000 / Int64(state.sampleRate)
-            let gap = frame.timestampNanoseconds - expected
+            let written = Self.nanoseconds(samples: state.samplesWritten, sampleRate: state.sampleRate)
+            let (elapsed, isOver) = frame.timestampNanoseconds.subtractingReportingOverflow(state.startTime)
+            // Less than nothing at the least, which is no gap; both are positive else.
+            let gap = isOver || elapsed < 0 ? 0 : elapsed - written
             if gap > Self.gapNanoseconds {
-                let count = min(Int(gap * Int64(state.sampleRate) / 1_000_000_000), Self.longestGap * state.sampleRate)
+                let filled = min(gap, Self.longestGap * 1_000_000_000)
+                let count = Int(filled) * state.sampleRate / 1_000_000_000
                 try file.write(Array(repeating: 0, count: count * state.channelCount * 2))
                 state.samplesWritten += count
+                // What was not filled is not filled before the next block either.
+                state.startTime += gap - filled
             }
             var bytes: [UInt8] = []
             bytes.reserveCapacity(frame.samples.count * 2)
@@ -139,10 +167,39 @@ public final class WAVWriter: AudioSink {
         }
     }
 
+    /// How long so many samples last, whatever their number.
+    static func nanoseconds(samples: Int, sampleRate: Int) -> Int64 {
+        let (seconds, rest) = samples.quotientAndRemainder(dividingBy: max(1, sampleRate))
+        let (whole, isOver) = Int64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        guard !isOver else { return .max }
+        return whole.addingReportingOverflow(Int64(rest) * 1_000_000_000 / Int64(max(1, sampleRate))).partialValue
+    }
+
     /// Puts the lengths into the header and closes the file; removes one that has no sound.
+    ///
+    /// If the disk does not take the end of the sound, the failure handlers are told.
     public func close() {
+        do throws(MediaError) {
+            try state.withLock { state throws(MediaError) in
+                if state.file != nil, state.sampleRate == 0 { _ = unsafe unlink(path) }
+                guard let file = state.file, state.sampleRate > 0 else {
+                    state.file = nil
+                    return
+                }
+                defer { state.file = nil }
+                try file.flush()
+                file.seek(to: 0)
+                try file.write(Self.header(state))
+                try file.flush()
+            }
+        } catch {
+            failures.tell(error)
+        }
+    }
+
+    /// Closes the file after an error, with the lengths of what it holds if they can be written.
+    private func end() {
         state.withLock { state in
-            if state.file != nil, state.sampleRate == 0 { _ = unsafe unlink(path) }
             if let file = state.file, state.sampleRate > 0 {
                 file.seek(to: 0)
                 try? file.write(Self.header(state))
@@ -152,9 +209,10 @@ public final class WAVWriter: AudioSink {
     }
 
     private static func header(_ state: State) -> [UInt8] {
-        let byteCount = min(state.samplesWritten * state.channelCount * 2, 0xFFFF_FF00)
+        // More than 32 bits can tell is stored as a stream is: up to the end of the file.
+        let byteCount = min(state.samplesWritten * state.channelCount * 2, 0xFFFF_FFFF)
         var header = Array("RIFF".utf8)
-        header.appendLittleEndian(36 + byteCount, bytes: 4)
+        header.appendLittleEndian(min(36 + byteCount, 0xFFFF_FFFF), bytes: 4)
         header += Array("WAVEfmt ".utf8)
         header.appendLittleEndian(16, bytes: 4)
         header.appendLittleEndian(1, bytes: 2)
