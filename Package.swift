@@ -247,7 +247,7 @@ let package = Package(
             dependencies: [
                 "Locking", "PeerConnection", "PeerEngine", "SansIO", "TURNServer", "TURNService", "AllocationCounter",
                 "Coturn", "TimeSharing", "MDNS", "RTP", "SoundScenes", "Trickle", "UDPSockets",
-                "SoundScenes", "VirtualScreen",
+                "VirtualScreen",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: testSettings
