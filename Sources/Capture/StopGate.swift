@@ -15,19 +15,22 @@ internal import Locking
 
     init() {
         unsafe delivery = .allocate(capacity: 1)
-        var attributes = pthread_mutexattr_t()
-        unsafe pthread_mutexattr_init(&attributes)
-        unsafe pthread_mutexattr_settype(&attributes, Int32(PTHREAD_MUTEX_RECURSIVE))
-        unsafe pthread_mutex_init(delivery, &attributes)
-        unsafe pthread_mutexattr_destroy(&attributes)
+        // By memory alone: their initialisers belong to whichever C module brought pthread.h first.
+        let attributes = UnsafeMutablePointer<pthread_mutexattr_t>.allocate(capacity: 1)
+        defer { unsafe attributes.deallocate() }
+        unsafe pthread_mutexattr_init(attributes)
+        unsafe pthread_mutexattr_settype(attributes, Int32(PTHREAD_MUTEX_RECURSIVE))
+        unsafe pthread_mutex_init(delivery, attributes)
+        unsafe pthread_mutexattr_destroy(attributes)
         unsafe lock = .allocate(capacity: 1)
         unsafe pthread_mutex_init(lock, nil)
         unsafe isSet = .allocate(capacity: 1)
-        var clock = pthread_condattr_t()
-        unsafe pthread_condattr_init(&clock)
-        unsafe pthread_condattr_setclock(&clock, CLOCK_MONOTONIC)
-        unsafe pthread_cond_init(isSet, &clock)
-        unsafe pthread_condattr_destroy(&clock)
+        let clock = UnsafeMutablePointer<pthread_condattr_t>.allocate(capacity: 1)
+        defer { unsafe clock.deallocate() }
+        unsafe pthread_condattr_init(clock)
+        unsafe pthread_condattr_setclock(clock, CLOCK_MONOTONIC)
+        unsafe pthread_cond_init(isSet, clock)
+        unsafe pthread_condattr_destroy(clock)
     }
 
     deinit {
