@@ -7,8 +7,8 @@ internal import Locking
 final class SourceRetry: Sendable {
     private struct State {
         var isWaiting = false
-        /// Told once, until it has worked.
-        var hasTold = false
+        /// The track of which it was told, until one has worked.
+        var told: String?
     }
 
     private static let pause = Duration.seconds(2)
@@ -19,15 +19,15 @@ final class SourceRetry: Sendable {
     /// - Parameter tell: takes the reason of the first failure, on any thread.
     init(tell: @escaping @Sendable (RTCError) -> Void) { self.tell = tell }
 
-    func didStart() { state.withLock { $0.hasTold = false } }
+    func didStart() { state.withLock { $0.told = nil } }
 
     /// The track has no frames; `again` is called after a while.
     func didFail(_ track: MediaStreamTrack, _ error: any Error, again: @escaping @Sendable () -> Void) {
         // One that has ended says so itself.
         guard track.readyState == .live else { return }
         let (isNew, mustWait) = state.withLock { state in
-            defer { state = State(isWaiting: true, hasTold: true) }
-            return (!state.hasTold, !state.isWaiting)
+            defer { state = State(isWaiting: true, told: track.id) }
+            return (state.told != track.id, !state.isWaiting)
         }
         if isNew {
             let noun = track.kind == .video ? "camera" : "microphone"
