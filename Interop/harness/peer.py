@@ -5,7 +5,7 @@ import subprocess
 import threading
 import time
 
-from .processes import Failed, start, stop, tail, wait_until
+from .processes import PATIENCE, Failed, start, stop, tail, wait_until
 
 PROGRAM = os.environ.get("RTC_PEER") or os.path.abspath(
     os.path.join(os.path.dirname(__file__), "../../.build/release/rtc-peer"))
@@ -79,6 +79,7 @@ class Peer:
         return None
 
     def wait_for(self, kind, seconds=15, since=0, **members):
+        seconds *= PATIENCE
         end = time.monotonic() + seconds
         with self.changed:
             while True:
@@ -128,7 +129,7 @@ class Peer:
             at, _ = self.statistics(peer)
             if at >= begin + seconds - 0.5:
                 break
-            if time.monotonic() > begin + seconds + 5:
+            if time.monotonic() > begin + seconds + 5 * PATIENCE:
                 raise Failed("rtc-peer has stopped printing statistics")
             time.sleep(0.05)
         at, last = self.statistics(peer)
@@ -138,6 +139,7 @@ class Peer:
 
     def wait_for_exit(self, seconds=5):
         """Its exit status."""
+        seconds *= PATIENCE
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -7,6 +7,10 @@ import subprocess
 import time
 
 
+# By how much longer than they need everything is waited for: a machine that others use as well stands still at times.
+PATIENCE = float(os.environ.get("INTEROP_PATIENCE", "1"))
+
+
 class Failed(Exception):
     """A check did not hold; the text says what was seen instead."""
 
@@ -48,7 +52,8 @@ def stop(process, grace=5):
 
 
 def wait_until(condition, seconds, what, interval=0.05):
-    """The first true value of condition(), or Failed after that many seconds."""
+    """The first true value of condition(), or Failed after that many seconds, times PATIENCE."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -57,6 +62,21 @@ def wait_until(condition, seconds, what, interval=0.05):
         if time.monotonic() > end:
             raise Failed(f"{what}: not within {seconds:g} s")
         time.sleep(interval)
+
+
+def measured(attempt, seconds=15):
+    """What the first attempt() returns that does not fail; after that many seconds, times PATIENCE, what the last one raises.
+
+    For rates: a processor that stood still for half a second falsifies one measurement, a fault all of them.
+    """
+    end = time.monotonic() + seconds * PATIENCE
+    while True:
+        try:
+            return attempt()
+        except Failed as error:
+            if time.monotonic() > end:
+                raise
+            print("    measured again:", error, flush=True)
 
 
 def tail(path, count=15):

@@ -3,7 +3,7 @@ import subprocess
 
 from .browsers import Chromium, Firefox
 from .peer import Peer
-from .processes import Failed, stop
+from .processes import Failed, measured, stop
 from .scenarios import Scenario, check
 from .webpage import CallPage
 
@@ -115,9 +115,12 @@ class ServerGone(Scenario):
         self.expect_renegotiation("restart")
         self.page.wait_until_connected(seconds=5)
         self.expect_no_problem()
-        rate = self.peer.rate("framesDecoded", 3)
-        if rate < 5:
-            raise Failed(f"rtc-peer decodes {rate:.1f} frames a second")
+
+        def attempt():
+            rate = self.peer.rate("framesDecoded", 3)
+            if rate < 5:
+                raise Failed(f"rtc-peer decodes {rate:.1f} frames a second")
+        measured(attempt)
 
 
 class ChromiumJoins(ServerGone):

@@ -2,7 +2,7 @@
 import json
 import os
 
-from .processes import Failed, wait_until
+from .processes import Failed, measured, wait_until
 from .recordings import BARS, COLOUR_TOLERANCE
 
 with open(os.path.join(os.path.dirname(__file__), "page.js")) as _file:
@@ -17,6 +17,13 @@ class CallPage:
 
     def open(self, url):
         self.page.open(url)
+
+    def reload(self):
+        """Loads the page again, and waits until it is there."""
+        before = self.page.value("performance.timeOrigin")
+        self.page.reload()
+        # The old page may still answer for a moment.
+        self.page.wait_for(f"performance.timeOrigin !== {before} && document.readyState === 'complete'", 3, "the reload")
 
     def probe(self, body, timeout=30, **args):
         """Runs a script with the probe in reach; it is put into the page if a reload took it away."""
@@ -57,6 +64,9 @@ class CallPage:
 
     def check_pattern(self):
         """The test pattern is what the page's video shows, and its counter rises at about 30 a second."""
+        measured(self._check_pattern_once)
+
+    def _check_pattern_once(self):
         reads = self.probe("""
             const reads = [];
             for (let i = 0; i < 8; i++) {
