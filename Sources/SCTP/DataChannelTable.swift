@@ -80,6 +80,8 @@ package final class DataChannelTable {
     /// How long after the last packet the fast clock runs on.
     private static let activeTime = Duration.seconds(1)
     private static let idleTick = Duration.milliseconds(500)
+    /// The slow clock's step while nothing is under way: the heartbeats of RFC 9260 §8.3 are all that comes then.
+    private static let restTick = Duration.seconds(5)
     /// The fast clock's step, which each message needs: a Duration's arithmetic has 128 bits.
     private static let tickNanoseconds = SCTPStack.tick.wholeNanoseconds
 
@@ -108,6 +110,7 @@ package final class DataChannelTable {
     package private(set) var streamLimit: UInt16
     private var tickAt: Instant?
     private var touchedAt: Instant?
+    private var isClockSlow = false
     private var hasStarted = false
     private var isEnded = false
     private var wakeUp: (@Sendable () -> Void)?
@@ -295,6 +298,7 @@ package final class DataChannelTable {
     /// Takes one SCTP packet.
     package func receive(_ packet: RawSpan, at now: Instant) {
         guard let association else { return }
+        setClock(to: now)
         association.now = now
         guard association.receive(packet) else {
             statistics.dropped += 1
@@ -555,18 +559,35 @@ package final class DataChannelTable {
     /// usrsctp's timers run on ticks of 10 ms while packets flow and for a second after; then slowly, since a
     /// retransmission that is a second old may well come half a second later.
     private func touch(at now: Instant) {
+        setClock(to: now)
         association?.now = now
         touchedAt = now
         let due = Instant(nanoseconds: now.nanoseconds + Self.tickNanoseconds)
         if tickAt.map({ $0 > due }) ?? true { tickAt = due }
     }
 
+    /// Brings usrsctp's clock up to date where it ran slowly.
+    ///
+    /// Its timers count from where it stands: one that starts now would else expire as much too soon, and what was just
+    /// sent would be sent again.
+    private func setClock(to now: Instant) {
+        guard isClockSlow else { return }
+        isClockSlow = false
+        association?.advance(to: now)
+    }
+
+    /// Whether nothing was sent or asked for whose answer is missing.
+    private var isAtRest: Bool {
+        isConnected && ready.isEmpty && laterResets.isEmpty && association?.isAtRest == true
+    }
+
     private func scheduleTick(at now: Instant) {
         if let touchedAt, now - touchedAt < Self.activeTime {
             tickAt = now + SCTPStack.tick
         } else {
+            isClockSlow = true
             // On multiples, which the idle associations of a program share: one wake-up serves them all.
-            let step = Self.idleTick.wholeNanoseconds
+            let step = (isAtRest ? Self.restTick : Self.idleTick).wholeNanoseconds
             tickAt = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
         }
     }

@@ -125,6 +125,12 @@ struct PathMTUSearch {
         phase = .done(until: due + Self.raiseTime)
     }
 
+    /// Whether the answer to a probe is awaited.
+    var isSearching: Bool {
+        if case .searching = phase { return true }
+        return false
+    }
+
     /// The length of the probe that is due, if one is.
     mutating func probe(at now: Instant) -> Int? {
         noticeStall(at: now)

@@ -398,6 +398,15 @@ package struct SCTPConfiguration: Sendable {
         return needed <= mailbox.streams.outgoing
     }
 
+    /// Whether the peer has acknowledged and answered all, so that no timer but that of heartbeats runs.
+    var isAtRest: Bool {
+        guard resettingStreams.isEmpty, awaitedStream == nil, !mtuSearch.isSearching else { return false }
+        return SCTPStack.shared.withLock(for: token) {
+            guard let socket = unsafe socket else { return false }
+            return unsafe isEmpty(socket)
+        }
+    }
+
     /// Whether the peer has acknowledged all that usrsctp was given.
     private func isEmpty(_ socket: OpaquePointer) -> Bool {
         var use = cusrsctp_sndbuf_use()
