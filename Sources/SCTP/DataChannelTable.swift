@@ -568,8 +568,8 @@ package final class DataChannelTable {
 
     /// Brings usrsctp's clock up to date where it ran slowly.
     ///
-    /// Its timers count from where it stands: one that starts now would else expire as much too soon, and what was just
-    /// sent would be sent again.
+    /// Its timers count from where it stands: one that starts now would else expire as much too soon. What it then does
+    /// goes by the time of day, so that nothing is sent twice; but that is luck.
     private func setClock(to now: Instant) {
         guard isClockSlow else { return }
         isClockSlow = false
