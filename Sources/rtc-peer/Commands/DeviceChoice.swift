@@ -106,15 +106,31 @@ struct DeviceChoice: Equatable {
         if let device = try? await CallDevice.open(.audio, MediaTrackConstraints()),
             let name = device.track.microphoneName
         {
-            found.append(sound("microphone", name, device.track.label))
+            let reason = soundReason(name, among: SoundDevice.choices(.capture).map(\.name))
+            found.append(DeviceChoice(noun: "microphone", name: name, label: device.track.label, reason: reason))
             device.track.stop()
         }
-        if let name = (try? CallDevices.speaker(nil))?.device?.name { found.append(sound("loudspeaker", name, name)) }
+        if let name = (try? CallDevices.speaker(nil))?.device?.name {
+            let reason = soundReason(name, among: SoundDevice.choices(.playback).map(\.name))
+            found.append(DeviceChoice(noun: "loudspeaker", name: name, label: name, reason: reason))
+        }
         return found
     }
 
-    private static func sound(_ noun: String, _ name: String, _ label: String) -> DeviceChoice {
-        let reason = name == "default" ? "the system's default" : "the first that can be opened"
-        return DeviceChoice(noun: noun, name: name, label: label, reason: reason)
+    /// Why a microphone or loudspeaker is taken where none is named.
+    ///
+    /// - Parameters:
+    ///   - name: the one that is taken.
+    ///   - choices: ALSA's names of those that were tried, in this order.
+    /// - Returns: half a sentence.
+    static func soundReason(_ name: String, among choices: [String]) -> String {
+        guard name == SoundDevice.defaultName else {
+            let before = choices.prefix { $0 != name }
+            return "the first that can be opened" + (before.isEmpty ? "" : "; \(before.joined(separator: ", ")) cannot")
+        }
+        guard choices.contains(where: SoundDevice.servers.contains) else {
+            return "ALSA's default, as ~/.asoundrc says, else the first card: there is no sound server"
+        }
+        return "the system's default"
     }
 }

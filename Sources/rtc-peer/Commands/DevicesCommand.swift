@@ -335,10 +335,7 @@ struct DevicesCommand: AsyncParsableCommand {
     }
 
     private func tryMicrophone() async throws -> TrialOutcome {
-        let finding = try CallDevices.microphone(microphone)
-        guard let source = finding.device else {
-            throw MediaError(.notFound, "microphone", CallDevices.sentence("microphone", finding.problems))
-        }
+        let source = try ALSAMicrophone(name: await CallDevices.microphone(microphone))
         let trial = Trial()
         source.addFailureHandler { trial.fail($0) }
         try source.start { block in trial.take(block) }
