@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import PeerConnection
 import Testing
@@ -28,9 +29,46 @@ import Testing
         let call = try await CallDevice.open(.audio, MediaTrackConstraints())
         #expect(call.track.microphoneName == "default")
         call.track.stop()
-        #expect(try await CallDevices.microphone(nil) == "default")
-        #expect(try await CallDevices.microphone("pulse") == "pulse")
+        #expect(try await CallDevices.microphone(nil).name == "default")
+        #expect(try await CallDevices.microphone("pulse").name == "pulse")
         #expect(try CallDevices.speaker(nil).device?.name == "default")
+    }
+
+    @Test func `What is named is what is told of, with the reason`() async throws {
+        let microphone = try await DeviceChoice.microphone("pulse")
+        #expect(microphone.text == "A call takes the microphone pulse: named by --microphone")
+        #expect(try DeviceChoice.speaker("pulse")?.text == "A call takes the loudspeaker pulse: named by --speaker")
+        #expect(try await DeviceChoice.microphone(nil).name == "default")
+    }
+
+    @Test(arguments: [["--camera", "no such camera"], ["--microphone", "nowhere"], ["--speaker", "nowhere"]])
+    func `What is named and not there ends as in a call`(arguments: [String]) async throws {
+        // The error of a call, as it is written.
+        let call = try CallCommand.parse(arguments)
+        let options = CallMediaOptions(
+            video: call.camera == nil ? .none : .camera,
+            audio: call.microphone == nil ? .none : .microphone,
+            isLooping: false,
+            camera: call.camera,
+            microphone: call.microphone,
+            speaker: call.speaker,
+            playsSound: call.speaker != nil,
+            sound: call.sound
+        )
+        let refusal = await #expect(throws: (any Error).self) { _ = try await options.open() }
+        let devices = try DevicesCommand.parse(arguments)
+        var told: [String] = []
+        do {
+            _ = try await DeviceChoice.camera(devices.camera, size: PictureSize())
+        } catch {
+            if devices.camera != nil { told.append("\(error)") }
+        }
+        do { _ = try await DeviceChoice.microphone(devices.microphone) } catch { told.append("\(error)") }
+        do { _ = try DeviceChoice.speaker(devices.speaker) } catch { told.append("\(error)") }
+        #expect(try told == ["\(#require(refusal))"])
+        // The command's status.
+        #expect(await !devices.showChoices())
+        #expect(try await DevicesCommand.parse([]).showChoices())
     }
 
     @Test func `Why a sound device is taken is said of all that were tried`() {

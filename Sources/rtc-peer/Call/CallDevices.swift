@@ -3,6 +3,19 @@ import PeerConnection
 extension PictureSize {
     /// What is asked of a camera for this size.
     var wish: CameraWish { CameraWish(width: width, height: height, framesPerSecond: framesPerSecond) }
+
+    /// What a call asks of a camera for this size.
+    ///
+    /// - Parameter camera: the one that it must be, by its name or node; nil for any.
+    /// - Returns: constraints that any camera can meet as near as it is able to.
+    func constraints(camera: String?) -> MediaTrackConstraints {
+        MediaTrackConstraints(
+            width: .ideal(width),
+            height: .ideal(height),
+            frameRate: .ideal(Double(framesPerSecond)),
+            deviceId: camera.map { .exact($0) }
+        )
+    }
 }
 
 /// The machine's camera, microphone and loudspeaker, and what to tell the user about them.
@@ -42,10 +55,10 @@ enum CallDevices {
     /// The microphone that a call takes: the one called `name`, or the first one that works.
     ///
     /// - Throws: `RTCError` as a call gets it.
-    static func microphone(_ name: String?) async throws(RTCError) -> String {
+    static func microphone(_ name: String?) async throws(RTCError) -> (name: String, label: String) {
         let device = try await CallDevice.open(.audio, MediaTrackConstraints(deviceId: name.map { .exact($0) }))
         defer { device.track.stop() }
-        return device.track.microphoneName ?? name ?? SoundDevice.defaultName
+        return (device.track.microphoneName ?? name ?? SoundDevice.defaultName, device.track.label)
     }
 
     /// The loudspeaker called `name`, or the first one that works.
