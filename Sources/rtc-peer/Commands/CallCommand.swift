@@ -103,7 +103,8 @@ struct CallCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Size and rate of the picture; 640x360@30 if not given. The screen keeps its shape and gets no larger than this, or than 1920x1080@30. Example: --size 1280x720@30",
             valueName: "WxH@FPS"
-        )
+        ),
+        transform: PictureSize.init(parsing:)
     )
     var size: PictureSize?
 

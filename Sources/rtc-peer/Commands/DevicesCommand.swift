@@ -51,7 +51,10 @@ struct DevicesCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long each is tried. Example: --seconds 10", valueName: "SECONDS"))
     var seconds = 3.0
 
-    @Option(help: ArgumentHelp("Size and rate that are asked for. Example: --size 1280x720@30", valueName: "WxH@FPS"))
+    @Option(
+        help: ArgumentHelp("Size and rate that are asked for. Example: --size 1280x720@30", valueName: "WxH@FPS"),
+        transform: PictureSize.init(parsing:)
+    )
     var size = PictureSize()
 
     @Option(

@@ -32,7 +32,10 @@ struct SnapshotCommand: AsyncParsableCommand {
     )
     var camera: String?
 
-    @Option(help: ArgumentHelp("What is asked of the camera. Example: --size 1280x720", valueName: "WxH@FPS"))
+    @Option(
+        help: ArgumentHelp("What is asked of the camera. Example: --size 1280x720", valueName: "WxH@FPS"),
+        transform: PictureSize.init(parsing:)
+    )
     var size: PictureSize?
 
     @Option(
