@@ -2,10 +2,15 @@ internal import Locking
 
 /// One line that is always the last of the terminal and always current, with ordinary lines scrolling above it.
 ///
+/// Where lines are typed, it is the last but one: below it is what the terminal itself echoes, and nothing else is ever
+/// written there. So the terminal keeps its own ways of typing, and needs no restoring.
+///
 /// On anything but a terminal it prints plain lines instead: each change of state at once, mere figures at most
 /// every ten seconds. Safe from any thread; each call writes once.
 package final class StatusLine: Sendable {
     private let terminal: Terminal
+    /// Whether lines are typed below it.
+    private let isTypedBelow: Bool
     private let state = Mutex(State())
 
     private struct State {
@@ -21,8 +26,12 @@ package final class StatusLine: Sendable {
     package static let plainInterval: Duration = .seconds(10)
     private static let separator = " · "
 
-    package init(_ terminal: Terminal = .standardError) {
+    /// - Parameters:
+    ///   - terminal: where it is shown.
+    ///   - isTypedBelow: whether a user types lines on that very terminal; each is told by ``entered(_:)``.
+    package init(_ terminal: Terminal = .standardError, isTypedBelow: Bool = false) {
         self.terminal = terminal
+        self.isTypedBelow = isTypedBelow && terminal.isInteractive
     }
 
     /// Shows `segments`, the most important first: the last ones are left out where the terminal is too narrow.
@@ -38,7 +47,13 @@ package final class StatusLine: Sendable {
             state.segments = segments
             guard terminal.isInteractive else { return printPlain(at: now, &state) }
             let line = fitted(segments)
-            terminal.write(erasure(state) + line)
+            if !isTypedBelow {
+                terminal.write(erasure(state) + line)
+            } else if state.shownColumns == nil {
+                terminal.write(insertion(of: line, rowsAbove: 0))
+            } else {
+                terminal.write(replacement(by: line, state))
+            }
             state.shownColumns = TerminalText.width(of: line)
         }
     }
@@ -51,8 +66,25 @@ package final class StatusLine: Sendable {
             guard terminal.isInteractive, !state.isFinished, state.shownColumns != nil else {
                 return terminal.write(line + "\n")
             }
+            // What is being typed stays as it is.
+            if isTypedBelow { return terminal.write(insertion(of: line, rowsAbove: wrappedRows(state) + 1)) }
             let status = fitted(state.segments)
             terminal.write(erasure(state) + line + "\n" + status)
+            state.shownColumns = TerminalText.width(of: status)
+        }
+    }
+
+    /// Says that a line was typed, of which the terminal has echoed all and the line's end.
+    ///
+    /// It moves above the status, where all else is said, and the row below is free again.
+    package func entered(_ line: String) {
+        state.withLock { state in
+            guard isTypedBelow, !state.isFinished, state.shownColumns != nil else { return }
+            let typed = TerminalText.printable(line)
+            let status = fitted(state.segments)
+            let rows = TerminalText.rows(of: typed, columns: terminal.columns())
+            let above = typed.isEmpty ? "" : "> \(typed)\n"
+            terminal.write(Self.up(wrappedRows(state) + 1 + rows) + "\r\u{1B}[J" + above + status + "\n")
             state.shownColumns = TerminalText.width(of: status)
         }
     }
@@ -95,8 +127,31 @@ package final class StatusLine: Sendable {
     ///
     /// A window made narrower has wrapped the line.
     private func erasure(_ state: State) -> String {
-        guard let shown = state.shownColumns else { return "" }
-        let rowsAbove = max(0, shown - 1) / max(1, terminal.columns())
-        return "\r" + (rowsAbove > 0 ? "\u{1B}[\(rowsAbove)A" : "") + "\u{1B}[J"
+        guard state.shownColumns != nil else { return "" }
+        return "\r" + Self.up(wrappedRows(state) + (isTypedBelow ? 1 : 0)) + "\u{1B}[J"
     }
+
+    /// Rows that what is shown takes besides its first.
+    private func wrappedRows(_ state: State) -> Int {
+        max(0, (state.shownColumns ?? 0) - 1) / max(1, terminal.columns())
+    }
+
+    /// Puts a line of its own above the row of the cursor and the rows above that, which move down with all that is typed.
+    ///
+    /// Where there is no row left below, all scrolls by as much; cursor and column are the same afterwards.
+    private func insertion(of line: String, rowsAbove: Int) -> String {
+        let rows = TerminalText.rows(of: line, columns: terminal.columns())
+        return String(repeating: "\u{1B}D", count: rows) + "\u{1B}7" + Self.up(rows + rowsAbove)
+            + "\r\u{1B}[\(rows)L" + line + "\u{1B}8"
+    }
+
+    /// Writes another status over the one above the row of the cursor; rows to which that had wrapped are taken out.
+    private func replacement(by line: String, _ state: State) -> String {
+        let wrapped = wrappedRows(state)
+        return "\u{1B}7" + Self.up(wrapped + 1) + "\r" + (wrapped > 0 ? "\u{1B}[\(wrapped)M" : "") + line
+            + "\u{1B}[K\u{1B}8"
+            + Self.up(wrapped)
+    }
+
+    private static func up(_ rows: Int) -> String { rows > 0 ? "\u{1B}[\(rows)A" : "" }
 }

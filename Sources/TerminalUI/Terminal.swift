@@ -30,6 +30,9 @@ package struct Terminal: Sendable {
     package static let standardOutput = Terminal(descriptor: STDOUT_FILENO)
     package static let standardError = Terminal(descriptor: STDERR_FILENO)
 
+    /// Whether standard input is a terminal, on which somebody may type.
+    package static var isStandardInputInteractive: Bool { isatty(STDIN_FILENO) == 1 }
+
     /// The terminal, file or pipe behind `descriptor`, which stays the caller's.
     ///
     /// `TERM=dumb` counts as a file: no escape sequences.

@@ -28,6 +28,17 @@ package enum TerminalText {
         text.reduce(0) { $0 + width(of: $1) }
     }
 
+    /// Rows that `text`, free of escape sequences, takes on a terminal, from the first column on.
+    package static func rows(of text: some StringProtocol, columns: Int) -> Int {
+        var (rows, column) = (1, 0)
+        for character in text {
+            let width = width(of: character)
+            column += width
+            if column > max(1, columns) { (rows, column) = (rows + 1, width) }
+        }
+        return rows
+    }
+
     /// The longest beginning of `text` that fits `columns`, with `…` in place of what was cut off.
     package static func truncated(_ text: String, to columns: Int) -> String {
         guard width(of: text) > columns else { return text }

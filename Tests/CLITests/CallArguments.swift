@@ -119,4 +119,10 @@ import Testing
         }
         #expect(refusal("--ice-server", "stun:stun.example.org") == nil)
     }
+
+    @Test func `The help says which keys finish a recording and which do not`() {
+        let help = CallCommand.helpMessage(columns: 1_000)
+        #expect(help.contains("SIGTERM and SIGHUP hang up and finish recordings"))
+        #expect(help.contains("So does Ctrl-\\ (SIGQUIT)"))
+    }
 }

@@ -21,6 +21,24 @@ import Testing
         #expect(throws: (any Error).self) { try DevicesCommand.parse(["--set", text]) }
     }
 
+    @Test func `Odd sizes are taken, and what cannot be is refused with the nearest`() throws {
+        let odd = try CallCommand.parse(["--size", "641x361@7"]).size
+        #expect(odd?.width == 641 && odd?.height == 361 && odd?.framesPerSecond == 7)
+        #expect(try SnapshotCommand.parse(["--size", "641X361", "x.png"]).size?.description == "641x361@30")
+        #expect(try DevicesCommand.parse(["--size", "33x4095"]).size.description == "33x4095@30")
+        let refused = [
+            ("31x360", "the nearest is 32x360"), ("5000x-1", "the nearest is 4096x32"), ("640x360@0", "640x360@1"),
+            ("640x360@121", "the nearest is 640x360@120"), ("640x360@fast", "“fast” is no number"),
+            ("640", "expected WIDTHxHEIGHT"), ("x", "expected WIDTHxHEIGHT"), ("1x2x3", "expected WIDTHxHEIGHT"),
+            ("640x360@30@30", "expected WIDTHxHEIGHT"), ("99999999999999999999x1", "expected WIDTHxHEIGHT"),
+        ]
+        for (text, words) in refused {
+            let error = #expect(throws: (any Error).self, "\(text)") { try CallCommand.parse(["--size=\(text)"]) }
+            let message = CallCommand.message(for: try #require(error))
+            #expect(message.contains(words), "\(text): \(message)")
+        }
+    }
+
     private func mode(_ format: CameraPixelFormat, _ width: Int, _ height: Int, _ rate: UInt32) throws -> CameraMode {
         let interval = try #require(FrameInterval(numerator: 1, denominator: rate))
         return CameraMode(format: format, width: width, height: height, intervals: [interval])
@@ -36,7 +54,7 @@ import Testing
                 for: mode,
                 framesPerSecond: mode.intervals.first?.framesPerSecond,
                 of: modes,
-                size: try #require(PictureSize(argument: size))
+                size: try PictureSize(parsing: size)
             )
         }
         #expect(try reason(modes[2], of: modes, "640x360@30").hasSuffix("costs least to convert"))

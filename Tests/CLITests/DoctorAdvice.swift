@@ -1,3 +1,4 @@
+import ArgumentParser
 import PeerConnection
 import STUN
 import SansIO
@@ -31,6 +32,55 @@ import Testing
         #expect(report().advice.isEmpty)
         #expect(report().natKind == .portRestrictedCone)
         #expect(DoctorOutput(report: report()).table.hasSuffix("\n\nNothing to fix.\n"))
+    }
+
+    @Test func theExitStatusSaysWhetherThereIsSomethingToFix() {
+        #expect(report().exitCode == .success)
+        #expect(report { $0.hasMulticastDNS = false }.exitCode == .failure)
+        #expect(DoctorCommand.helpMessage(columns: 1_000).contains("The exit status is 0 if there is nothing to fix"))
+    }
+
+    private func row(_ name: String, _ report: DoctorReport) -> String? {
+        DoctorOutput(report: report).table.split(separator: "\n").map(String.init).first { $0.hasPrefix(name + " ") }
+    }
+
+    @Test func whatWasNotMeasuredIsShownSoWithTheReason() throws {
+        #expect(report().networkGaps.isEmpty && report().machineGaps.isEmpty)
+        let alone = report {
+            $0.trials = []
+            $0.findings = nil
+            $0.machine.isClockKept = nil
+        }
+        for name in ["NAT", "UDP", "path MTU"] {
+            let line = try #require(row(name, alone))
+            #expect(line.contains("  not measured ") && line.hasSuffix("no server was named: --ice-server stun:HOST"))
+        }
+        #expect(row("servers", alone)?.contains("none was named") == true)
+        #expect(row("clock", alone)?.contains("not measured  ") == true)
+        let text = DoctorOutput(report: alone).lines.map(\.text).joined()
+        #expect(text.contains(#""unmeasured":{"nat":"no server was named"#))
+        #expect(text.contains(#""unmeasured":{"clockKept":"the kernel does not say"#))
+        let silent = report {
+            $0.trials[0].time = nil
+            $0.findings = NATFindings()
+        }
+        #expect(row("NAT", silent)?.hasSuffix("no server answers over UDP") == true)
+        #expect(row("UDP", silent)?.contains("blocked") == true)
+        var onlyTLS = silent
+        onlyTLS.trials.removeFirst()
+        #expect(row("NAT", onlyTLS)?.contains("no server was named by UDP") == true)
+        // A server of one address tells neither mapping nor filtering.
+        var simple = report {
+            $0.findings?.mapping = nil
+            $0.findings?.filtering = nil
+        }
+        #expect(row("NAT", simple)?.contains("mapping and filtering not measured: the server has no second") == true)
+        simple.findings?.mapping = .endpointIndependent
+        simple.findings?.canDiscover = true
+        #expect(
+            row("NAT", simple)?.contains("mapping endpoint-independent, filtering not measured: the server's") == true
+        )
+        #expect(simple.networkGaps.map(\.name) == ["filtering"])
     }
 
     @Test func addressesThatAreLeftOutAreShownSo() {

@@ -46,6 +46,20 @@ import Testing
         #expect(blocks[3].samples == blocks[0].samples)
     }
 
+    @Test(arguments: [8_000, 8_049, 11_025, 22_050, 44_100, 48_000, 96_001])
+    func `A second of any rate lasts a second`(rate: Int) throws {
+        let folder = try TemporaryFolder()
+        let samples = (0..<2 * 2 * rate).map { Int16(truncatingIfNeeded: $0) }
+        let path = try folder.file("a.wav", Self.wav(channels: 2, rate: rate, samples: samples))
+        let reader = try WAVReader(try FileBytes(path, mode: "r"))
+        var blocks: [[Int16]] = []
+        while let block = try reader.nextBlock() { blocks.append(block) }
+        #expect(blocks.count == 100)
+        #expect(blocks.allSatisfy { abs($0.count / 2 - rate / 50) <= 1 && $0.count % 2 == 0 })
+        #expect(blocks.prefix(50).reduce(0) { $0 + $1.count } == 2 * rate)
+        #expect(Array(blocks.joined()) == samples)
+    }
+
     @Test func `Other chunks are skipped, and a length that is too long is not believed`() async throws {
         let folder = try TemporaryFolder()
         let list = Array("LIST".utf8) + [UInt8].number(5, bytes: 4) + Array(repeating: 7, count: 6)

@@ -8,7 +8,7 @@ import Testing
 
 /// The test pattern, the tone, the schedule they keep, and threads with jobs.
 @Suite struct SyntheticSources {
-    @Test(arguments: [(640, 360), (320, 240), (64, 48), (1280, 720)])
+    @Test(arguments: [(640, 360), (320, 240), (64, 48), (1280, 720), (641, 361), (65, 49)])
     func `The pattern's counter and colours can be read`(width: Int, height: Int) throws {
         let pattern = try TestPattern(width: width, height: height)
         for index in [0, 1, 2, 255, 256, 12_345, 65_535, 65_536] {
@@ -16,6 +16,10 @@ import Testing
             #expect(frame.width == width && frame.height == height)
             #expect(TestPattern.readCounter(frame) == index & 0xFFFF)
             for (read, bar) in zip(TestPattern.readBars(frame), TestPattern.bars) { #expect(read == bar) }
+            // To the last pixel, whose colours are its own where a side is odd.
+            #expect(frame.sample(x: width - 1, y: height * 3 / 8) == TestPattern.bars[3])
+            let corner = frame.sample(x: width - 1, y: height - 1)
+            #expect(corner.u == 128 && corner.v == 128)
         }
     }
 
@@ -26,7 +30,7 @@ import Testing
         )
     }
 
-    @Test(arguments: [(0, 0, 30), (31, 32, 30), (33, 32, 30), (640, 4_098, 30), (640, 360, 0), (640, 360, 121)])
+    @Test(arguments: [(0, 0, 30), (31, 32, 30), (32, 31, 30), (640, 4_098, 30), (640, 360, 0), (640, 360, 121)])
     func `Sizes and rates out of range are refused`(width: Int, height: Int, rate: Int) {
         #expect(throws: MediaError.self) { try TestPattern(width: width, height: height, framesPerSecond: rate) }
     }

@@ -38,12 +38,32 @@ public struct SoundDevice: Hashable, Sendable {
         return devices.sorted { rank($0.name) < rank($1.name) }
     }
 
-    /// The devices of a direction, without a `default` that leads nowhere: a machine without cards has one, too.
+    /// The devices of a direction in the order in which they are tried where none is named, without a `default` that leads
+    /// nowhere: a machine without cards has one, too.
     package static func present(_ direction: Direction) -> [SoundDevice] {
         let all = all(direction)
-        guard all.count == 1, all[0].name == "default", nodes(direction).isEmpty else { return all }
+        guard all.count == 1, all[0].name == defaultName, nodes(direction).isEmpty else { return choices(among: all) }
         return []
     }
+
+    /// The devices that are tried where none is named, in this order: `default`, then the others as they are listed.
+    ///
+    /// `default` is tried also where nothing is listed at all: the user's own configuration may lead it anywhere.
+    public static func choices(_ direction: Direction) -> [SoundDevice] {
+        let present = present(direction)
+        return present.isEmpty ? [unlistedDefault] : present
+    }
+
+    /// Puts `default` first, which ALSA does not list without a sound server: what a user's ~/.asoundrc makes of it is
+    /// what every other program takes.
+    static func choices(among listed: [SoundDevice]) -> [SoundDevice] {
+        guard !listed.isEmpty, !listed.contains(where: { $0.name == defaultName }) else { return listed }
+        return [unlistedDefault] + listed
+    }
+
+    /// ALSA's name of what is taken where none is named.
+    public static let defaultName = "default"
+    private static let unlistedDefault = SoundDevice(name: defaultName, description: "ALSA's default")
 
     /// Which card it is, if it is one.
     package var hardware: DeviceIdentity? {
@@ -92,12 +112,14 @@ public struct SoundDevice: Hashable, Sendable {
 
     /// ALSA lists its converters and mixers too, and each card under ten names.
     private static func isUseful(_ name: String) -> Bool {
-        ["default", "pulse", "pipewire"].contains(name) || name.hasPrefix("plughw:")
+        name == defaultName || servers.contains(name) || name.hasPrefix("plughw:")
     }
 
     private static func rank(_ name: String) -> Int {
-        name == "default" ? 0 : name.contains(":") ? 2 : 1
+        name == defaultName ? 0 : name.contains(":") ? 2 : 1
     }
 
+    /// ALSA's names of sound servers.
+    public static let servers: Set<String> = ["pulse", "pipewire"]
     private static let hintLimit = 1_024
 }

@@ -7,7 +7,7 @@ protocol SoundReader: AnyObject {
     var sampleRate: Int { get }
     /// 1 or 2.
     var channelCount: Int { get }
-    /// The next 20 ms, the last ones filled up with silence; nil at the end.
+    /// The next 20 ms, to a sample, the last ones filled up with silence; nil at the end.
     func nextBlock() throws(MediaError) -> [Int16]?
 }
 
@@ -18,6 +18,8 @@ final class WAVReader: SoundReader {
     private let file: FileBytes
     /// What is left of the sound; nil if its length was not known when the file was written: up to the file's end.
     private(set) var remainingByteCount: Int?
+    /// Fiftieths of a sample that the blocks so far are short of their time: 20 ms are no whole number at every rate.
+    private var carry = 0
 
     /// The lengths of sound that was written as a stream, by which none is told.
     private static let unknownLengths = [0, 0xFFFF_FFFF]
@@ -61,7 +63,10 @@ final class WAVReader: SoundReader {
     }
 
     func nextBlock() throws(MediaError) -> [Int16]? {
-        let wanted = sampleRate / 50 * channelCount
+        // Rounded block by block, sound of 11 025 Hz would last 0.2 % longer.
+        let due = sampleRate + carry
+        carry = due % 50
+        let wanted = due / 50 * channelCount
         let byteCount = min(2 * wanted, remainingByteCount ?? .max)
         guard byteCount > 0 else { return nil }
         // Of a file that is cut all that there is is played first.

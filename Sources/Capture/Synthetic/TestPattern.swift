@@ -22,17 +22,16 @@ public final class TestPattern: VideoSource {
     /// Bits of the counter.
     public static let counterBits = 16
 
-    /// A pattern of even width and height.
+    /// A pattern of any width and height, odd ones too.
     ///
     /// - Throws: `MediaError.invalidArgument` for sizes outside 32 ... 4096 or rates outside 1 ... 120.
     public init(width: Int = 640, height: Int = 360, framesPerSecond: Int = 30) throws(MediaError) {
-        guard (32...4096).contains(width), (32...4096).contains(height), width % 2 == 0, height % 2 == 0,
-            (1...120).contains(framesPerSecond)
+        guard (32...4096).contains(width), (32...4096).contains(height), (1...120).contains(framesPerSecond)
         else {
             throw MediaError(
                 .invalidArgument,
                 "test pattern",
-                "\(width)x\(height)@\(framesPerSecond): width and height must be even and in 32 ... 4096, the rate in 1 ... 120"
+                "\(width)x\(height)@\(framesPerSecond): width and height must be in 32 ... 4096, the rate in 1 ... 120"
             )
         }
         self.width = width
@@ -80,12 +79,13 @@ public final class TestPattern: VideoSource {
                     )
                 }
             }
-            for row in 0..<(height / 2) {
+            let chromaWidth = (width + 1) / 2
+            for row in 0..<((height + 1) / 2) {
                 let u = unsafe planes.u + row * planes.strideUV
                 let v = unsafe planes.v + row * planes.strideUV
                 for bar in 0..<4 {
-                    let from = bar * width / 8
-                    let count = (bar + 1) * width / 8 - from
+                    let from = bar * chromaWidth / 4
+                    let count = (bar + 1) * chromaWidth / 4 - from
                     unsafe (u + from).update(repeating: row < top / 2 ? Self.bars[bar].u : 128, count: count)
                     unsafe (v + from).update(repeating: row < top / 2 ? Self.bars[bar].v : 128, count: count)
                 }
@@ -102,8 +102,8 @@ public final class TestPattern: VideoSource {
         let band = (BitmapFont.height + 2) * scale & ~1
         for row in 0..<band {
             unsafe (planes.y + row * planes.strideY).update(repeating: 16, count: width)
-            unsafe (planes.u + row / 2 * planes.strideUV).update(repeating: 128, count: width / 2)
-            unsafe (planes.v + row / 2 * planes.strideUV).update(repeating: 128, count: width / 2)
+            unsafe (planes.u + row / 2 * planes.strideUV).update(repeating: 128, count: (width + 1) / 2)
+            unsafe (planes.v + row / 2 * planes.strideUV).update(repeating: 128, count: (width + 1) / 2)
         }
         let left = (width - BitmapFont.width(of: text) * scale) / 2
         BitmapFont.draw(text) { x, y in

@@ -59,8 +59,12 @@ struct CallDevice: Sendable {
         let events = MediaDevices.shared.events
         let present = await MediaDevices.shared.enumerateDevices().contains { $0.deviceId == id }
         if present, let device = await again(constraints) { return device }
+        // What the default leads to is told under the card's name.
+        let isDefault = track.kind == .audio && id == SoundDevice.defaultName
         for await case .devicechange(let change) in events
-        where change.userInsertedDevices.contains(where: { $0.deviceId == id }) {
+        where change.userInsertedDevices.contains(where: {
+            $0.deviceId == id || isDefault && $0.kind == .audioinput
+        }) {
             if let device = await again(constraints) { return device }
         }
         return nil

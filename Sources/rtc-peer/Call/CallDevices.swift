@@ -3,6 +3,19 @@ import PeerConnection
 extension PictureSize {
     /// What is asked of a camera for this size.
     var wish: CameraWish { CameraWish(width: width, height: height, framesPerSecond: framesPerSecond) }
+
+    /// What a call asks of a camera for this size.
+    ///
+    /// - Parameter camera: the one that it must be, by its name or node; nil for any.
+    /// - Returns: constraints that any camera can meet as near as it is able to.
+    func constraints(camera: String?) -> MediaTrackConstraints {
+        MediaTrackConstraints(
+            width: .ideal(width),
+            height: .ideal(height),
+            frameRate: .ideal(Double(framesPerSecond)),
+            deviceId: camera.map { .exact($0) }
+        )
+    }
 }
 
 /// The machine's camera, microphone and loudspeaker, and what to tell the user about them.
@@ -39,12 +52,13 @@ enum CallDevices {
         return finding
     }
 
-    /// The microphone called `name`, or the first one that works.
+    /// The microphone that a call takes: the one called `name`, or the first one that works.
     ///
-    /// - Throws: `MediaError` if a microphone was named and cannot be used.
-    static func microphone(_ name: String?) throws -> Finding<ALSAMicrophone> {
-        if let name { return Finding(device: try ALSAMicrophone(name: name)) }
-        return first(.capture) { name throws(MediaError) in try ALSAMicrophone(name: name) }
+    /// - Throws: `RTCError` as a call gets it.
+    static func microphone(_ name: String?) async throws(RTCError) -> (name: String, label: String) {
+        let device = try await CallDevice.open(.audio, MediaTrackConstraints(deviceId: name.map { .exact($0) }))
+        defer { device.track.stop() }
+        return (device.track.microphoneName ?? name ?? SoundDevice.defaultName, device.track.label)
     }
 
     /// The loudspeaker called `name`, or the first one that works.
@@ -52,25 +66,17 @@ enum CallDevices {
     /// - Throws: `MediaError` if a loudspeaker was named and cannot be used.
     static func speaker(_ name: String?) throws -> Finding<ALSASpeaker> {
         if let name { return Finding(device: try ALSASpeaker(name: name)) }
-        return first(.playback) { name throws(MediaError) in try ALSASpeaker(name: name) }
-    }
-
-    private static func first<Device>(
-        _ direction: SoundDevice.Direction,
-        open: (String) throws(MediaError) -> Device
-    ) -> Finding<Device> {
-        var finding = Finding<Device>()
-        let others = SoundDevice.all(direction).map(\.name).filter { $0 != "default" }
-        for name in ["default"] + others {
+        var finding = Finding<ALSASpeaker>()
+        for device in SoundDevice.choices(.playback) {
             do throws(MediaError) {
-                finding.device = try open(name)
+                finding.device = try ALSASpeaker(name: device.name)
                 return finding
             } catch {
                 // A default that leads nowhere is how ALSA says that there is no card.
                 if error.kind == .busy || error.kind == .notPermitted { finding.problems.append(error) }
             }
         }
-        if finding.problems.isEmpty, let refusal = SoundDevice.refusal(direction) { finding.problems.append(refusal) }
+        if finding.problems.isEmpty, let refusal = SoundDevice.refusal(.playback) { finding.problems.append(refusal) }
         return finding
     }
 

@@ -34,12 +34,20 @@ enum CallInput {
     /// What a chat message may be long.
     private static let byteLimit = 65_536
 
-    static func commands(isJSON: Bool) -> AsyncStream<CallRequest> {
+    /// - Parameters:
+    ///   - isJSON: whether they come as JSON.
+    ///   - entered: gets each line, whatever it says; called on a thread of its own.
+    /// - Returns: what is asked for, in order.
+    static func commands(
+        isJSON: Bool,
+        entered: @escaping @Sendable (String) -> Void = { _ in }
+    ) -> AsyncStream<CallRequest> {
         AsyncStream { continuation in
             // Blocking reads have a thread of their own; it ends with the process.
             let thread = WorkerLoop {
                 var lines = BoundedLines(byteLimit: byteLimit)
                 while let line = lines.next() {
+                    if case .text(let line) = line { entered(line) } else { entered("") }
                     guard case .text(let line) = line else {
                         continuation.yield(.unknown("a line of more than \(byteLimit) bytes is left out"))
                         continue

@@ -53,7 +53,8 @@ struct CallMediaOptions {
     private var size: PictureSize { wantedSize ?? PictureSize() }
 
     func open() async throws -> CallMedia {
-        let camera = video == .camera ? try await device(.video, cameraConstraints, isNamed: camera != nil) : nil
+        let camera =
+            video == .camera ? try await device(.video, size.constraints(camera: camera), isNamed: camera != nil) : nil
         let microphone =
             audio == .microphone ? try await device(.audio, microphoneConstraints, isNamed: microphone != nil) : nil
         var media = CallMedia()
@@ -72,15 +73,6 @@ struct CallMediaOptions {
     private enum Finding {
         case device(CallDevice)
         case nothing(String)
-    }
-
-    private var cameraConstraints: MediaTrackConstraints {
-        MediaTrackConstraints(
-            width: .ideal(size.width),
-            height: .ideal(size.height),
-            frameRate: .ideal(Double(size.framesPerSecond)),
-            deviceId: camera.map { .exact($0) }
-        )
     }
 
     private var microphoneConstraints: MediaTrackConstraints {

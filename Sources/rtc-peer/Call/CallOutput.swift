@@ -5,12 +5,18 @@ import TerminalUI
 /// What a call shows: sentences and one live line for people, or one JSON object a line.
 struct CallOutput: Sendable {
     let isJSON: Bool
-    private let statusLine = StatusLine()
+    private let statusLine: StatusLine
     private let meter = LevelMeter()
     /// Whether levels are drawn as bars, more often than all else.
     var hasMeter: Bool { !isJSON && Terminal.standardError.isInteractive }
 
-    init(isJSON: Bool) { self.isJSON = isJSON }
+    init(isJSON: Bool) {
+        self.isJSON = isJSON
+        statusLine = StatusLine(isTypedBelow: !isJSON && Terminal.isStandardInputInteractive)
+    }
+
+    /// A line was typed, whatever it says.
+    func entered(_ line: String) { if !isJSON { statusLine.entered(line) } }
 
     /// A sentence for people; not part of the JSON output.
     func say(_ sentence: String) {

@@ -91,7 +91,10 @@ actor CallSession {
         let (happenings, feed) = AsyncStream<Happening>.makeStream()
         let tasks = [
             Task { [client] in for await event in client.events { feed.yield(.signaling(event)) } },
-            Task { for await request in CallInput.commands(isJSON: isJSON) { feed.yield(.request(request)) } },
+            Task { [output] in
+                let commands = CallInput.commands(isJSON: isJSON) { output.entered($0) }
+                for await request in commands { feed.yield(.request(request)) }
+            },
             Task { for await request in requests { feed.yield(.request(CallRequest(request))) } },
             Task { for await _ in Interrupts.stream() { feed.yield(.interrupted) } },
             Task {

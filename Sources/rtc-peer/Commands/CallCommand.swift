@@ -15,6 +15,10 @@ struct CallCommand: AsyncParsableCommand {
             “/send FILE” sends a file, “/mute” and “/video” turn microphone and camera off and on, and “/quit” \
             hangs up.
 
+            Ctrl-C, SIGTERM and SIGHUP hang up and finish recordings; a second one ends at once. So does Ctrl-\\ \
+            (SIGQUIT), the system's way out of a program that hangs: nothing is finished, and a recording lacks its \
+            index and duration, though it plays up to its end.
+
             Examples:
               rtc-peer call
               rtc-peer call --listen 0.0.0.0:8443 --tls
@@ -99,7 +103,8 @@ struct CallCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Size and rate of the picture; 640x360@30 if not given. The screen keeps its shape and gets no larger than this, or than 1920x1080@30. Example: --size 1280x720@30",
             valueName: "WxH@FPS"
-        )
+        ),
+        transform: PictureSize.init(parsing:)
     )
     var size: PictureSize?
 

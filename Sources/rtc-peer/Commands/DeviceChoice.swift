@@ -77,44 +77,61 @@ struct DeviceChoice: Equatable {
 
     // MARK: Finding out
 
-    /// What a call of `size` takes now: devices are opened as for a call, and closed again before they give anything.
-    static func all(size: PictureSize) async -> [DeviceChoice] {
-        var found: [DeviceChoice] = []
-        let camera = MediaTrackConstraints(
-            width: .ideal(size.width),
-            height: .ideal(size.height),
-            frameRate: .ideal(Double(size.framesPerSecond))
+    /// The camera that a call takes now: it is opened as for a call, and closed again before it gives anything.
+    ///
+    /// - Parameters:
+    ///   - name: the one that is wanted; nil for what is chosen where none is named.
+    ///   - size: what a call asks for.
+    /// - Returns: the camera and how it is set; nil for a track that is none's.
+    /// - Throws: `RTCError` as a call gets it.
+    static func camera(_ name: String?, size: PictureSize) async throws(RTCError) -> DeviceChoice? {
+        let device = try await CallDevice.open(.video, size.constraints(camera: name))
+        defer { device.track.stop() }
+        guard let camera = device.track.cameraSetting else { return nil }
+        let reason = reason(for: camera.mode, framesPerSecond: camera.framesPerSecond, of: camera.modes, size: size)
+        return DeviceChoice(
+            noun: "camera",
+            name: camera.systemName,
+            label: device.track.label,
+            mode: camera.mode,
+            framesPerSecond: camera.framesPerSecond,
+            reason: name == nil ? reason : "named by --camera; \(reason)"
         )
-        if let device = try? await CallDevice.open(.video, camera), let camera = device.track.cameraSetting {
-            found.append(
-                DeviceChoice(
-                    noun: "camera",
-                    name: camera.systemName,
-                    label: device.track.label,
-                    mode: camera.mode,
-                    framesPerSecond: camera.framesPerSecond,
-                    reason: reason(
-                        for: camera.mode,
-                        framesPerSecond: camera.framesPerSecond,
-                        of: camera.modes,
-                        size: size
-                    )
-                )
-            )
-            device.track.stop()
-        }
-        if let device = try? await CallDevice.open(.audio, MediaTrackConstraints()),
-            let name = device.track.microphoneName
-        {
-            found.append(sound("microphone", name, device.track.label))
-            device.track.stop()
-        }
-        if let name = (try? CallDevices.speaker(nil))?.device?.name { found.append(sound("loudspeaker", name, name)) }
-        return found
     }
 
-    private static func sound(_ noun: String, _ name: String, _ label: String) -> DeviceChoice {
-        let reason = name == "default" ? "the system's default" : "the first that can be opened"
-        return DeviceChoice(noun: noun, name: name, label: label, reason: reason)
+    /// The microphone that a call takes now, as ``camera(_:size:)``.
+    static func microphone(_ name: String?) async throws(RTCError) -> DeviceChoice {
+        let (taken, label) = try await CallDevices.microphone(name)
+        let reason =
+            name == nil
+            ? soundReason(taken, among: SoundDevice.choices(.capture).map(\.name)) : "named by --microphone"
+        return DeviceChoice(noun: "microphone", name: taken, label: label, reason: reason)
+    }
+
+    /// The loudspeaker that a call takes now; nil if there is none, and none is named.
+    ///
+    /// - Throws: `MediaError` if one was named and cannot be used.
+    static func speaker(_ name: String?) throws -> DeviceChoice? {
+        guard let taken = try CallDevices.speaker(name).device?.name else { return nil }
+        let reason =
+            name == nil ? soundReason(taken, among: SoundDevice.choices(.playback).map(\.name)) : "named by --speaker"
+        return DeviceChoice(noun: "loudspeaker", name: taken, label: taken, reason: reason)
+    }
+
+    /// Why a microphone or loudspeaker is taken where none is named.
+    ///
+    /// - Parameters:
+    ///   - name: the one that is taken.
+    ///   - choices: ALSA's names of those that were tried, in this order.
+    /// - Returns: half a sentence.
+    static func soundReason(_ name: String, among choices: [String]) -> String {
+        guard name == SoundDevice.defaultName else {
+            let before = choices.prefix { $0 != name }
+            return "the first that can be opened" + (before.isEmpty ? "" : "; \(before.joined(separator: ", ")) cannot")
+        }
+        guard choices.contains(where: SoundDevice.servers.contains) else {
+            return "ALSA's default, as ~/.asoundrc says, else the first card: there is no sound server"
+        }
+        return "the system's default"
     }
 }

@@ -51,10 +51,18 @@ struct DevicesCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("How long each is tried. Example: --seconds 10", valueName: "SECONDS"))
     var seconds = 3.0
 
-    @Option(help: ArgumentHelp("Size and rate that are asked for. Example: --size 1280x720@30", valueName: "WxH@FPS"))
+    @Option(
+        help: ArgumentHelp("Size and rate that are asked for. Example: --size 1280x720@30", valueName: "WxH@FPS"),
+        transform: PictureSize.init(parsing:)
+    )
     var size = PictureSize()
 
-    @Option(help: ArgumentHelp("The camera to try. Example: --camera /dev/video2", valueName: "DEVICE"))
+    @Option(
+        help: ArgumentHelp(
+            "The camera to try, or to say what a call makes of it. Example: --camera /dev/video2",
+            valueName: "DEVICE"
+        )
+    )
     var camera: String?
 
     @Option(
@@ -74,14 +82,17 @@ struct DevicesCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The microphone to try, by its ALSA name. Example: --microphone plughw:1,0",
+            "The microphone to try or to ask for, by its ALSA name. Example: --microphone plughw:1,0",
             valueName: "NAME"
         )
     )
     var microphone: String?
 
     @Option(
-        help: ArgumentHelp("The loudspeaker to try, by its ALSA name. Example: --speaker plughw:1,0", valueName: "NAME")
+        help: ArgumentHelp(
+            "The loudspeaker to try or to ask for, by its ALSA name. Example: --speaker plughw:1,0",
+            valueName: "NAME"
+        )
     )
     var speaker: String?
 
@@ -98,7 +109,8 @@ struct DevicesCommand: AsyncParsableCommand {
         // Subscribed before the list is made, so that nothing falls between the two.
         let events = watch ? MediaDevices.shared.events : nil
         await list()
-        var hasFailed = false
+        // Whoever tries or sets devices finds them untouched.
+        var hasFailed = tries || !set.isEmpty ? false : await !showChoices()
         if controls || !set.isEmpty {
             do {
                 try await changeAndListControls()
@@ -176,9 +188,27 @@ struct DevicesCommand: AsyncParsableCommand {
             if found.isEmpty || !hasCard && SoundDevice.refusal(direction) != nil { await explain(kind) }
         }
         await listScreens()
-        // Whoever tries or sets devices finds them untouched.
-        guard !tries, set.isEmpty else { return }
-        for choice in await DeviceChoice.all(size: size) { show((choice.line, choice.text)) }
+    }
+
+    /// Says what a call with these options would take, and why.
+    ///
+    /// - Returns: whether all that was named can be had: else a call ends with the same error.
+    func showChoices() async -> Bool {
+        var works = true
+        func tell(isNamed: Bool, _ find: () async throws -> DeviceChoice?) async {
+            do {
+                if let choice = try await find() { show((choice.line, choice.text)) }
+            } catch {
+                // Why there is none at all, the list has said.
+                guard isNamed else { return }
+                works = false
+                fail(error)
+            }
+        }
+        await tell(isNamed: camera != nil) { try await DeviceChoice.camera(camera, size: size) }
+        await tell(isNamed: microphone != nil) { try await DeviceChoice.microphone(microphone) }
+        await tell(isNamed: speaker != nil) { try DeviceChoice.speaker(speaker) }
+        return works
     }
 
     /// What `--video screen:NAME` may name; without a display nothing.
@@ -335,10 +365,7 @@ struct DevicesCommand: AsyncParsableCommand {
     }
 
     private func tryMicrophone() async throws -> TrialOutcome {
-        let finding = try CallDevices.microphone(microphone)
-        guard let source = finding.device else {
-            throw MediaError(.notFound, "microphone", CallDevices.sentence("microphone", finding.problems))
-        }
+        let source = try ALSAMicrophone(name: await CallDevices.microphone(microphone).name)
         let trial = Trial()
         source.addFailureHandler { trial.fail($0) }
         try source.start { block in trial.take(block) }

@@ -8,6 +8,8 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor",
         abstract: "Looks at the network: addresses, NAT, servers, path; says what to fix.",
         discussion: """
+            The exit status is 0 if there is nothing to fix, and 1 if there is: the last lines say what.
+
             Examples:
               rtc-peer doctor --ice-server stun:stun.example.org
               rtc-peer doctor --ice-server turns:turn.example.org:443 --turn-user anna --turn-password secret
@@ -46,5 +48,6 @@ struct DoctorCommand: AsyncParsableCommand {
         let shown = DoctorOutput(report: report)
         let text = output.json ? shown.lines.map(\.text).joined() : shown.table
         Terminal.standardOutput.write(text)
+        if report.exitCode != .success { throw report.exitCode }
     }
 }

@@ -1,7 +1,5 @@
 import ArgumentParser
 import Display
-import Glibc
-import Locking
 import PeerConnection
 import TerminalUI
 
@@ -11,7 +9,9 @@ struct SnapshotCommand: AsyncParsableCommand {
         commandName: "snapshot",
         abstract: "Saves a picture of the camera or the screen as PNG.",
         discussion: """
-            The camera is given half a second to find its exposure. A file that is there is replaced.
+            The camera is given half a second to find its exposure. A file that is there is replaced. Some Wayland \
+            desktops (wlroots, as sway) give no picture of a still screen: it is waited for half a minute until \
+            something changes there, as when the pointer is moved.
 
             Examples:
               rtc-peer snapshot me.png
@@ -32,7 +32,10 @@ struct SnapshotCommand: AsyncParsableCommand {
     )
     var camera: String?
 
-    @Option(help: ArgumentHelp("What is asked of the camera. Example: --size 1280x720", valueName: "WxH@FPS"))
+    @Option(
+        help: ArgumentHelp("What is asked of the camera. Example: --size 1280x720", valueName: "WxH@FPS"),
+        transform: PictureSize.init(parsing:)
+    )
     var size: PictureSize?
 
     @Option(
@@ -62,7 +65,9 @@ struct SnapshotCommand: AsyncParsableCommand {
         output.startLogging()
         do {
             let source = try await openSource()
-            let picture = try await Self.picture(of: source, settles: video == .camera)
+            let picture = try await FirstPicture(video, isPortal: source is PortalCapture).wait(for: source) { words in
+                Terminal.standardError.write(words + "\n")
+            }
             try PNGFile.write(try RGBPicture(picture), to: file)
             if output.json {
                 var line = JSONLine(event: "snapshot")
@@ -98,34 +103,5 @@ struct SnapshotCommand: AsyncParsableCommand {
             }
             return device
         }
-    }
-
-    /// How long a camera may take to give a picture.
-    private static let patience: Duration = .seconds(5)
-    /// Nanoseconds until a camera has found its exposure.
-    private static let settling: Int64 = 500_000_000
-
-    private static func picture(of source: any VideoSource, settles: Bool) async throws -> VideoFrame {
-        let first = Mutex<Int64?>(nil)
-        let (pictures, feed) = AsyncThrowingStream<VideoFrame, any Error>.makeStream(
-            bufferingPolicy: .bufferingNewest(1)
-        )
-        (source as? any FailingDevice)?.addFailureHandler { feed.finish(throwing: $0) }
-        try source.start { frame in
-            let start = first.withLock { first in
-                if first == nil { first = frame.timestampNanoseconds }
-                return first ?? 0
-            }
-            if !settles || frame.timestampNanoseconds - start >= settling { feed.yield(frame) }
-        }
-        defer { source.stop() }
-        let watch = Task {
-            try? await Task.sleep(for: patience)
-            let words = "gave no picture within 5 s: try another --size, or look at `rtc-peer devices --try`"
-            feed.finish(throwing: MediaError(.notUsable, source.label, words))
-        }
-        defer { watch.cancel() }
-        for try await picture in pictures { return picture }
-        throw CancellationError()
     }
 }

@@ -25,16 +25,18 @@ struct DoctorOutput {
             let detail = trial.address.map { (trial.isRelay ? "relays at " : "sees ") + $0 } ?? trial.problem ?? ""
             rows.append((trial.isRelay ? "TURN" : "STUN", trial.url, "\(outcome)  \(detail)"))
         }
-        if !report.trials.isEmpty {
-            rows.append(("NAT", natText, behaviourText))
-            rows.append(("UDP", report.isUDPBlocked.map { $0 ? "blocked" : "works" } ?? "not known", ""))
-            let size = report.findings?.pathMTU
-            let remark = size == nil ? "" : "the largest packet tried that arrives whole"
-            rows.append(("path MTU", size.map { "\($0) bytes" } ?? "not known", remark))
+        if report.trials.isEmpty {
+            rows.append(("servers", "none", "none was named: --ice-server stun:HOST, turn:HOST"))
         }
+        rows.append(("NAT", report.natKind?.rawValue ?? Self.unmeasured, report.gap("nat") ?? behaviourText))
+        let udp = report.isUDPBlocked.map { $0 ? "blocked" : "works" }
+        rows.append(("UDP", udp ?? Self.unmeasured, report.gap("udpBlocked") ?? ""))
+        let size = report.findings?.pathMTU.map { "\($0) bytes" }
+        let remark = report.gap("pathMTU") ?? "the largest packet tried that arrives whole"
+        rows.append(("path MTU", size ?? Self.unmeasured, remark))
         rows.append(("mDNS", report.hasMulticastDNS ? "works" : "does not work", "names in place of addresses"))
         rows.append(("container", report.machine.container ?? "none", ""))
-        rows.append(("clock", clockText, ""))
+        rows.append(("clock", clockText, report.gap("clockKept") ?? ""))
         if let screen = report.screen { rows.append(("screen", screen.way ?? "none", screen.detail)) }
         let first = rows.map(\.0.count).max() ?? 0
         let second = min(rows.map(\.1.count).max() ?? 0, 46)
@@ -50,19 +52,23 @@ struct DoctorOutput {
         text + String(repeating: " ", count: max(0, count - text.count))
     }
 
-    private var natText: String { report.natKind?.rawValue ?? "not known" }
+    /// What stands in the place of what could not be found out.
+    private static let unmeasured = "not measured"
 
     private var behaviourText: String {
-        let mapping = report.findings?.mapping.map { "mapping \($0.rawValue)" }
-        let filtering = report.findings?.filtering.map { "filtering \($0.rawValue)" }
-        return [mapping, filtering].compactMap { $0 }.joined(separator: ", ")
+        let mapping = report.findings?.mapping?.rawValue
+        let filtering = report.findings?.filtering?.rawValue
+        let reason = report.gap("mapping") ?? report.gap("filtering")
+        if mapping == nil, filtering == nil, let reason { return "mapping and filtering not measured: \(reason)" }
+        let words = "mapping \(mapping ?? Self.unmeasured), filtering \(filtering ?? Self.unmeasured)"
+        return words + (reason.map { ": \($0)" } ?? "")
     }
 
     private var clockText: String {
         switch report.machine.isClockKept {
         case true?: "kept right"
         case false?: "runs free"
-        case nil: "not known"
+        case nil: Self.unmeasured
         }
     }
 
@@ -96,16 +102,22 @@ struct DoctorOutput {
         network["udpBlocked"] = report.isUDPBlocked.map { .bool($0) }
         network["pathMTU"] = report.findings?.pathMTU.map { .integer(Int64($0)) }
         network["mdns"] = .bool(report.hasMulticastDNS)
+        network["unmeasured"] = object(report.networkGaps)
         lines.append(network)
         var machine = JSONLine(event: "machine")
         machine["container"] = report.machine.container.map { .string($0) }
         machine["clockKept"] = report.machine.isClockKept.map { .bool($0) }
         machine["screen"] = report.screen?.way.map { .string($0) }
         machine["time"] = .integer(Int64(report.machine.secondsSince1970))
+        machine["unmeasured"] = object(report.machineGaps)
         lines.append(machine)
         var advice = JSONLine(event: "advice")
         advice["fix"] = .array(report.advice.map { .string($0) })
         lines.append(advice)
         return lines
+    }
+
+    private func object(_ gaps: [DoctorReport.Gap]) -> JSONLine.Value? {
+        gaps.isEmpty ? nil : .object(gaps.map { JSONLine.Member(name: $0.name, value: .string($0.reason)) })
     }
 }

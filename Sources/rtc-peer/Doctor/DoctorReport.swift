@@ -1,3 +1,4 @@
+import ArgumentParser
 import PeerConnection
 import STUN
 import SansIO
@@ -83,6 +84,9 @@ struct DoctorReport {
 
     /// What to fix, the gravest first, two things at most; empty if nothing is.
     var advice: [String] { Array(complaints.prefix(2)) }
+
+    /// What the command ends with: failure if there is something to fix.
+    var exitCode: ExitCode { complaints.isEmpty ? .success : .failure }
 
     private var complaints: [String] {
         var found: [String] = []
