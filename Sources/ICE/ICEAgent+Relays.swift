@@ -9,6 +9,9 @@ extension ICEAgent {
     /// Each call is followed by one `addRelayed` or one `relayFailed`.
     package func expectRelay() { current.awaitedRelayCount += 1 }
 
+    /// Says for how many relayed addresses a new generation has to wait, those included that are there and follow at once.
+    package func expectRelays(_ count: Int) { current.awaitedRelayCount = count }
+
     /// Says that a server that was asked gives no address.
     package func relayFailed(at now: Instant) {
         guard isAlive, current.awaitedRelayCount > 0 else { return }

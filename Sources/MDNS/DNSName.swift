@@ -26,14 +26,17 @@ package struct DNSName: Hashable, Sendable {
     /// Reads a name at the reader's place, compressed or not; nil if it is malformed.
     ///
     /// RFC 1035 §4.1.4: a pointer leads to "a prior occurance of the same name". Each one must lead further to the front
-    /// than all before it, so that no chain of them is without end.
+    /// than all before it, so that no chain of them is without end, and there are no more than a name has labels: a
+    /// message of pointers to pointers would take hundreds of times as long to read as any other of its length.
     init?(_ reader: inout ByteReader, in message: RawSpan) {
         var wire: [UInt8] = []
         var earliest = reader.offset
         guard let next = Self.readLabels(&reader, into: &wire) else { return nil }
         var pointer = next
+        var pointerCount = 0
         while let target = pointer {
-            guard target < earliest else { return nil }
+            guard target < earliest, pointerCount < Self.pointerLimit else { return nil }
+            pointerCount += 1
             earliest = target
             var other = ByteReader(message)
             other.offset = target
@@ -74,6 +77,8 @@ package struct DNSName: Hashable, Sendable {
     /// RFC 1035 §2.3.4: the whole name, with lengths and the root's 0.
     static let byteLimit = 255
     static let labelByteLimit = 63
+    /// As many labels as a name has room for.
+    package static let pointerLimit = 127
 }
 
 extension DNSName: CustomStringConvertible {

@@ -25,6 +25,8 @@ package final class MDNSResolver {
         package var queriesSent = 0
         /// Responses in which nothing was asked for.
         package var unasked = 0
+        /// Responses from another port than 5353.
+        package var strange = 0
     }
 
     private struct Query {
@@ -69,8 +71,14 @@ package final class MDNSResolver {
     // MARK: Inputs
 
     /// Takes a message from the local link.
-    package func receive(_ message: DNSMessage, on port: PortID, at now: Instant) {
+    ///
+    /// RFC 6762 §6: responses "where the source UDP port is not 5353" are to be ignored: any program may send from another.
+    package func receive(_ message: DNSMessage, from remote: TransportAddress, on port: PortID, at now: Instant) {
         guard message.isResponse, let kind = ports[port] else { return }
+        guard remote.port == MDNS.port else {
+            statistics.strange += 1
+            return
+        }
         var found: [DNSName: [IPAddress]] = [:]
         for record in message.answers + message.additionals {
             guard record.timeToLive > 0, case .address(let ip) = record.content, Self.isUsable(ip),

@@ -87,7 +87,7 @@ extension PeerEngine {
         openRestart = nil
         if restart.wasWanted { negotiator.wantsRestart = true }
         // Without a path to return to, the new generation stays: the next offer tells its credentials.
-        _ = ice.cancelRestart(at: now)
+        if ice.cancelRestart(at: now) { relays.gatherAgain(at: now) }
     }
 
     /// What became of a candidate's text.

@@ -80,9 +80,11 @@ package struct STUNMessage: Sendable {
 
     /// Whether MESSAGE-INTEGRITY is there and `key` made it.
     ///
+    /// A key without bytes makes nothing authentic: it is what is left where libcrypto refuses MD5, and everybody has it.
+    ///
     /// RFC 8489 §14.5
     package func isAuthentic(_ bytes: RawSpan, key: STUNKey) -> Bool {
-        guard let integrityOffset, integrityOffset + 24 <= bytes.byteCount else { return false }
+        guard let integrityOffset, integrityOffset + 24 <= bytes.byteCount, !key.bytes.isEmpty else { return false }
         let received = HMACSHA1(
             first: bytes.uint64(at: integrityOffset + 4),
             second: bytes.uint64(at: integrityOffset + 12),

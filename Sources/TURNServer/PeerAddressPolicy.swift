@@ -30,15 +30,18 @@ package struct PeerAddressPolicy: Sendable {
     private func embedded(in ip: IPAddress) -> [IPAddress] {
         guard !ip.isIPv4 else { return [] }
         let last = IPAddress(v4: UInt32(truncatingIfNeeded: ip.low))
+        var found: [IPAddress] = []
+        // …:0:5efe:a.b.c.d under any prefix, ISATAP, whatever its bits for "universal" and "group" say (RFC 5214 §6.1).
+        if ip.low >> 32 & 0xFCFF_FFFF == 0x0000_5EFE { found.append(last) }
         // ::ffff:0:0/96, IPv4-mapped (RFC 4291 §2.5.5.2); ::/96, IPv4-compatible (§2.5.5.1).
-        if ip.high == 0, ip.low >> 32 == 0xFFFF || ip.low >> 32 == 0 { return [last] }
+        if ip.high == 0, ip.low >> 32 == 0xFFFF || ip.low >> 32 == 0 { found.append(last) }
         // ::ffff:0:0:0/96, IPv4-translated (RFC 2765).
-        if ip.high == 0, ip.low >> 32 == 0xFFFF_0000 { return [last] }
+        if ip.high == 0, ip.low >> 32 == 0xFFFF_0000 { found.append(last) }
         // 64:ff9b::/96, NAT64 (RFC 6052 §2.1).
-        if ip.high == 0x0064_FF9B_0000_0000, ip.low >> 32 == 0 { return [last] }
+        if ip.high == 0x0064_FF9B_0000_0000, ip.low >> 32 == 0 { found.append(last) }
         // 2002::/16, 6to4 (RFC 3056).
-        if ip.high >> 48 == 0x2002 { return [IPAddress(v4: UInt32(truncatingIfNeeded: ip.high >> 16))] }
-        return []
+        if ip.high >> 48 == 0x2002 { found.append(IPAddress(v4: UInt32(truncatingIfNeeded: ip.high >> 16))) }
+        return found
     }
 
     private static let broadcast = IPAddress(v4: 0xFFFF_FFFF)

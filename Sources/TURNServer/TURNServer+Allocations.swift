@@ -120,7 +120,7 @@ extension TURNServer {
     }
 
     /// There is no socket.
-    func refuseAllocation(_ relay: PortID) {
+    func refuseAllocation(_ relay: PortID, at now: Instant) {
         guard let allocation = relays[relay] else { return }
         if case .opening = allocation.state {
             var writer = STUNMessageWriter(.failure, .allocate, allocation.request.transactionID)
@@ -132,7 +132,7 @@ extension TURNServer {
                 streams[allocation.client.port]
             )
         }
-        end(allocation, .failed)
+        end(allocation, .failed, at: now)
     }
 
     func end(_ allocation: TURNAllocation, _ reason: TURNAllocationEnd, at now: Instant? = nil) {

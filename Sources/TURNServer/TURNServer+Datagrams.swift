@@ -101,7 +101,6 @@ extension TURNServer {
             statistics.dropped.unbound += 1
             return
         }
-        guard mayRelay(datagram.byteCount, allocation, at: now) else { return }
         deliver(datagram, from: TransportAddress(peer.ip.withoutScope, port: peer.port), to: allocation, at: now)
     }
 
@@ -121,12 +120,15 @@ extension TURNServer {
                 statistics.dropped.forbidden += 1
                 return
             }
+            // Counted last: who has no permission uses up nothing of what the client may have relayed.
+            guard mayRelay(data.byteCount, allocation, at: now) else { return }
             return deliver(data, channel: allocation.channels[index].number, to: allocation)
         }
         guard allocation.permits(peer.ip, at: now) else {
             statistics.dropped.forbidden += 1
             return
         }
+        guard mayRelay(data.byteCount, allocation, at: now) else { return }
         deliver(data, indicating: peer, to: allocation)
     }
 

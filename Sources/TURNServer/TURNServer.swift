@@ -169,7 +169,7 @@ package final class TURNServer {
 
     /// Takes note that a relay's socket cannot be had.
     package func relayFailed(_ relay: PortID, at now: Instant) {
-        refuseAllocation(relay)
+        refuseAllocation(relay, at: now)
         settle(at: now)
     }
 

@@ -73,6 +73,22 @@ import Testing
         #expect(pair.run(.seconds(1)) { isOfOneGeneration(pair) })
     }
 
+    /// What the server said meanwhile was for the generation that was taken back.
+    @Test func `A rollback waits no more for a relay that has failed meanwhile`() throws {
+        let pair = try connected()
+        let engine = pair.offerer.engine
+        engine.ice.setRemoteEndOfCandidates(at: pair.now)
+        engine.ice.reopenGathering()
+        #expect(engine.relays.willOpenStream())
+        engine.ice.finishAddingLocalAddresses(at: pair.now)
+        _ = try engine.setLocalDescription(.offer, text: engine.createOffer(iceRestart: true), at: pair.now)
+        engine.relays.gatherAgain(at: pair.now)
+        engine.relays.streamFailed(at: pair.now)
+        _ = try engine.setLocalDescription(.rollback, text: nil, at: pair.now)
+        pair.run(.seconds(60))
+        #expect(engine.ice.state == .completed)
+    }
+
     @Test func `Of two restarts at once the polite peer gives its own back and takes the other's`() throws {
         let pair = try connected()
         let polite = pair.offerer.engine

@@ -21,10 +21,14 @@ import TimeSharing
         return (service, try await service.start())
     }
 
-    /// A service on a port that the system gives to nobody while it is stopped.
+    /// A service on ports that the system gives to nobody while it is stopped.
     private func serviceOfItsOwnPort() async throws -> (TURNService, TURNEndpoint) {
-        for port in (20_000..<32_000).shuffled().prefix(20) {
-            if let made = try? await service({ $0.port = port }) { return made }
+        for port in (10_000..<16_000).shuffled().prefix(20) {
+            let made = try? await service {
+                $0.port = 2 * port
+                $0.tls?.port = 2 * port + 1
+            }
+            if let made { return made }
         }
         return try await service()
     }
@@ -71,17 +75,25 @@ import TimeSharing
         #expect(await service.allocationCount() == 0)
     }
 
-    /// Neither connection restarts ICE: the server says that it knows nothing of their addresses, and gives others.
-    @Test(.timeLimit(.minutes(10))) func aServerThatWasRestartedIsUsedAgain() async throws {
+    /// Neither connection restarts ICE: the server says that it knows nothing of their addresses, or ends their streams,
+    /// which are opened again, and gives others.
+    @Test(.timeLimit(.minutes(10)), arguments: ["udp", "tcp", "tls"]) func aServerThatWasRestartedIsUsedAgain(
+        transport: String
+    ) async throws {
         let (service, endpoint) = try await serviceOfItsOwnPort()
-        var configuration = try configuration(endpoint, transport: "udp")
+        var configuration = try configuration(endpoint, transport: transport)
+        let authority = try TemporaryFile(TestCertificate.authority)
+        configuration.iceServerAuthorities = authority.path
         configuration.iceRestartDelay = nil
         let pair = try ConnectedPair(configuration)
         try await pair.exchange()
         let fragments = [pair.first, pair.second].map { $0.localDescription?.sdp.firstMatch(of: /ice-ufrag:(.+)/)?.1 }
         let states = pair.first.events
         await service.stop()
-        let (other, _) = try await self.service { $0.port = Int(endpoint.udpPort) }
+        let (other, _) = try await self.service {
+            $0.port = Int(endpoint.udpPort)
+            if let tlsPort = endpoint.tlsPort { $0.tls?.port = Int(tlsPort) }
+        }
         try await pair.exchange()
         #expect(await other.allocationCount() == 2)
         for (connection, fragment) in zip([pair.first, pair.second], fragments) {

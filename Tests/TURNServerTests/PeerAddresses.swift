@@ -30,10 +30,19 @@ import Testing
         let parts = text.split(separator: ".").compactMap { UInt16($0) }
         func hex(_ value: UInt16) -> String { String(value, radix: 16) }
         let (high, low) = (hex(parts[0] << 8 | parts[1]), hex(parts[2] << 8 | parts[3]))
-        for form in ["::ffff:\(text)", "::\(text)", "::ffff:0:\(text)", "64:ff9b::\(text)", "2002:\(high):\(low)::1"] {
+        for form in [
+            "::ffff:\(text)", "::\(text)", "::ffff:0:\(text)", "64:ff9b::\(text)", "2002:\(high):\(low)::1",
+            "2600::5efe:\(text)", "2600::200:5efe:\(text)", "2600:1:2:3:300:5efe:\(text)",
+            "2002:808:808::5efe:\(text)", "2002:\(high):\(low)::5efe:8.8.8.8",
+        ] {
             #expect(try !permits(form, policy), "\(form)")
         }
-        for form in ["::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"] { #expect(try permits(form, policy)) }
+        for form in [
+            "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1", "2600::5efe:8.8.8.8", "2600::5eff:\(text)",
+            "2002:808:808::200:5efe:8.8.8.8",
+        ] {
+            #expect(try permits(form, policy), "\(form)")
+        }
     }
 
     @Test func `The machine's own addresses are out of bounds`() throws {

@@ -278,6 +278,44 @@ import Testing
         #expect(tester.take().count == 100)
     }
 
+    @Test func `Whom no permission lets through uses up nothing of it, and no bytes are counted as relayed`() throws {
+        let tester = ServerTester { $0.bytesPerSecond = 10_000 }
+        let client = try TestClient(tester)
+        try client.allocate()
+        let relay = try #require(client.relay)
+        #expect(try client.bind(0x4000, to: try peer())?.isSuccess == true)
+        _ = tester.take()
+        for _ in 0..<20 {
+            tester.deliver([UInt8](repeating: 1, count: 1000), from: try peer("192.0.2.66"), on: relay)
+        }
+        #expect(tester.server.statistics.dropped.forbidden == 20)
+        tester.deliver([UInt8](repeating: 1, count: 1000), from: try peer(), on: relay)
+        #expect(tester.take().count == 1)
+        #expect(tester.server.statistics.dropped.overRate == 0)
+        _ = tester.takeEvents()
+        #expect(try client.ask(.refresh) { $0.add(.lifetime, UInt32(0)) }?.isSuccess == true)
+        guard case .ended(_, _, .deleted, let relayedBytes) = tester.takeEvents().first else {
+            return #expect(Bool(false), "not deleted")
+        }
+        #expect(relayedBytes == 1000)
+    }
+
+    @Test func `What one client of the server sends to another counts for both`() throws {
+        let tester = ServerTester { $0.bytesPerSecond = 10_000 }
+        let clients = try (1...3).map { try TestClient(tester, "198.51.100.\($0)", name: "user\($0)") }
+        let relayed = try clients.map { try $0.allocate() }
+        #expect(try clients[0].bind(0x4000, to: relayed[1])?.isSuccess == true)
+        #expect(try clients[2].bind(0x4000, to: relayed[1])?.isSuccess == true)
+        #expect(try clients[1].permit([relayed[0].ip])?.isSuccess == true)
+        _ = tester.take()
+        for _ in 0..<10 {
+            clients[0].sendChannelData(0x4000, [UInt8](repeating: 1, count: 1000))
+            clients[2].sendChannelData(0x4000, [UInt8](repeating: 1, count: 1000))
+        }
+        #expect(tester.take().count == 10)
+        #expect(tester.server.statistics.dropped.overRate == 10)
+    }
+
     // MARK: Cost
 
     /// In debug builds, too: one copy into the queue, and nothing else.

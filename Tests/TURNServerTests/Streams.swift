@@ -88,6 +88,18 @@ import Testing
         #expect(tester.server.nextDeadline == nil && tester.server.streamCount == 0)
     }
 
+    @Test func `A stream whose allocation found no socket is closed as soon`() throws {
+        let tester = ServerTester()
+        tester.opening = .refused
+        let client = try TestClient(tester, stream: 7)
+        try client.meet()
+        #expect(try client.ask(.allocate, TestClient.udp)?.code == 508)
+        tester.pass(.seconds(29))
+        #expect(tester.closedStreams.isEmpty)
+        tester.pass(.seconds(1))
+        #expect(tester.closedStreams == [PortID(rawValue: 7)])
+    }
+
     @Test func `Streams have a limit, in all and for each host`() throws {
         let tester = ServerTester { limits in
             limits.streams = 3

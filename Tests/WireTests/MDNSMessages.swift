@@ -112,6 +112,29 @@ import Testing
         }
     }
 
+    /// 512 names of such a message would be 2 million pointers, which is 10 ms for 9 kB.
+    @Test func pointersToPointersEnd() throws {
+        // A name of the root alone in the first question, then pointers, each to the one before.
+        func message(_ pointerCount: Int) -> [UInt8] {
+            var rest: [UInt8] = [0, 0, 1, 0, 1]
+            // Within a record that is passed over.
+            let start = 12 + rest.count + 11
+            rest += [0, 0, 16, 0, 1, 0, 0, 0, 0]
+            rest += [UInt8((2 * pointerCount) >> 8), UInt8((2 * pointerCount) & 255)]
+            for index in 0..<pointerCount {
+                let target = index == 0 ? 12 : start + 2 * (index - 1)
+                rest += [0xC0 | UInt8(target >> 8), UInt8(target & 255)]
+            }
+            let last = start + 2 * (pointerCount - 1)
+            rest += [0xC0 | UInt8(last >> 8), UInt8(last & 255), 0, 16, 0, 1, 0, 0, 0, 0, 0, 0]
+            return Self.message(flags: 0x8400, questions: 1, answers: 2, rest)
+        }
+        #expect(try Self.read(message(DNSName.pointerLimit - 1)).answers.count == 2)
+        guard case .malformedName = Self.error(message(DNSName.pointerLimit)) else {
+            return #expect(Bool(false), "a name of too many pointers was read")
+        }
+    }
+
     @Test func namesThatGrowByPointersEnd() {
         // Each question's name is a label of 63 bytes and a pointer to the name before: the fifth would have 320.
         var rest: [UInt8] = []

@@ -7,6 +7,7 @@ import Testing
     private let resolver = MDNSResolver(random: RandomSource(seed: 7))
     private let first = PortID(rawValue: 1)
     private let second = PortID(rawValue: 2)
+    private let responder = TransportAddress(IPAddress(v4: 0xC000_0209), port: MDNS.port)
 
     private func instant(_ milliseconds: Int64) -> Instant { Instant(nanoseconds: milliseconds * 1_000_000) }
 
@@ -78,8 +79,8 @@ import Testing
         resolver.resolve(try name("ONE.local"), at: instant(1))
         #expect(drain().transmits.count == 1)
         let answer = try response([(name(), "192.0.2.1"), (name(), "2001:db8::1"), (name(), "192.0.2.1")])
-        resolver.receive(answer, on: first, at: instant(5))
-        resolver.receive(answer, on: first, at: instant(6))
+        resolver.receive(answer, from: responder, on: first, at: instant(5))
+        resolver.receive(answer, from: responder, on: first, at: instant(6))
         let addresses = try ["192.0.2.1", "2001:db8::1"].map { try #require(IPAddress($0)) }
         #expect(drain().events == [.resolved(try name(), addresses)])
         #expect(resolver.nextDeadline == nil)
@@ -90,20 +91,37 @@ import Testing
         resolver.setPorts([first: .member])
         resolver.resolve(try name(), at: instant(0))
         _ = drain()
-        resolver.receive(try response([(name("two.local"), "192.0.2.1")]), on: first, at: instant(1))
+        resolver.receive(try response([(name("two.local"), "192.0.2.1")]), from: responder, on: first, at: instant(1))
         // A farewell, a query with the record in it, a port that is not ours.
-        resolver.receive(try response([(name(), "192.0.2.1")], timeToLive: 0), on: first, at: instant(1))
+        resolver.receive(try response([(name(), "192.0.2.1")], timeToLive: 0), from: responder, on: first, at: instant(1))
         var query = try response([(name(), "192.0.2.1")])
         query.isResponse = false
-        resolver.receive(query, on: first, at: instant(1))
-        resolver.receive(try response([(name(), "192.0.2.1")]), on: second, at: instant(1))
+        resolver.receive(query, from: responder, on: first, at: instant(1))
+        resolver.receive(try response([(name(), "192.0.2.1")]), from: responder, on: second, at: instant(1))
         // Addresses that no socket here can send to.
         for text in ["0.0.0.0", "224.0.0.251", "ff02::fb", "fe80::1", "::"] {
-            resolver.receive(try response([(name(), text)]), on: first, at: instant(1))
+            resolver.receive(try response([(name(), text)]), from: responder, on: first, at: instant(1))
         }
         #expect(drain().events.isEmpty)
-        resolver.receive(try response([(name(), "192.0.2.1")]), on: first, at: instant(2))
+        resolver.receive(try response([(name(), "192.0.2.1")]), from: responder, on: first, at: instant(2))
         #expect(drain().events.count == 1)
+    }
+
+    /// Any program of a machine on the link can send from another port; that one only from who may share it.
+    @Test func answersFromAnotherPortAreNotTaken() throws {
+        for kind in [MDNSPortKind.member, .oneShot] {
+            resolver.setPorts([first: kind])
+            resolver.resolve(try name(), at: instant(0))
+            var answer = try response([(name(), "192.0.2.1")])
+            answer.id = try DNSMessage(try #require(drain().transmits.first).bytes.span.bytes).id
+            var stranger = responder
+            stranger.port = 5354
+            resolver.receive(answer, from: stranger, on: first, at: instant(1))
+            #expect(drain().events.isEmpty)
+            resolver.receive(answer, from: responder, on: first, at: instant(1))
+            #expect(drain().events.count == 1)
+        }
+        #expect(resolver.statistics.strange == 2)
     }
 
     @Test func aOneShotPortTakesAnswersToItsOwnMessagesOnly() throws {
@@ -114,10 +132,10 @@ import Testing
         #expect(query.questions.allSatisfy { !$0.wantsUnicast })
         var answer = try response([(name(), "192.0.2.1")])
         answer.id = query.id ^ 1
-        resolver.receive(answer, on: first, at: instant(1))
+        resolver.receive(answer, from: responder, on: first, at: instant(1))
         #expect(drain().events.isEmpty)
         answer.id = query.id
-        resolver.receive(answer, on: first, at: instant(1))
+        resolver.receive(answer, from: responder, on: first, at: instant(1))
         #expect(drain().events.count == 1)
     }
 
@@ -136,7 +154,7 @@ import Testing
         resolver.setPorts([first: .member])
         resolver.resolve(try name(), at: instant(0))
         let many = try (1...40).map { (try name(), "192.0.2.\($0)") }
-        resolver.receive(try response(many), on: first, at: instant(1))
+        resolver.receive(try response(many), from: responder, on: first, at: instant(1))
         guard case .resolved(_, let addresses) = drain().events.first else {
             return #expect(Bool(false), "not resolved")
         }

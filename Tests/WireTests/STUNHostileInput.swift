@@ -88,4 +88,13 @@ import Testing
         #expect(reading.isAuthentic(key))
         #expect(!reading.message.contains(.priority))
     }
+
+    /// What is left of a long-term key where libcrypto refuses MD5: everybody could sign with it.
+    @Test func `A key without bytes makes nothing authentic`() throws {
+        let key = STUNKey(bytes: [])
+        let bytes = STUNMessageWriter(.request, .binding, STUNTransactionID(high: 1, low: 2)).finish(key: key)
+        let reading = try STUNReading(bytes)
+        #expect(reading.message.hasIntegrity)
+        #expect(!reading.isAuthentic(key))
+    }
 }

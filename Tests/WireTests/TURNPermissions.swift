@@ -176,6 +176,31 @@ import Testing
         #expect(server.events.last == .permissionRefused(IPAddress(v4: 0x0A00_0001), .notAsked))
     }
 
+    @Test func `All permissions are released but those of channels, and make room for others`() {
+        let server = TURNTestServer.allocated()
+        func address(_ index: Int) -> TransportAddress {
+            TransportAddress(IPAddress(v4: 0xC000_0200 + UInt32(index)), port: 9)
+        }
+        server.bindChannel(to: address(0))
+        for index in 1..<TURNLimits.permissions { server.client.addPermission(for: address(index).ip, at: server.now) }
+        server.pump()
+        server.client.releasePermissions(at: server.now)
+        // The peer moved: half of its candidates are as before.
+        for index in 33..<(TURNLimits.permissions + 32) {
+            server.client.addPermission(for: address(index).ip, at: server.now)
+        }
+        server.pump()
+        #expect(!server.events.contains(.permissionRefused(address(TURNLimits.permissions + 31).ip, .notAsked)))
+        server.forget()
+        server.run(.seconds(299))
+        let refreshed = Set(server.requests(.createPermission).compactMap { $0.xorAddress(.xorPeerAddress)?.ip })
+        #expect(refreshed == Set((33..<(TURNLimits.permissions + 32)).map { address($0).ip } + [address(0).ip]))
+        for index in [0, 33, TURNLimits.permissions + 31] {
+            #expect(server.send([1], to: address(index)) == .sent)
+        }
+        #expect(server.send([1], to: address(1)) == .dropped, "its place is another's")
+    }
+
     @Test func `No more datagrams wait than the limits say`() {
         let server = TURNTestServer.allocated()
         server.script = { $0.message.method == .createPermission ? .nothing : .ordinary }

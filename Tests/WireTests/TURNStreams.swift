@@ -95,6 +95,24 @@ import Testing
         #expect(server.client.nextDeadline == nil)
     }
 
+    @Test func `A stream that brings no answers for half a minute has ended, though nobody says so`() {
+        let server = TURNTestServer.allocated(.stream)
+        var isDead = false
+        server.script = { _ in isDead ? .nothing : .ordinary }
+        server.run(.seconds(539))
+        isDead = true
+        server.run(.seconds(25))
+        #expect(server.events.isEmpty)
+        isDead = false
+        server.run(.seconds(500))
+        #expect(server.events.isEmpty, "one answer is enough")
+        isDead = true
+        server.run(.seconds(180), until: { !server.events.isEmpty })
+        #expect(server.events == [.failed(.connectionLost)])
+        let times = server.times(.refresh)
+        #expect(times.suffix(3) == [1_100, 1_110, 1_120] && server.now - server.start == .seconds(1_130), "\(times)")
+    }
+
     @Test func `Whoever gets a datagram may close the client`() {
         let server = TURNTestServer.allocated(.stream)
         server.bindChannel(to: peer)

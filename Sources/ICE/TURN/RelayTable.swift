@@ -41,6 +41,9 @@ package final class RelayTable {
         /// As `close`; another stream is to be opened, `allocate` or `streamFailed` follows. `domain` is the name for
         /// which the certificate must be, if the server has said.
         case redirect(PortID, to: TransportAddress, domain: String?)
+        /// As `close`, if it is not closed already; another stream to the same server is to be opened, at once or, since
+        /// the server may be starting anew, again and again. One `allocate` or `streamFailed` follows.
+        case reopen(PortID)
     }
 
     private struct Relay {
@@ -52,6 +55,8 @@ package final class RelayTable {
         var redirectionCount = 0
         /// Whether the agent waits for it no more.
         var isAnswered = false
+        /// Whether its stream stands for one that has ended.
+        var isReopened = false
         /// The peer to whom a channel was asked for.
         var channelPeer: TransportAddress?
     }
@@ -105,11 +110,17 @@ package final class RelayTable {
     ///
     /// - Parameters:
     ///   - server: resolved, of the socket's family.
-    ///   - socket: from which; for TCP and TLS a stream that `willOpenStream` told of.
+    ///   - socket: from which; for TCP and TLS a stream that `willOpenStream` told of, or a command.
+    ///   - isReopened: whether it is the stream that `StreamCommand.reopen` asked for.
     ///   - now: the present.
     /// - Returns: false if there are too many already.
     @discardableResult
-    package func allocate(from server: Server, on socket: Socket, at now: Instant) -> Bool {
+    package func allocate(
+        from server: Server,
+        on socket: Socket,
+        isReopened: Bool = false,
+        at now: Instant
+    ) -> Bool {
         if server.transport == .udp {
             guard server.address.ip.isIPv4 == socket.base.ip.isIPv4, server.address.port != 0,
                 !relays.contains(where: { $0.client.server == TransmitPath(port: socket.port, remote: server.address) })
@@ -123,7 +134,8 @@ package final class RelayTable {
             client: client(of: server, port: socket.port),
             transport: server.transport,
             port: PortID(rawValue: nextPort),
-            socket: socket
+            socket: socket,
+            isReopened: isReopened
         )
         nextPort += 1
         relays.append(relay)
@@ -151,14 +163,22 @@ package final class RelayTable {
     private var hasRoom: Bool { relays.count + openingCount < Self.limit }
 
     /// Gives the candidates that there are to a new generation of the agent's.
+    ///
+    /// Servers need not let through any more whom the former generation wanted to be let through, unless the new one
+    /// asks for the same: a peer that moves about would use up what a client may ask for.
     package func gatherAgain(at now: Instant) {
-        for _ in 0..<openingCount { agent.expectRelay() }
+        agent.expectRelays(
+            openingCount
+                + relays.count { relay in
+                    switch relay.client.state {
+                    case .allocating, .allocated: true
+                    case .idle, .closing, .redirected, .failed, .closed: false
+                    }
+                }
+        )
         for relay in relays {
-            switch relay.client.state {
-            case .allocating: agent.expectRelay()
-            case .allocated: add(relay, at: now)
-            case .idle, .closing, .redirected, .failed, .closed: break
-            }
+            relay.client.releasePermissions(at: now)
+            add(relay, at: now)
         }
     }
 
@@ -333,12 +353,15 @@ package final class RelayTable {
                     relays[index].isAnswered = true
                     add(relays[index], at: now)
                 case .redirected(let address, let domain):
-                    let isPossible = redirect(index, to: address, domain: domain, at: now)
-                    if !isPossible { note(relays[index], .malformedResponse) }
+                    // One that is asked from this socket anyway would take a second client for the first's.
+                    let isAsked = isAsked(address, from: relays[index])
+                    let isPossible = !isAsked && redirect(index, to: address, domain: domain, at: now)
+                    if !isPossible, !isAsked { note(relays[index], .malformedResponse) }
                     isHandedOn = isPossible && relays[index].transport != .udp
                     isOver = !isPossible || isHandedOn
                 case .failed(let error):
-                    if !renew(relays[index], after: error, at: now) { note(relays[index], error) }
+                    isHandedOn = reopen(relays[index], after: error)
+                    if !isHandedOn, !renew(relays[index], after: error, at: now) { note(relays[index], error) }
                     isOver = true
                 case .closed: isOver = true
                 case .refreshRefused(let error): note(relays[index], error)
@@ -357,9 +380,23 @@ package final class RelayTable {
         }
     }
 
-    /// Asks a server that has forgotten a relayed address for another.
+    /// Has the stream to a server opened again that has ended, or whose server has forgotten the relayed address.
     ///
-    /// - Returns: whether it was asked. A stream has ended with its server; it is not opened again here.
+    /// - Returns: whether it is to be opened: only what has worked is.
+    private func reopen(_ relay: Relay, after error: TURNError) -> Bool {
+        guard relay.transport != .udp, relay.isAnswered || relay.isReopened,
+            error == .connectionLost || error.meansAllocationIsGone
+        else { return false }
+        // The agent still waits for one that was not answered.
+        if relay.isAnswered { agent.expectRelayAgain() }
+        openingCount += 1
+        streamCommands.append(.reopen(relay.socket.port))
+        return true
+    }
+
+    /// Asks a server that has forgotten a relayed address for another, by UDP.
+    ///
+    /// - Returns: whether it was asked.
     private func renew(_ relay: Relay, after error: TURNError, at now: Instant) -> Bool {
         guard error.meansAllocationIsGone, relay.isAnswered, relay.transport == .udp, hasRoom else { return false }
         agent.expectRelayAgain()
@@ -410,6 +447,11 @@ package final class RelayTable {
         )
         relays[index].client.allocate(at: now)
         return true
+    }
+
+    private func isAsked(_ address: TransportAddress, from relay: Relay) -> Bool {
+        relay.transport == .udp
+            && relays.contains { $0.client.server == TransmitPath(port: relay.socket.port, remote: address) }
     }
 
     private func note(_ relay: Relay, _ error: TURNError) {

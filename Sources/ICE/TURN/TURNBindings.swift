@@ -17,6 +17,11 @@ struct TURNPermission {
     var state: State
     /// Whether to refresh it; else it ends by itself.
     var isKept = true
+
+    /// Whether another may take its place: nobody wants it any more, and nothing waits for it.
+    var isReplaceable: Bool {
+        if case .requested = state { false } else { !isKept }
+    }
 }
 
 /// A number that stands for a peer.

@@ -19,6 +19,7 @@ extension TURNClient {
         }
         let request = requests.remove(at: index)
         statistics.responsesReceived += 1
+        unansweredRefreshCount = 0
         if !message.unknownRequired(besides: Self.isKnown).isEmpty {
             // RFC 8489 §6.3.3: "the response is discarded and the transaction is considered to have failed".
             refuse(request, .malformedResponse, at: now)
@@ -51,6 +52,11 @@ extension TURNClient {
         switch request.purpose {
         case .allocate, .delete: break
         case .refresh:
+            if error == .timeout, transport == .stream {
+                unansweredRefreshCount += 1
+                // A stream that brings nothing for so long is dead, though nobody has said so: another may work.
+                if unansweredRefreshCount >= TURNLimits.unansweredRefreshes { return fail(.connectionLost) }
+            }
             allocation.refreshAt = retryInstant(error, at: now)
             state = .allocated(allocation)
             if allocation.refreshAt == nil { emit(.refreshRefused(error)) }

@@ -37,6 +37,8 @@ package final class TURNClient {
     var timers = TimerTable<TURNTimer>()
     /// When something went to the server last.
     var lastTransmission = Instant(nanoseconds: 0)
+    /// Refreshes in a row that a stream brought no answer to.
+    var unansweredRefreshCount = 0
     private var reader = TURNStreamReader()
     private var nextChannelNumber = TURNFraming.channelNumbers.lowerBound
     private var events: [TURNEvent] = []
@@ -161,6 +163,16 @@ package final class TURNClient {
         settle(at: now)
     }
 
+    /// Lets all permissions end by themselves but those of peers that have a channel, which needs them.
+    package func releasePermissions(at now: Instant) {
+        guard case .allocated = state else { return }
+        for index in permissions.indices {
+            let ip = permissions[index].ip
+            if !channels.contains(where: { $0.isKept && $0.peer.ip == ip }) { permissions[index].isKept = false }
+        }
+        settle(at: now)
+    }
+
     /// Binds a channel to a peer, and a permission to its IP address, and keeps both.
     ///
     /// 4 bytes precede each datagram then, instead of 36. Does nothing unless there is an allocation.
@@ -259,8 +271,11 @@ package final class TURNClient {
             permissions[index].isKept = true
             return true
         }
-        let isOfFamily = ip.isIPv4 == allocation.relayed.ip.isIPv4
-        guard isOfFamily, permissions.count < TURNLimits.permissions else { return false }
+        guard ip.isIPv4 == allocation.relayed.ip.isIPv4 else { return false }
+        if permissions.count >= TURNLimits.permissions, let released = permissions.firstIndex(where: \.isReplaceable) {
+            permissions.remove(at: released)
+        }
+        guard permissions.count < TURNLimits.permissions else { return false }
         permissions.append(TURNPermission(ip: ip, state: .requested))
         submit(.permission(ip), at: now)
         return true

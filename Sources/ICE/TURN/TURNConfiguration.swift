@@ -73,6 +73,8 @@ package enum TURNLimits {
     package static let lifetime: Duration = .seconds(86_400)
     /// Events not yet taken.
     package static let events = 1024
+    /// Refreshes in a row without an answer after which a stream has ended: half a minute, in which consent ends, too.
+    package static let unansweredRefreshes = 3
 
     /// What a permission lives for (RFC 8656 §3.3).
     static let permissionLifetime: Duration = .seconds(300)

@@ -12,7 +12,7 @@ package enum TURNError: Error, Hashable, Sendable {
     case credentialsMissing
     /// The lifetime ended and no Refresh had succeeded.
     case expired
-    /// The stream to the server ended or carries something else than TURN.
+    /// The stream to the server ended, brings no answers any more, or carries something else than TURN.
     case connectionLost
     /// The limit of permissions or channels is reached, or the address is of the other family: nothing was asked.
     case notAsked

@@ -144,6 +144,10 @@ extension PeerDriver {
     private func open(_ stream: ServerStream) {
         let id = takePortID()
         streams[id] = stream
+        connect(stream, id)
+    }
+
+    private func connect(_ stream: ServerStream, _ id: PortID) {
         countOpenPort(1)
         stream.open(
             eventLoop: eventLoop,
@@ -153,6 +157,31 @@ extension PeerDriver {
                 self.eventLoop.execute { self.assumeIsolated { $0.didOpenStream(id, result) } }
             }
         )
+    }
+
+    /// Opens a stream in place of one that has ended, in due time.
+    ///
+    /// It has its place meanwhile, so that no restart of ICE opens a second one.
+    ///
+    /// - Returns: false if that was tried often enough.
+    private func reopen(_ former: ServerStream) -> Bool {
+        guard !isClosed, let (next, delay) = former.replacement(at: Self.now()) else { return false }
+        log.debug("the stream to the TURN server \(next.uri) is opened again in \(delay)")
+        let id = takePortID()
+        streams[id] = next
+        eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) { [weak self] in
+            self?.assumeIsolated { driver in
+                if !driver.isClosed, driver.streams[id] === next { driver.connect(next, id) }
+            }
+        }
+        return true
+    }
+
+    /// Says that a stream could not be had, unless it is opened again.
+    private func giveUp(_ stream: ServerStream, _ error: RTCError) {
+        guard !reopen(stream) else { return log.debug("\(error)") }
+        engine.relays.streamFailed(at: Self.now())
+        tell(error, of: stream.uri.description, from: stream.local)
     }
 
     private func didOpenStream(_ id: PortID, _ result: Result<any Channel, RTCError>) {
@@ -167,7 +196,7 @@ extension PeerDriver {
         let now = Self.now()
         switch result {
         case .success(let channel):
-            let base = stream.didOpen(channel)
+            let base = stream.didOpen(channel, at: now)
             engine.relays.allocate(
                 from: RelayTable.Server(
                     address: stream.address,
@@ -175,13 +204,13 @@ extension PeerDriver {
                     credentials: stream.credentials
                 ),
                 on: RelayTable.Socket(port: id, base: base, preference: stream.preference),
+                isReopened: stream.isReopened,
                 at: now
             )
         case .failure(let error):
             streams[id] = nil
             countOpenPort(-1)
-            engine.relays.streamFailed(at: now)
-            tell(error, of: stream.uri.description, from: stream.local)
+            giveUp(stream, error)
         }
         drain()
     }
@@ -193,14 +222,14 @@ extension PeerDriver {
     }
 
     func streamEnded(_ id: PortID) {
+        // What a drain writes may be what finds out.
+        guard !isDraining else { return eventLoop.execute { self.assumeIsolated { $0.streamEnded(id) } } }
         countOpenPort(-1)
         let now = Self.now()
         if connectionEnded(id) { return drain() }
         if let stream = streams[id], !stream.isOpen {
-            engine.relays.streamFailed(at: now)
             let why = stream.problem.map { ": \($0)" } ?? ""
-            let error = RTCError(.networkError, "the TURN server \(stream.uri) hangs up\(why)")
-            tell(error, of: stream.uri.description, from: stream.local)
+            giveUp(stream, RTCError(.networkError, "the TURN server \(stream.uri) hangs up\(why)"))
         }
         engine.relays.streamEnded(id, at: now)
         drain()
@@ -210,10 +239,21 @@ extension PeerDriver {
     func setStream(_ id: PortID, isWritable: Bool) { engine.relays.setStream(id, isBlocked: !isWritable) }
 
     /// Does what the relays want of streams; part of a drain.
-    func obeyStreamCommands() {
+    ///
+    /// - Returns: whether there was anything, of which more may come.
+    func obeyStreamCommands() -> Bool {
+        var hasObeyed = false
         while let command = engine.relays.nextStreamCommand() {
+            hasObeyed = true
             switch command {
             case .close(let id): streams[id]?.close()
+            case .reopen(let id):
+                guard let former = streams[id] else {
+                    engine.relays.streamFailed(at: Self.now())
+                    continue
+                }
+                former.close()
+                giveUp(former, RTCError(.networkError, "the TURN server \(former.uri) hangs up again and again"))
             case .redirect(let id, let address, let domain):
                 guard let former = streams[id] else {
                     engine.relays.streamFailed(at: Self.now())
@@ -227,5 +267,6 @@ extension PeerDriver {
                 }
             }
         }
+        return hasObeyed
     }
 }

@@ -72,7 +72,7 @@ actor PeerDriver {
     private var timerInstant: Instant?
     private var openPortCount = 0
     private var closedWaiters: [CheckedContinuation<Void, Never>] = []
-    private var isDraining = false
+    private(set) var isDraining = false
 
     struct Outbox {
         var messages: [OutgoingMessage] = []
@@ -189,13 +189,13 @@ actor PeerDriver {
         defer { isDraining = false }
         let now = Self.now()
         // Handling an event may give the engine work: go on until there is none.
-        var rounds = 0
+        var (rounds, hasObeyed) = (0, false)
         repeat {
             engine.flush(at: now)
             while let event = engine.nextEvent() { handle(event, at: now) }
+            hasObeyed = !streams.isEmpty && obeyStreamCommands()
             rounds += 1
-        } while engine.hasEvents && rounds < 16
-        if !streams.isEmpty { obeyStreamCommands() }
+        } while (engine.hasEvents || hasObeyed) && rounds < 16
         let isBlocked = sendDatagrams(at: now)
         engine.prepareAhead(at: now)
         schedule(at: now, isBlocked: isBlocked)

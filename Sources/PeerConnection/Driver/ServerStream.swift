@@ -18,7 +18,10 @@ final class ServerStream {
     /// For whom the certificate must be.
     private let name: String
     private let redirectionCount: Int
+    /// How often one was opened in place of the first, without one of them lasting.
+    private let reopeningCount: Int
     private var channel: (any Channel)?
+    private var openedAt: Instant?
 
     /// Bytes that wait in the connection until what peers are sent is dropped: a quarter of a second at 8 Mbit/s.
     static let waiting = ChannelOptions.Types.WriteBufferWaterMark(low: 64 << 10, high: 256 << 10)
@@ -30,7 +33,8 @@ final class ServerStream {
         from local: IPAddress,
         preference: UInt16,
         name: String? = nil,
-        redirectionCount: Int = 0
+        redirectionCount: Int = 0,
+        reopeningCount: Int = 0
     ) {
         uri = entry.uri
         credentials = entry.credentials
@@ -39,6 +43,7 @@ final class ServerStream {
         self.preference = preference
         self.name = name ?? entry.uri.host
         self.redirectionCount = redirectionCount
+        self.reopeningCount = reopeningCount
     }
 
     func isLike(_ entry: PeerDriver.ServerEntry, _ address: TransportAddress, _ local: IPAddress) -> Bool {
@@ -54,9 +59,40 @@ final class ServerStream {
             from: local,
             preference: preference,
             name: domain ?? name,
-            redirectionCount: redirectionCount + 1
+            redirectionCount: redirectionCount + 1,
+            reopeningCount: reopeningCount
         )
     }
+
+    /// Whether it stands for one that has ended.
+    var isReopened: Bool { reopeningCount > 0 }
+
+    /// A stream in place of this one, which has ended, and how long to wait before it is opened; nil if this one is the
+    /// first and never was open, or if that was tried often enough.
+    ///
+    /// A server that is restarted takes connections some seconds later, and all its clients come at once.
+    func replacement(at now: Instant) -> (stream: ServerStream, delay: Duration)? {
+        let hasLasted = openedAt.map { $0 + Self.lastingTime <= now } ?? false
+        let count = hasLasted ? 0 : reopeningCount
+        guard openedAt != nil || isReopened, count < Self.reopeningDelays.count else { return nil }
+        let next = ServerStream(
+            PeerDriver.ServerEntry(uri: uri, credentials: credentials),
+            address: address,
+            from: local,
+            preference: preference,
+            name: name,
+            redirectionCount: redirectionCount,
+            reopeningCount: count + 1
+        )
+        return (next, Self.reopeningDelays[count] * Double.random(in: 0.5...1))
+    }
+
+    /// Half a minute together: when consent has run out, an ICE restart asks all servers anew.
+    private static let reopeningDelays: [Duration] = [
+        .zero, .milliseconds(500), .seconds(1), .seconds(2), .seconds(4), .seconds(8), .seconds(16),
+    ]
+    /// What has been open as long worked: one that ends then is opened again as often.
+    private static let lastingTime = Duration.seconds(30)
 
     // MARK: Opening
 
@@ -147,8 +183,9 @@ final class ServerStream {
     var isOpen: Bool { channel != nil }
 
     /// - Returns: the connection's own address.
-    func didOpen(_ channel: any Channel) -> TransportAddress {
+    func didOpen(_ channel: any Channel, at now: Instant) -> TransportAddress {
         self.channel = channel
+        openedAt = now
         return TransportAddress(local, port: UInt16(clamping: channel.localAddress?.port ?? 0))
     }
 

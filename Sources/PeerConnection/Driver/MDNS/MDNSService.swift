@@ -94,7 +94,7 @@ package actor MDNSService {
         }
         let now = PeerDriver.now()
         if message.isResponse {
-            resolver.receive(message, on: port, at: now)
+            resolver.receive(message, from: remote, on: port, at: now)
         } else {
             responder.receive(message, from: remote, on: port, at: now)
         }
