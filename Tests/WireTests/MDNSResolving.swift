@@ -93,7 +93,8 @@ import Testing
         _ = drain()
         resolver.receive(try response([(name("two.local"), "192.0.2.1")]), from: responder, on: first, at: instant(1))
         // A farewell, a query with the record in it, a port that is not ours.
-        resolver.receive(try response([(name(), "192.0.2.1")], timeToLive: 0), from: responder, on: first, at: instant(1))
+        let farewell = try response([(name(), "192.0.2.1")], timeToLive: 0)
+        resolver.receive(farewell, from: responder, on: first, at: instant(1))
         var query = try response([(name(), "192.0.2.1")])
         query.isResponse = false
         resolver.receive(query, from: responder, on: first, at: instant(1))
@@ -113,7 +114,8 @@ import Testing
             resolver.setPorts([first: kind])
             resolver.resolve(try name(), at: instant(0))
             var answer = try response([(name(), "192.0.2.1")])
-            answer.id = try DNSMessage(try #require(drain().transmits.first).bytes.span.bytes).id
+            let query = try #require(drain().transmits.first).bytes
+            answer.id = try DNSMessage(query.span.bytes).id
             var stranger = responder
             stranger.port = 5354
             resolver.receive(answer, from: stranger, on: first, at: instant(1))

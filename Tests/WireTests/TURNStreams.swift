@@ -101,7 +101,7 @@ import Testing
         server.script = { _ in isDead ? .nothing : .ordinary }
         server.run(.seconds(539))
         isDead = true
-        server.run(.seconds(25))
+        server.run(.seconds(20))
         #expect(server.events.isEmpty)
         isDead = false
         server.run(.seconds(500))

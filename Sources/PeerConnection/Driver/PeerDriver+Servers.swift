@@ -171,7 +171,7 @@ extension PeerDriver {
         streams[id] = next
         eventLoop.scheduleTask(in: .nanoseconds(delay.wholeNanoseconds)) { [weak self] in
             self?.assumeIsolated { driver in
-                if !driver.isClosed, driver.streams[id] === next { driver.connect(next, id) }
+                if !driver.isClosed, let next = driver.streams[id] { driver.connect(next, id) }
             }
         }
         return true
