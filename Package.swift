@@ -196,6 +196,8 @@ let package = Package(
             path: "Tests/Support/VirtualScreen",
             swiftSettings: testSettings
         ),
+        // ALSA's devices without a card.
+        .target(name: "NullSound", path: "Tests/Support/NullSound", swiftSettings: testSettings),
         // Speech, rooms and echo for the tests of sound and their benchmark.
         .target(name: "SoundScenes", path: "Tests/Support/SoundScenes", swiftSettings: testSettings),
         .testTarget(
@@ -237,6 +239,7 @@ let package = Package(
             dependencies: [
                 "rtc-peer", "Display", "FileTransfer", "Locking", "PAKE", "PeerConnection", "SansIO", "Signaling",
                 "TerminalUI", "TURNServer", "TURNService", "TimeSharing", "STUN", "Trickle", "VirtualScreen",
+                "NullSound",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -261,7 +264,7 @@ let package = Package(
             name: "MediaTests",
             dependencies: [
                 "Locking", "Media", "Capture", "Containers", "CXCB", "Display", "TerminalUI", "AllocationCounter",
-                "SoundScenes", "VirtualScreen",
+                "SoundScenes", "VirtualScreen", "NullSound",
             ],
             swiftSettings: testSettings
         ),

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Foundation
+import NullSound
 import PeerConnection
 import Testing
 
@@ -7,20 +7,7 @@ import Testing
 
 /// What a call takes where devices are named or not, and what `rtc-peer devices` says of that.
 @Suite struct DeviceChoices {
-    /// ALSA's configuration of this process, made before its first use: `default` works and is not listed, as without a
-    /// sound server; a device of another name is.
-    private static let isConfigured: Bool = {
-        let path = FileManager.default.temporaryDirectory.path + "/alsa-choices-\(getpid()).conf"
-        let text = """
-            pcm.!default { type null }
-            pcm.pulse { type null hint { show on description "Listed" } }
-            """
-        try? Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        setenv("ALSA_CONFIG_PATH", path, 1)
-        return FileManager.default.fileExists(atPath: path)
-    }()
-
-    init() { #expect(Self.isConfigured) }
+    init() { ALSAConfiguration.use() }
 
     @Test func `A call takes ALSA's default though that lists others alone, and so does a trial`() async throws {
         let listed = await MediaDevices.shared.enumerateDevices().filter { $0.kind != .videoinput }

@@ -1,5 +1,6 @@
 import Foundation
 import Media
+import NullSound
 import Testing
 
 @testable import Capture

@@ -1,45 +1,9 @@
 import Foundation
 import Media
+import NullSound
 import Testing
 
 @testable import Capture
-
-/// ALSA's configuration of this process, made before its first use: devices that need no card.
-///
-/// They are alsa-lib's `file` and `null` plug-ins, which keep no time of their own.
-enum ALSAConfiguration {
-    /// `tone` is a microphone that hears 1000 Hz, `pair` one with 1000 Hz on both channels, the right one upside down;
-    /// `old` knows 44 100 Hz only; `out` is a loudspeaker that writes ``output``.
-    static func use() { _ = isReady }
-
-    static var output: String { folder + "/out.raw" }
-
-    private static let folder = FileManager.default.temporaryDirectory.path + "/alsa-tests-\(getpid())"
-
-    private static let isReady: Bool = {
-        let tone = Tone(frequency: 1_000)
-        let samples = (0..<250).flatMap { tone.block($0, timestampNanoseconds: 0).samples }
-        func write(_ name: String, _ samples: [Int16]) {
-            let bytes = samples.flatMap { [UInt8].number(Int($0), bytes: 2) }
-            try? Data(bytes).write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
-        }
-        try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        write("mono.raw", samples)
-        write("pair.raw", samples.flatMap { [$0, -$0] })
-        let text = """
-            pcm.tone { type file slave.pcm null file /dev/null infile "\(folder)/mono.raw" format raw }
-            pcm.pair { type file slave.pcm null file /dev/null infile "\(folder)/pair.raw" format raw }
-            pcm.old { type plug slave { pcm tone rate 44100 } }
-            pcm.out { type file slave.pcm null file "\(folder)/out.raw" format raw }
-            pcm.incomplete { type file }
-            pcm.missing { type hw card 31 }
-            """
-        try? Data(text.utf8).write(to: URL(fileURLWithPath: "\(folder)/alsa.conf"))
-        setenv("ALSA_CONFIG_PATH", "/usr/share/alsa/alsa.conf:\(folder)/alsa.conf", 1)
-        atexit { try? FileManager.default.removeItem(atPath: ALSAConfiguration.folder) }
-        return true
-    }()
-}
 
 /// ALSA capture and playback on any machine.
 @Suite(.serialized) struct SoundDevices {
