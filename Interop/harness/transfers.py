@@ -761,7 +761,10 @@ class BrokenTransfers(Transfer):
             arguments = ["--resume", code] if was_paired else [self.file]
             sender = self.send(f"{number}-send-2.log", *arguments)
             code = sender.code()
-        if receiver.process.poll() is not None and not os.path.exists(into + "/file"):
+        status = receiver.process.poll()
+        # One that was killed with the file whole, before it had said so, comes again to say it.
+        is_awaited = status not in (None, 0) and sender.process.poll() is None
+        if status is not None and not os.path.exists(into + "/file") or is_awaited:
             receiver = self.receive(f"{number}-receive-2.log", code, "--into", into)
         what = f"round {number} ({kind} at {kept} bytes)"
         try:
