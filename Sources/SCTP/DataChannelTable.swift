@@ -80,7 +80,7 @@ package final class DataChannelTable {
     /// How long after the last packet the fast clock runs on.
     private static let activeTime = Duration.seconds(1)
     private static let idleTick = Duration.milliseconds(500)
-    /// The slow clock's step while nothing is under way: the heartbeats of RFC 9260 §8.3 are all that comes then.
+    /// The slow clock's step while nothing is under way: no timer that matters runs then.
     private static let restTick = Duration.seconds(5)
     /// The fast clock's step, which each message needs: a Duration's arithmetic has 128 bits.
     private static let tickNanoseconds = SCTPStack.tick.wholeNanoseconds
@@ -568,8 +568,8 @@ package final class DataChannelTable {
 
     /// Brings usrsctp's clock up to date where it ran slowly.
     ///
-    /// Its timers count from where it stands: one that starts now would else expire as much too soon. What it then does
-    /// goes by the time of day, so that nothing is sent twice; but that is luck.
+    /// Its timers count from where it stands: one that starts now would else expire as much too soon, and be kept from
+    /// harm only by usrsctp's look at the age of what it would send again.
     private func setClock(to now: Instant) {
         guard isClockSlow else { return }
         isClockSlow = false

@@ -398,7 +398,7 @@ package struct SCTPConfiguration: Sendable {
         return needed <= mailbox.streams.outgoing
     }
 
-    /// Whether the peer has acknowledged and answered all, so that no timer but that of heartbeats runs.
+    /// Whether the peer has acknowledged and answered all, so that no timer that matters runs.
     var isAtRest: Bool {
         guard resettingStreams.isEmpty, awaitedStream == nil, !mtuSearch.isSearching else { return false }
         return SCTPStack.shared.withLock(for: token) {
