@@ -84,11 +84,4 @@ extension DataChannelTable {
             resetIfFlushed(channel)
         }
     }
-
-    func retryResets() {
-        guard !laterResets.isEmpty else { return }
-        let channels = laterResets
-        laterResets = []
-        for channel in channels { resetIfFlushed(channel) }
-    }
 }

@@ -20,6 +20,10 @@ package final class DataChannelTable {
         /// Whether OPEN was given to SCTP, which may be before the association is up.
         var hasSentOpen = false
         var hasResetOutgoing = false
+        /// Whether the channel is in `laterResets`.
+        var hasLaterReset = false
+        /// Until when a reset waits for the peer to confirm the channel.
+        var confirmDeadline: Instant?
         var isOutgoingReset = false
         var isIncomingReset = false
         /// What waits for room in usrsctp's buffer, oldest first.
@@ -270,7 +274,7 @@ package final class DataChannelTable {
         case .waiting, .opening, .open:
             channel.state = .closing
             touch(at: now)
-            resetIfFlushed(channel)
+            beginReset(channel, at: now)
         case .closing, .closed: break
         }
     }
@@ -396,7 +400,7 @@ package final class DataChannelTable {
         return nil
     }
 
-    private func remove(_ channel: Channel, keepsID: Bool = false) {
+    func remove(_ channel: Channel, keepsID: Bool = false) {
         channels[channel.handle] = nil
         if !keepsID, let id = channel.id, byID[id] === channel { free(id) }
         channel.state = .closed
@@ -409,18 +413,6 @@ package final class DataChannelTable {
     private func free(_ id: UInt16) {
         byID[id] = nil
         lowestFreeID = min(lowestFreeID, id)
-    }
-
-    func resetIfFlushed(_ channel: Channel) {
-        guard isConnected, channel.state == .closing, !channel.hasResetOutgoing, let id = channel.id,
-            channel.queue.isEmpty
-        else { return }
-        switch association?.resetOutgoing(id) {
-        case .requested: channel.hasResetOutgoing = true
-        case .later: laterResets.append(channel)
-        // A peer without RE-CONFIG (RFC 6525) cannot be told; the id stays taken, since its half is still open.
-        case .unsupported, nil: remove(channel, keepsID: true)
-        }
     }
 
     private func finishIfReset(_ channel: Channel) {
@@ -538,7 +530,7 @@ package final class DataChannelTable {
             statistics.opened += 1
             enqueueOrSend(channel, ppid: DCEP.ppid, bytes: DCEP.acknowledgement, byteCount: 0)
             events.append(.incoming(channel.handle, parameters, id: stream))
-        case .acknowledgement: byID[stream]?.isConfirmed = true
+        case .acknowledgement: if let channel = byID[stream] { confirm(channel) }
         case nil:
             // A channel's own stream goes on; without one, the peer learns that none came about.
             if byID[stream] == nil { refuse(stream) } else { statistics.dropped += 1 }
