@@ -2,6 +2,7 @@
 #define CSPEEXDSP_SHIM_H
 #include <speex/speex_echo.h>
 #include <speex/speex_preprocess.h>
+#include <speex/speex_resampler.h>
 
 /* The libraries' requests take a pointer of any type; nearly all of them are to a 32-bit integer. */
 static inline int cspeexdsp_speex_echo_ctl_set(SpeexEchoState *state, int request, spx_int32_t value) { return speex_echo_ctl(state, request, &value); }

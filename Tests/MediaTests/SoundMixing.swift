@@ -48,6 +48,21 @@ import Testing
         #expect(mixer.statistics.delays.count == 2)
     }
 
+    @Test func `A program's own sound may have any time`() throws {
+        var mixer = SoundMixer(sampleRate: 48_000, channelCount: 1)
+        let input = try input(&mixer)
+        for time in [Int64.min, .max, 0, .min] {
+            let samples = Array(repeating: Int16(1), count: 1_920)
+            mixer.put(
+                AudioFrame(samples: samples, sampleRate: 48_000, channelCount: 1, timestampNanoseconds: time),
+                into: input
+            )
+        }
+        for _ in 0..<16 { _ = mixer.mix(480, at: 1_000_000_000) }
+        // The one that came before it was taken.
+        #expect(mixer.statistics.delays.count == 1)
+    }
+
     @Test func `Sound is played after the buffer has filled, and all of it`() throws {
         var mixer = SoundMixer(sampleRate: 48_000, channelCount: 2)
         let input = try input(&mixer)

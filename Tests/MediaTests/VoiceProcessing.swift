@@ -52,6 +52,32 @@ import Testing
         #expect(without.nearCorrelation < with.nearCorrelation)
     }
 
+    @Test func `A loudspeaker that is switched off makes the library say nothing on standard error`() async throws {
+        let result = try await #require(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            let options = VoiceProcessor.Options(noiseSuppression: false, autoGainControl: false)
+            let processor = try VoiceProcessor(options: options)
+            var state: UInt64 = 7
+            var played: [Int16] = []
+            for index in 0..<1_500 {
+                let far = (0..<480).map { _ -> Int16 in
+                    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                    return Int16(truncatingIfNeeded: Int(state >> 51) - 4_096)
+                }
+                played = played.suffix(480) + far
+                // The hiss comes back for ten seconds, and a hum that is louder stays.
+                var near = (0..<480).map { place -> Int16 in
+                    let phase = (index * 480 + place) % 480
+                    let hum = phase < 240 ? phase * 120 - 14_400 : 43_200 - phase * 120
+                    let echo = index < 1_000 && played.count == 960 ? Int(played[place + 240]) : 0
+                    return Int16(clamping: hum / 2 + echo)
+                }
+                _ = processor.process(&near, played: far)
+            }
+        }
+        let told = String(decoding: result.standardErrorContent, as: UTF8.self)
+        #expect(!told.contains("echo canceller"), "\(told)")
+    }
+
     @Test func `Nothing on leaves each sample as it is, and tells level and voice`() throws {
         let speech = SpeechLike.samples(seconds: 2, pitch: 120, seed: 5).pcm
         let processor = try VoiceProcessor(options: .none)

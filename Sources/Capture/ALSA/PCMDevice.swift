@@ -276,6 +276,13 @@ internal import Media
                 "another program is using the \(noun) (\(reason)): close it (`fuser -v /dev/snd/*` names it), or use a device that is "
                     + "shared, as default"
             )
+        case ECONNREFUSED, EHOSTDOWN:
+            return MediaError(
+                .notUsable,
+                name,
+                "the sound server behind the \(noun) does not answer (\(reason)): see whether PulseAudio or PipeWire runs for this "
+                    + "user, as by `pactl info`, and start it, as by `systemctl --user start pipewire-pulse` or `pulseaudio --start`"
+            )
         default: return MediaError(.notUsable, name, "the \(noun) \(what): \(reason)")
         }
     }

@@ -173,7 +173,8 @@ struct SoundMixer {
 
     private mutating func note(_ takenCount: Int, of input: inout Input, at now: Int64?) {
         input.arrivals.take(takenCount) { arrival in
-            if let now { statistics.delays.record(nanoseconds: now - arrival) }
+            // A program's own times may be anything.
+            if let now { statistics.delays.record(nanoseconds: now &- arrival) }
         }
     }
 

@@ -33,6 +33,11 @@ internal import CSpeexDSP
     private static let weight = 1.0 / 200
     /// The library begins anew by itself after 50 such blocks, and writes a line to standard error, which is ours.
     private static let worseLimit = 25
+    /// Blocks in a row to whose heights the canceller added: what the library counts by itself, to 50.
+    private var addedCount = 0
+    private static let addedLimit = 40
+    /// A mean of squares: half of what the library counts from (`N * 10000` for a block, speexdsp's mdf.c).
+    private static let added = 0.5 * 960 * 10_000 / 480 / (32_768.0 * 32_768.0)
 
     init(_ options: VoiceProcessor.Options) throws(MediaError) {
         let length = VoiceProcessor.sampleRate / 1_000 * VoiceProcessor.echoMilliseconds
@@ -86,7 +91,7 @@ internal import CSpeexDSP
     /// Learns the room anew.
     private func forget() {
         unsafe speex_echo_state_reset(echo)
-        worseCount = 0
+        (worseCount, addedCount) = (0, 0)
     }
 
     /// Cleans every `count`-th of `count` blocks' samples from `place` on.
@@ -108,13 +113,16 @@ internal import CSpeexDSP
         let energy = unsafe Self.energy(heard)
         if options.echoCancellation, energy < Self.overdriven {
             unsafe speex_echo_cancellation(echo, heard, played, clean)
+            // A hum may hide it from the comparison below.
+            let isAdded = unsafe Self.heights(clean) > Self.heights(heard) + Self.added
+            addedCount = isAdded ? addedCount + 1 : 0
         } else {
             unsafe clean.update(from: heard, count: Self.block)
         }
         let cancelled = unsafe Self.energy(clean)
         // A microphone that is switched off by a key, or a loudspeaker by its knob: what was learnt is wrong.
         worseCount = cancelled > 1.5 * energy + 1e-9 ? worseCount + 1 : 0
-        if worseCount >= Self.worseLimit { forget() }
+        if worseCount >= Self.worseLimit || addedCount >= Self.addedLimit { forget() }
         _ = unsafe speex_preprocess_run(preprocessor, clean)
         guard options.isActive else { return }
         if options.echoCancellation { note(heard: energy) }
@@ -141,6 +149,16 @@ internal import CSpeexDSP
         return (
             SoundLevel.decibels(meanSquare: meanPlayed) - heard, heard - SoundLevel.decibels(meanSquare: meanLeft)
         )
+    }
+
+    /// The same of what differs from one sample to the next, as the canceller weighs sound.
+    private static func heights(_ samples: UnsafeMutablePointer<Int16>) -> Double {
+        var sum = 0.0
+        for index in 1..<block {
+            let difference = unsafe Double(samples[index]) - 0.9 * Double(samples[index - 1])
+            sum += difference * difference
+        }
+        return sum / Double(block) / (32_768.0 * 32_768.0)
     }
 
     /// How likely speech is in the block that was processed last, in percent; 0 in one that nobody can hear.
