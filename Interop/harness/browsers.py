@@ -16,6 +16,7 @@ import socket
 import tempfile
 import time
 
+from .loudspeaker import server
 from .processes import Failed, find_program, start, stop, tail, wait_until
 
 # What one command to a browser may take on a busy machine.
@@ -278,9 +279,7 @@ class Firefox(Browser):
 
     def start_sound(self):
         path = self.profile + "/pulse.sock"
-        self.spawn([find_program(["pulseaudio"]), "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1",
-                    "--disallow-exit", "--disable-shm=yes", "-L", "module-null-sink rate=48000",
-                    "-L", "module-native-protocol-unix auth-anonymous=1 socket=" + path])
+        self.spawn(server(path))
         self.wait_for(lambda: os.path.exists(path), "PulseAudio's start")
         self.environment["PULSE_SERVER"] = "unix:" + path
 

@@ -103,7 +103,8 @@ import Testing
         let samples = (0..<50).flatMap { resampler.process(tone.block($0, timestampNanoseconds: 0).samples) }
         for law in [G711.muLaw, .aLaw] {
             let back = law.decode(law.encode(samples))
-            #expect(signalToNoise(back, frequency: 440, sampleRate: 8_000) > 30)
+            // Behind what the resampler's filter begins with.
+            #expect(signalToNoise(Array(back.dropFirst(160)), frequency: 440, sampleRate: 8_000) > 30)
         }
     }
 
@@ -122,7 +123,7 @@ import Testing
         }
         #expect(abs(result.count - all.count * rate / 48_000) <= 1)
         #expect(abs(level(result) - level(all)) < level(all) * 0.03)
-        #expect(signalToNoise(result, frequency: 440, sampleRate: rate) > 30)
+        #expect(signalToNoise(Array(result.dropFirst(rate / 50)), frequency: 440, sampleRate: rate) > 60)
     }
 
     @Test func `Resampling keeps channels apart`() {
@@ -131,7 +132,9 @@ import Testing
         let result = (0..<10).flatMap { _ in resampler.process(samples) }
         #expect(result.count % 2 == 0)
         #expect(
-            stride(from: 100, to: result.count, by: 2).allSatisfy { result[$0] == 1_000 && result[$0 + 1] == -2_000 }
+            stride(from: 400, to: result.count, by: 2).allSatisfy { index in
+                abs(Int(result[index]) - 1_000) < 2 && abs(Int(result[index + 1]) + 2_000) < 2
+            }
         )
         #expect(resampler.process([]).isEmpty)
     }

@@ -61,7 +61,10 @@ internal import COpus
     /// Whether a packet of this encoder says nothing but that silence goes on, and need not be sent.
     ///
     /// libopus: "if the return value is 2 bytes or less, then the packet does not need to be transmitted (DTX)".
-    public func isLeftOut(_ packet: [UInt8]) -> Bool { hasDTX && packet.count <= 2 }
+    public func isLeftOut(_ packet: [UInt8]) -> Bool { hasDTX && packet.count <= Self.largestSilence }
+
+    /// Bytes of the largest packet that says nothing but that there is silence.
+    package static let largestSilence = 2
 
     /// Encodes 20 ms: `samplesPerBlock × channelCount` samples at 48 kHz.
     public func encode(_ samples: [Int16]) throws(MediaError) -> [UInt8] {

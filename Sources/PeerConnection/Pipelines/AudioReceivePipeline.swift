@@ -1,11 +1,19 @@
+internal import Capture
 internal import Locking
 internal import Media
 internal import RTP
 internal import SansIO
 
-/// Received blocks of sound, decoded on a thread of its own, on to the track.
+/// Received blocks of sound, decoded on a thread of its own, on to the track; comfort noise in the peer's pauses.
 final class AudioReceivePipeline: ReceivePipeline {
-    private let worker: WorkerThread<ReceivedFrame>
+    private enum Job: Sendable {
+        case frame(ReceivedFrame)
+        /// 20 ms are over in which the peer may have sent nothing; the time is that of the monotonic clock.
+        case silence(nanoseconds: Int64)
+    }
+
+    private let worker: WorkerThread<Job>
+    private let pause: PauseClock
     let receiver: RTCRtpReceiver
     private let counter: Counter
     private let meter: SoundMeter
@@ -23,19 +31,29 @@ final class AudioReceivePipeline: ReceivePipeline {
         let track = receiver.track
         // Touched only by the worker's thread, one job after another.
         nonisolated(unsafe) let decoding = AudioDecoding()
-        worker = WorkerThread(name: "audio decoder", limit: 100) { frame in
-            guard track.hasTakers else { return }
-            for block in unsafe decoding.decode(frame) {
+        let pause = PauseClock()
+        self.pause = pause
+        worker = WorkerThread(name: "audio decoder", limit: 100) { job in
+            guard track.hasTakers else { return pause.set(false) }
+            let blocks: [AudioFrame]
+            switch job {
+            case .frame(let frame):
+                blocks = unsafe decoding.decode(frame)
+                counter.decoded.wrappingAdd(1, ordering: .relaxed)
+            case .silence(let nanoseconds): blocks = unsafe decoding.silence(at: nanoseconds)
+            }
+            for block in blocks {
                 meter.note(block)
                 track.deliver(block)
             }
-            counter.decoded.wrappingAdd(1, ordering: .relaxed)
+            pause.set(unsafe decoding.needsClock)
         }
+        pause.tick = { [weak worker] time in worker?.submit(.silence(nanoseconds: time)) }
     }
 
     func receive(_ frame: ReceivedFrame) {
         receiver.deliver(RTCEncodedFrame(frame))
-        worker.submit(frame)
+        worker.submit(.frame(frame))
     }
 
     func fill(_ entry: inout RTCStatsReport.InboundRTP) {
@@ -46,46 +64,46 @@ final class AudioReceivePipeline: ReceivePipeline {
         entry.totalSamplesDuration = reading.duration
     }
 
-    func stop() { worker.stop() }
+    func stop() {
+        pause.stop()
+        worker.stop()
+    }
 }
 
-private final class AudioDecoding {
-    private var opus: OpusDecoder?
-    /// Lost blocks that are made up for at most: after 100 ms of guessing silence is better.
-    private static let concealLimit = 5
+/// Tells every 20 ms that they are over, while the peer may be in a pause.
+private final class PauseClock: Sendable {
+    private struct State {
+        var thread: ScheduledThread?
+        var isStopped = false
+        var tick: (@Sendable (Int64) -> Void)?
+    }
+    private let state = Mutex(State())
 
-    func decode(_ frame: ReceivedFrame) -> [AudioFrame] {
-        switch frame.codec {
-        case .opus: return decodeOpus(frame)
-        case .pcmu: return [block(G711.muLaw.decode(frame.payload), rate: 8_000, channels: 1, frame)]
-        case .pcma: return [block(G711.aLaw.decode(frame.payload), rate: 8_000, channels: 1, frame)]
-        case .vp8, .h264: return []
-        }
+    /// Called on a thread of its own.
+    var tick: (@Sendable (Int64) -> Void)? {
+        get { state.withLock { $0.tick } }
+        set { state.withLock { $0.tick = newValue } }
     }
 
-    private func decodeOpus(_ frame: ReceivedFrame) -> [AudioFrame] {
-        if opus == nil { opus = try? OpusDecoder(channelCount: 2) }
-        guard let opus else { return [] }
-        var blocks: [AudioFrame] = []
-        let lost = min(frame.lostBefore, Self.concealLimit)
-        for index in 0..<max(0, lost) {
-            // The last lost block is in the redundancy of this packet.
-            if let samples = try? opus.conceal(next: index == lost - 1 ? frame.payload : nil) {
-                blocks.append(block(samples, rate: 48_000, channels: 2, frame))
+    /// Runs, or not; called by the decoder's thread alone.
+    func set(_ isOn: Bool) {
+        let old = state.withLock { state -> ScheduledThread? in
+            if isOn, state.thread == nil, !state.isStopped {
+                let tick = state.tick
+                state.thread = ScheduledThread(name: "audio pause", intervalNanoseconds: 20_000_000) { index, time in
+                    // The first is due at once: the packet that began the pause has filled that.
+                    if index > 0 { tick?(time) }
+                    return true
+                }
             }
+            guard !isOn else { return nil }
+            return state.thread.take()
         }
-        if let samples = try? opus.decode(frame.payload) {
-            blocks.append(block(samples, rate: 48_000, channels: 2, frame))
-        }
-        return blocks
+        old?.stop()
     }
 
-    private func block(_ samples: [Int16], rate: Int, channels: Int, _ frame: ReceivedFrame) -> AudioFrame {
-        AudioFrame(
-            samples: samples,
-            sampleRate: rate,
-            channelCount: channels,
-            timestampNanoseconds: frame.receiveTime.nanoseconds
-        )
+    func stop() {
+        state.withLock { $0.isStopped = true }
+        set(false)
     }
 }

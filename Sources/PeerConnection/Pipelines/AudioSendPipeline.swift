@@ -130,6 +130,8 @@ package final class AudioEncoding {
     private var timestamp: UInt32 = 0
     /// Whether the block before was not sent.
     private var wasSilent = true
+    /// Whether the receiver knows of the pause that goes on.
+    private var hasToldPause = false
     /// When the frame that comes next was captured, if none is missing.
     private var nextNanoseconds: Int64?
 
@@ -160,21 +162,27 @@ package final class AudioEncoding {
         while pending.count - offset >= blockSamples * channelCount {
             let block = Array(pending[offset..<(offset + blockSamples * channelCount)])
             offset += block.count
-            switch payload(block, hasDTX: hasDTX) {
-            case .nothing: break
-            case .silence: wasSilent = true
-            case .sound(let payload):
+            func append(_ payload: [UInt8], isSilent: Bool) {
                 blocks.append(
                     EncodedFrame(
                         payload: payload,
                         rtpTimestamp: timestamp,
                         captureTime: Instant(nanoseconds: frame.timestampNanoseconds),
                         audioLevel: level(block),
-                        hasVoice: frame.hasVoice ?? false,
-                        startsTalkspurt: wasSilent
+                        hasVoice: !isSilent && frame.hasVoice ?? false,
+                        startsTalkspurt: !isSilent && wasSilent
                     )
                 )
-                wasSilent = false
+            }
+            switch payload(block, hasDTX: hasDTX) {
+            case .nothing: break
+            case .silence(let payload):
+                // The first one is sent, as libwebrtc does: it tells the receiver a pause from packets that were lost.
+                if !hasToldPause { append(payload, isSilent: true) }
+                (wasSilent, hasToldPause) = (true, true)
+            case .sound(let payload):
+                append(payload, isSilent: false)
+                (wasSilent, hasToldPause) = (false, false)
             }
             timestamp &+= UInt32(blockSamples)
         }
@@ -199,8 +207,8 @@ package final class AudioEncoding {
 
     private enum Payload {
         case sound([UInt8])
-        /// DTX: the receiver knows by the gap in the timestamps. RFC 7587 §3.1.3
-        case silence
+        /// DTX: the receiver knows by the gap in the timestamps, and by the first packet of it. RFC 7587 §3.1.3
+        case silence([UInt8])
         case nothing
     }
 
@@ -211,7 +219,7 @@ package final class AudioEncoding {
             guard let opus else { return .nothing }
             opus.discontinuousTransmission = hasDTX
             guard let packet = try? opus.encode(block) else { return .nothing }
-            return opus.isLeftOut(packet) ? .silence : .sound(packet)
+            return opus.isLeftOut(packet) ? .silence(packet) : .sound(packet)
         case .pcmu: return .sound(G711.muLaw.encode(block))
         case .pcma: return .sound(G711.aLaw.encode(block))
         case .vp8, .h264: return .nothing
