@@ -38,6 +38,15 @@ static inline int clinux_rename_noreplace(int directory, const char *name, int n
 }
 static inline int clinux_syncfs(int descriptor) { return (int)syscall(SYS_syncfs, descriptor); }
 
+/* Of processors that this thread may run on: the call gives the bytes of the mask that it wrote. 0 if nobody knows. */
+static inline int clinux_processor_count(void) {
+    unsigned long mask[128];
+    int count = 0;
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    for (long word = 0; word < bytes / (long)sizeof mask[0]; word++) count += __builtin_popcountl(mask[word]);
+    return count;
+}
+
 /* The multicast groups' flags are macros: a socket that hears of links, addresses and routes. Or -errno. */
 static inline int clinux_open_netlink(void) {
     struct sockaddr_nl address;

@@ -1,6 +1,7 @@
 import Capture
-import Media
 import Testing
+
+@testable import Media
 
 /// Pictures through the VP8 encoder and decoder.
 @Suite struct VP8RoundTrip {
@@ -23,6 +24,14 @@ import Testing
                 #expect(abs(Int(read.v) - Int(bar.v)) < 12)
             }
         }
+    }
+
+    @Test func `Two processors encode large pictures with one thread, more with two`() {
+        for (processors, threads) in [(1, 1), (2, 1), (3, 2), (64, 2)] {
+            #expect(VP8Encoder.threadCount(width: 1920, height: 1080, processorCount: processors) == threads)
+            #expect(VP8Encoder.threadCount(width: 1280, height: 720, processorCount: processors) == 1)
+        }
+        #expect(Processors.count >= 1)
     }
 
     @Test func `A key frame comes when it is asked for, and when the size changes`() throws {

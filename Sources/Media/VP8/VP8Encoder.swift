@@ -87,14 +87,23 @@ public struct EncodedPicture: Sendable {
         return picture
     }
 
+    /// How many threads encode pictures of a size.
+    ///
+    /// libvpx's threads wait for each other by spinning: where another program has a processor, a second thread makes it several
+    /// times slower, not faster. One is enough for 1280x720, and for all that two processors can do.
+    static func threadCount(width: Int, height: Int, processorCount: Int) -> Int {
+        width * height > 1280 * 720 && processorCount > 2 ? 2 : 1
+    }
+
     private func open(width: Int, height: Int) throws(MediaError) {
         close()
         try check(unsafe vpx_codec_enc_config_default(vpx_codec_vp8_cx(), &configuration, 0), "no configuration")
         unsafe configuration.g_w = UInt32(width)
         unsafe configuration.g_h = UInt32(height)
         unsafe configuration.g_timebase = vpx_rational(num: 1, den: 1_000_000)
-        // More threads cost three to six times the CPU on a busy small machine.
-        unsafe configuration.g_threads = width * height > 1280 * 720 ? 2 : 1
+        unsafe configuration.g_threads = UInt32(
+            Self.threadCount(width: width, height: height, processorCount: Processors.count)
+        )
         unsafe configuration.g_lag_in_frames = 0
         unsafe configuration.g_error_resilient = 0
         unsafe configuration.rc_end_usage = VPX_CBR

@@ -10,11 +10,19 @@ final class VideoReceivePipeline: ReceivePipeline {
         var framesDecoded = 0
         var framesDropped = 0
         var framesUndecodable = 0
+        /// Given to the decoder's thread, where the oldest make room for others.
+        var framesQueued = 0
         var width = 0
         var height = 0
     }
 
-    private let worker: WorkerThread<ReceivedFrame>
+    /// A frame, and which of those that came it is.
+    private struct Job: Sendable {
+        var number: Int
+        var frame: ReceivedFrame
+    }
+
+    private let worker: WorkerThread<Job>
     let receiver: RTCRtpReceiver
     private let counts: Shared
     private let log = Logger(label: "PeerConnection.video")
@@ -34,7 +42,11 @@ final class VideoReceivePipeline: ReceivePipeline {
         let track = receiver.track
         // Touched only by the worker's thread, one job after another.
         nonisolated(unsafe) let decoding = VideoDecoding()
-        worker = WorkerThread(name: "VP8 decoder", limit: Self.queueLimit) { frame in
+        worker = WorkerThread(name: "VP8 decoder", limit: Self.queueLimit) { job in
+            let frame = job.frame
+            // All that follows builds on what had to make room, and would show it as torn.
+            if unsafe job.number != decoding.nextNumber { unsafe decoding.needsKeyFrame = true }
+            unsafe decoding.nextNumber = job.number + 1
             guard track.hasTakers else {
                 unsafe decoding.needsKeyFrame = true
                 return
@@ -62,7 +74,11 @@ final class VideoReceivePipeline: ReceivePipeline {
             if !isTaken { tell(frame.codec) }
             return
         }
-        if worker.submit(frame) { counts.counts.withLock { $0.framesDropped += 1 } }
+        let number = counts.counts.withLock { counts in
+            defer { counts.framesQueued += 1 }
+            return counts.framesQueued
+        }
+        if worker.submit(Job(number: number, frame: frame)) { counts.counts.withLock { $0.framesDropped += 1 } }
     }
 
     /// There is no decoder: nothing is shown of it, which must be known once.
@@ -90,6 +106,7 @@ final class VideoReceivePipeline: ReceivePipeline {
 
 private final class VideoDecoding {
     var needsKeyFrame = true
+    var nextNumber = 0
     private var decoder: VP8Decoder?
 
     func decode(_ frame: ReceivedFrame) throws(MediaError) -> VideoFrame? {

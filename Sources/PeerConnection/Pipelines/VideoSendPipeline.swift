@@ -190,7 +190,7 @@ final class VideoSendPipeline: SendPipeline {
             state.awaitsKeyFrame = false
             state.framesEncoded += 1
             if frame.width > 0 { (state.width, state.height) = (frame.width, frame.height) }
-            state.captureDelays.record(nanoseconds: now - frame.timestampNanoseconds)
+            state.captureDelays.record(nanoseconds: now &- frame.timestampNanoseconds)
             return .send
         }
         switch next {
@@ -252,7 +252,8 @@ final class VideoSendPipeline: SendPipeline {
     }
 
     private func takeOrders(for frame: VideoFrame) -> (bitRate: Int?, isKeyFrame: Bool) {
-        let delay = PeerDriver.now().nanoseconds - frame.timestampNanoseconds
+        // A program's own times may be anything.
+        let delay = PeerDriver.now().nanoseconds &- frame.timestampNanoseconds
         return state.withLock { state in
             state.captureDelays.record(nanoseconds: delay)
             defer {
