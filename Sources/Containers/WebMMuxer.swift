@@ -207,9 +207,6 @@ package struct WebMMuxer {
         guard !isFinished else { return }
         endCluster()
         isFinished = true
-        var writer = EBMLWriter()
-        writer.write(EBMLID.duration, Double(endMilliseconds))
-        changes.append(.replace(at: durationAt, writer.bytes))
         let cuesAt = byteCount
         if !cues.isEmpty {
             var writer = EBMLWriter()
@@ -226,10 +223,31 @@ package struct WebMMuxer {
             }
             append(writer.bytes)
         }
+        complete(cuesAt: cues.isEmpty ? nil : cuesAt)
+    }
+
+    /// Ends a file that can take no more bytes, as on a full disk: sizes and duration, without an index.
+    ///
+    /// - Parameter wholeByteCount: what the file holds of all that was appended; it ends between two appended pieces.
+    package mutating func breakOff(at wholeByteCount: Int) {
+        guard !isFinished, wholeByteCount >= slotsAt + Self.trackLimit * Self.slotByteCount else { return }
+        isFinished = true
+        changes = []
+        byteCount = min(byteCount, wholeByteCount)
+        // One whose head has no room is not there.
+        if let cluster, cluster.contentAt <= byteCount { endCluster() }
+        complete(cuesAt: nil)
+    }
+
+    /// Writes over what was kept free in the head, and over the segment's size.
+    private mutating func complete(cuesAt: Int?) {
+        var writer = EBMLWriter()
+        writer.write(EBMLID.duration, Double(endMilliseconds))
+        changes.append(.replace(at: durationAt, writer.bytes))
         var head = EBMLWriter()
         head.write(EBMLID.seekHead) { head in
             var targets = [(EBMLID.info, infoAt), (EBMLID.tracks, tracksAt)]
-            if !cues.isEmpty { targets.append((EBMLID.cues, cuesAt)) }
+            if let cuesAt { targets.append((EBMLID.cues, cuesAt)) }
             for (id, offset) in targets {
                 head.write(EBMLID.seek) { seek in
                     seek.write(EBMLID.seekID, EBMLWriter.bigEndian(UInt64(id), byteCount: 4))

@@ -34,27 +34,61 @@ package enum PNGFile {
     }
 
     /// Writes a file, whole or not at all; one that is there is replaced.
+    ///
+    /// A symbolic link leads to the file. Into a pipe or a device, as standard output, the bytes are written.
     package static func write(_ picture: RGBPicture, to path: String) throws(MediaError) {
         let bytes = try bytes(of: picture)
-        let part = "\(path).\(UInt32.random(in: 0 ... .max)).part"
+        var status = stat()
+        if unsafe stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+            let descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { throw error(path) }
+            let isStored = store(bytes, descriptor)
+            let number = errno
+            close(descriptor)
+            errno = number
+            guard isStored else { throw error(path) }
+            return
+        }
+        let target = target(of: path)
+        let part = "\(target).\(UInt32.random(in: 0 ... .max)).part"
         let descriptor = unsafe open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw error(path) }
-        var isStored = true
-        var done = 0
-        while done < bytes.count, isStored {
-            let count = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe Glibc.write(descriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done)
-            }
-            if count > 0 { done += count } else if errno != EINTR { isStored = false }
-        }
+        let isStored = store(bytes, descriptor)
         let number = errno
         close(descriptor)
         errno = number
-        guard isStored, unsafe rename(part, path) == 0 else {
+        guard isStored, unsafe rename(part, target) == 0 else {
             let failure = error(path)
             unsafe unlink(part)
             throw failure
         }
+    }
+
+    /// Where symbolic links lead, also to what is not there yet.
+    private static func target(of path: String) -> String {
+        var path = path
+        // As many as the kernel follows.
+        for _ in 0..<40 {
+            var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+            let count = unsafe readlink(path, &bytes, bytes.count)
+            guard count > 0, count < bytes.count else { break }
+            let next = String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+            path = next.hasPrefix("/") ? next : folder + next
+        }
+        return path
+    }
+
+    /// - Returns: whether all was written; else `errno` says why.
+    private static func store(_ bytes: [UInt8], _ descriptor: CInt) -> Bool {
+        var done = 0
+        while done < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { buffer in
+                unsafe Glibc.write(descriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done)
+            }
+            if count > 0 { done += count } else if errno != EINTR { return false }
+        }
+        return true
     }
 
     private static func error(_ path: String) -> MediaError {

@@ -38,7 +38,7 @@ import Testing
     }
 
     /// The terminal may be on that very screen.
-    @Test(.timeLimit(.minutes(1))) func `A still screen is told of, and its first change is the picture`() async throws
+    @Test(.timeLimit(.minutes(10))) func `A still screen is told of, and its first change is the picture`() async throws
     {
         let screen = StillScreen()
         let told = Mutex<[String]>([])
@@ -51,7 +51,7 @@ import Testing
         #expect(screen.isStopped)
     }
 
-    @Test(.timeLimit(.minutes(1))) func `A screen that never changes ends with what to do`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A screen that never changes ends with what to do`() async throws {
         let screen = StillScreen()
         let error = await #expect(throws: MediaError.self) {
             _ = try await waiting(.milliseconds(5), hint: nil).wait(for: screen) { _ in }
@@ -62,7 +62,7 @@ import Testing
         #expect(screen.isStopped)
     }
 
-    @Test(.timeLimit(.minutes(1))) func `A source that ends says why`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A source that ends says why`() async throws {
         let screen = StillScreen()
         let error = await #expect(throws: MediaError.self) {
             _ = try await waiting(.seconds(600), hint: .milliseconds(1)).wait(for: screen) { _ in screen.end() }
@@ -70,7 +70,7 @@ import Testing
         #expect(error?.kind == .unplugged)
     }
 
-    @Test(.timeLimit(.minutes(1))) func `A camera's first pictures are let go`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A camera's first pictures are let go`() async throws {
         let camera = StillScreen()
         var settling = waiting(.seconds(600), hint: .milliseconds(1))
         settling.settling = 500_000_000

@@ -15,7 +15,7 @@ import Testing
         func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: path + "/" + name) }
     }
 
-    @Test(.timeLimit(.minutes(1))) func `Nodes that come, change and go are told`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `Nodes that come, change and go are told`() async throws {
         let nodes = try Nodes()
         let (changes, feed) = AsyncStream<Void>.makeStream()
         let monitor = try DeviceMonitor(folders: [nodes.path, nodes.path + "/snd"]) { feed.yield() }

@@ -44,6 +44,33 @@ import Testing
         #expect(throws: MediaError.self) { try PNGFile.bytes(of: RGBPicture(width: 2, height: 2, bytes: [1])) }
     }
 
+    @Test func `What is no ordinary file is written into, and not replaced`() throws {
+        let folder = try TemporaryFolder()
+        let picture = Self.plain(4, 4, 200, 100, 0)
+        let bytes = try PNGFile.bytes(of: picture)
+        // A pipe.
+        let pipe = folder.path + "/pipe"
+        #expect(unsafe mkfifo(pipe, 0o600) == 0)
+        let reader = unsafe open(pipe, O_RDONLY | O_NONBLOCK)
+        defer { close(reader) }
+        try PNGFile.write(picture, to: pipe)
+        #expect(try Tool.run("stat", "-c", "%F", pipe).output == "fifo\n")
+        var read = [UInt8](repeating: 0, count: 2 * bytes.count)
+        let count = unsafe Glibc.read(reader, &read, read.count)
+        #expect(Array(read.prefix(max(0, count))) == bytes)
+        // A symbolic link, to a file that is there and to one that is not yet.
+        let (link, target) = (folder.path + "/link.png", folder.path + "/target.png")
+        #expect(unsafe symlink("target.png", link) == 0)
+        for _ in 0..<2 {
+            try PNGFile.write(picture, to: link)
+            #expect(try Tool.run("stat", "-c", "%F", link).output == "symbolic link\n")
+            #expect(try Array(Data(contentsOf: URL(fileURLWithPath: target))) == bytes)
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 3)
+        let error = #expect(throws: MediaError.self) { try PNGFile.write(picture, to: folder.path) }
+        #expect(error?.message.contains("directory") == true)
+    }
+
     @Test func `A picture in the size of noise fits its buffer`() throws {
         let noise = RGBPicture(width: 61, height: 47, bytes: (0..<(61 * 47 * 3)).map { _ in .random(in: 0 ... .max) })
         #expect(try PNGFile.bytes(of: noise).count > 61 * 47 * 3)

@@ -8,7 +8,7 @@ import VirtualScreen
 
 /// The screen as a source of pictures: its thread, its end, and what it says when it cannot be had.
 @Suite(.enabled(if: VirtualScreen.isInstalled, Comment(rawValue: VirtualScreen.absence))) struct ScreenSources {
-    @Test(.timeLimit(.minutes(1))) func `Pictures come while something changes, and a still one comes again`()
+    @Test(.timeLimit(.minutes(10))) func `Pictures come while something changes, and a still one comes again`()
         async throws
     {
         let screen = try VirtualScreen()
@@ -44,7 +44,7 @@ import VirtualScreen
         #expect(again.withLock { $0 } == 1)
     }
 
-    @Test(.timeLimit(.minutes(1))) func `A window that is closed ends the source, as does a server`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A window that is closed ends the source, as does a server`() async throws {
         let screen = try VirtualScreen()
         let window = screen.window(10, 10, 50, 40, 0xff_00_00, title: "Passing")
         let surface = try DisplaySurface.named("passing", in: try ScreenCapture.surfaces(display: screen.display))
@@ -64,7 +64,7 @@ import VirtualScreen
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func `A server that answers nothing does not hold up a stop`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A server that answers nothing does not hold up a stop`() async throws {
         let screen = try VirtualScreen()
         let capture = try ScreenCapture(.whole(screen, 320, 240))
         let (frames, feed) = AsyncStream<Void>.makeStream()

@@ -238,6 +238,10 @@ import Testing
             let error = #expect(throws: MediaError.self, "\(index)") { try AudioFile(path: path) }
             #expect(error?.kind == .malformed, "\(index)")
         }
+        // What ffmpeg can turn into it is told how.
+        let path = try folder.file("24.wav", Self.wav(bits: 24, samples: sound))
+        let error = #expect(throws: MediaError.self) { try AudioFile(path: path) }
+        #expect(error?.message.contains("ffmpeg -i \(path) -ac 2 -c:a pcm_s16le") == true)
         #expect(throws: MediaError(.notFound, "/nowhere.wav", "No such file or directory")) {
             try AudioFile(path: "/nowhere.wav")
         }

@@ -23,6 +23,18 @@ import Testing
         }
     }
 
+    @Test(arguments: [(32, 383), (32, 384), (32, 4_096), (33, 4_096), (341, 4_096), (4_096, 32), (32, 32)])
+    func `The pattern has room for its ball in the narrowest sizes that can be asked for`(
+        width: Int,
+        height: Int
+    ) throws {
+        let pattern = try TestPattern(width: width, height: height)
+        for index in [0, 1, 7, 22, 44, 45, 46, 89, 90, 91, 12_345] {
+            let frame = try pattern.frame(index, timestampNanoseconds: 1, clock: "12:34:56.789")
+            #expect(TestPattern.readCounter(frame) == index)
+        }
+    }
+
     @Test func `The pattern moves`() throws {
         let pattern = try TestPattern()
         #expect(

@@ -35,6 +35,53 @@ import Testing
         }
     }
 
+    /// A file on a disk that has room for so many bytes, as far as it was written.
+    private func brokenOff(after limit: Int) throws -> (file: [UInt8], whole: Int) {
+        var muxer = WebMMuxer(application: "test")
+        var file: [UInt8] = []
+        let track = try muxer.addTrack(.vp8(width: 64, height: 48))
+        var whole = 0
+        for index in 0..<400 {
+            try muxer.write(
+                [UInt8](repeating: 7, count: 50),
+                track: track,
+                nanoseconds: Int64(index) * 40_000_000,
+                isKeyFrame: index % 50 == 0
+            )
+            for change in muxer.takeChanges() {
+                if case .append(let bytes) = change, file.count + bytes.count > limit {
+                    muxer.breakOff(at: file.count)
+                    Self.apply(muxer.takeChanges(), to: &file)
+                    #expect(muxer.takeChanges().isEmpty)
+                    return (file, whole)
+                }
+                Self.apply([change], to: &file)
+            }
+            whole += 1
+        }
+        return (file, whole)
+    }
+
+    @Test func `A file that can take no more bytes gets its sizes and its duration, wherever that was`() throws {
+        for limit in Array(700..<760) + Array(3_600..<3_800) {
+            let (file, whole) = try brokenOff(after: limit)
+            #expect(file.count <= limit)
+            var reader = try WebMReader(Memory(file))
+            var count = 0
+            while try reader.nextFrame() != nil { count += 1 }
+            #expect(count == whole, "\(limit)")
+            // The segment's size is what is left of the file.
+            let id: [UInt8] = [0x18, 0x53, 0x80, 0x67]
+            let start = try #require((0..<100).first { Array(file[$0..<($0 + 4)]) == id })
+            let size = file[(start + 5)..<(start + 12)].reduce(0) { $0 << 8 | Int($1) }
+            #expect(size == file.count - start - 12, "\(limit)")
+            // A duration: its number, and 8 bytes of a Double.
+            let place = try #require((0..<600).first { Array(file[$0..<($0 + 3)]) == [0x44, 0x89, 0x88] }, "\(limit)")
+            let bits = file[(place + 3)..<(place + 11)].reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
+            #expect(abs(Double(bitPattern: bits) - Double(whole) * 40) < 80, "\(limit)")
+        }
+    }
+
     /// Sixteen seconds of ten pictures and fifty blocks a second, in order.
     struct Sample {
         var file: [UInt8] = []

@@ -179,6 +179,19 @@ import TimeSharing
         #expect(summary.videoFrameCount > 0)
         let decoded = try Self.decode(summary.path)
         #expect(decoded.errors.isEmpty, "\(decoded.errors)")
+        // Sizes and duration need no room.
+        let told = try Self.run(
+            "ffprobe",
+            "-v",
+            "error",
+            "-show_entries",
+            "format=duration",
+            "-of",
+            "csv=p=0",
+            summary.path
+        )
+        let duration = Double(told.output.trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
+        #expect(abs(duration - summary.duration / .seconds(1)) < 0.2, "\(told)")
     }
 
     @Test(.timeLimit(.minutes(10))) func `A codec that WebM does not hold is left out, and the rest recorded`()

@@ -46,7 +46,12 @@ final class WAVReader: SoundReader {
                     (1...2).contains(format.channels),
                     (8_000...192_000).contains(format.rate)
                 else {
-                    throw MediaError(.malformed, path, "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played")
+                    throw MediaError(
+                        .malformed,
+                        path,
+                        "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played: convert it, as with ffmpeg -i \(path) -ac 2 "
+                            + "-c:a pcm_s16le out.wav"
+                    )
                 }
             case "data":
                 guard let format else { throw MediaError(.malformed, path, "sound before its format") }

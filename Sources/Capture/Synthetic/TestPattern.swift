@@ -118,7 +118,8 @@ public final class TestPattern: VideoSource {
     ///
     /// It stays below the bars' sample line.
     private func drawBall(_ index: Int, planes: borrowing VideoFrame.Planes, below top: Int) {
-        let radius = max(3, height / 24)
+        // No wider than half of the picture, so that it has room to run.
+        let radius = max(3, min(height / 24, width / 4))
         let span = width - 2 * radius
         let travelled = index * width / (3 * framesPerSecond)
         let phase = travelled % (2 * span)

@@ -145,6 +145,10 @@ struct RecordingFile: ~Copyable {
 
     private mutating func fail(_ failure: MediaError) -> MediaError {
         error = failure
+        byteCount = output?.byteCount ?? byteCount
+        // Sizes and duration need no room of their own; where they cannot be written the file plays without.
+        muxer.breakOff(at: byteCount)
+        do throws(MediaError) { try output?.apply(muxer.takeChanges()) } catch {}
         close()
         return failure
     }

@@ -348,8 +348,9 @@ package import SansIO
         // "The RTP timestamp corresponds to the same time as the NTP timestamp": from the last frame on.
         var timestamp = lastTimestamp
         if let lastCaptureTime {
-            let elapsed = (now - lastCaptureTime).wholeNanoseconds
-            let ticks = elapsed / 1_000 * Int64(parameters.codec.codec.clockRate) / 1_000_000
+            // A program's own times may be anything; only their low 32 bits of ticks are told.
+            let elapsed = now.nanoseconds &- lastCaptureTime.nanoseconds
+            let ticks = elapsed / 1_000 &* Int64(parameters.codec.codec.clockRate) / 1_000_000
             timestamp &+= UInt32(truncatingIfNeeded: ticks)
         }
         return RTCPSenderReport(

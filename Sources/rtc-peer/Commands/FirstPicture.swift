@@ -36,13 +36,14 @@ struct FirstPicture {
                 "gave no picture within 30 s: some desktops (wlroots, as sway) give none before something changes on the "
                 + "screen, so move the pointer there, or a window, while it is waited for; another desktop's portal may have "
                 + "failed (journalctl --user -u 'xdg-desktop-portal*')",
-            hint: (
-                .seconds(1),
-                "The desktop has given no picture yet, and may give none before something changes: move the pointer on the "
-                    + "screen that was chosen."
-            )
+            hint: (.seconds(1), stillScreenHint)
         )
     }
+
+    /// What a user of such a screen can do.
+    static let stillScreenHint =
+        "The desktop has given no picture yet, and may give none before something changes: move the pointer on the screen that "
+        + "was chosen."
 
     /// What suits a choice.
     init(_ video: VideoChoice, isPortal: Bool) {
