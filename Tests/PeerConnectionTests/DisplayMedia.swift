@@ -227,7 +227,7 @@ import VirtualScreen
 
 /// The same with a real X server.
 @Suite(.enabled(if: VirtualScreen.isInstalled, Comment(rawValue: VirtualScreen.absence))) struct RealDisplayMedia {
-    @Test(.timeLimit(.minutes(1))) func `A window of a real server is captured, scaled, and ends`() async throws {
+    @Test(.timeLimit(.minutes(10))) func `A window of a real server is captured, scaled, and ends`() async throws {
         let screen = try VirtualScreen("320x240x24")
         let window = screen.window(0, 0, 200, 100, 0xff_00_00, title: "Board")
         let devices = MediaDevices(display: screen.display)

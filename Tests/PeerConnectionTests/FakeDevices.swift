@@ -13,6 +13,8 @@ final class FakeDevices: MediaDeviceSystem {
         var watchers: [@Sendable () -> Void] = []
         var surfaces: Result<[DisplaySurface], MediaError> = .success([])
         var captures: [FakeCapture] = []
+        /// Called when a camera is opened.
+        var opening: (@Sendable () -> Void)?
     }
     private final class Watch: Sendable {}
 
@@ -71,6 +73,9 @@ final class FakeDevices: MediaDeviceSystem {
     /// Lets a device refuse to be opened; nil lets it be.
     func refuse(_ id: String, _ error: MediaError?) { state.withLock { $0.refusals[id] = error } }
 
+    /// Calls `handler` when a camera is opened, before it is; it may take its time, as a driver does.
+    func setOpeningHandler(_ handler: (@Sendable () -> Void)?) { state.withLock { $0.opening = handler } }
+
     /// Sets what is said where no device can be had.
     func setHint(_ hint: MediaError) { state.withLock { $0.hint = hint } }
 
@@ -93,6 +98,7 @@ final class FakeDevices: MediaDeviceSystem {
     }
 
     func open(camera: MediaDeviceInfo, mode: CameraMode, interval: FrameInterval?) throws(MediaError) -> OpenedCamera {
+        state.withLock { $0.opening }?()
         if let refusal = state.withLock({ $0.refusals[camera.deviceId] }) { throw refusal }
         let source = FakeCamera(id: camera.deviceId, mode: mode, interval: interval)
         state.withLock { $0.cameras.append(source) }

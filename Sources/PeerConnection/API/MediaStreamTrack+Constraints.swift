@@ -83,7 +83,12 @@ extension MediaStreamTrack {
                 videoAdapter.target = try pictureTarget(constraints)
                 break
             }
+            // One change after the other: each begins with what the one before has left.
+            await device.changes.enter()
+            defer { device.changes.leave() }
             try await apply(constraints, to: device)
+            state.withLock { $0.constraints = constraints }
+            return
         }
         state.withLock { $0.constraints = constraints }
     }

@@ -23,6 +23,8 @@ final class SourceDevice: Sendable {
     let sampleRate: Int
     /// The card's own channels; 0 for cameras.
     let channelCount: Int
+    /// Where its tracks wait until another's constraints are applied.
+    let changes = Turnstile()
     private let state: Mutex<State>
 
     init(_ info: MediaDeviceInfo, _ camera: OpenedCamera, modes: [CameraMode], system: any MediaDeviceSystem) {
