@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import NullSound
 import PeerConnection
 import Testing
@@ -56,6 +57,29 @@ import Testing
         // The command's status.
         #expect(await !devices.showChoices())
         #expect(try await DevicesCommand.parse([]).showChoices())
+    }
+
+    @Test func `What is listed and cannot be opened is told of, with the reason`() async throws {
+        let result = try await #require(processExitsWith: .success, observing: [\.standardOutputContent]) {
+            // As of a machine with the plug-in for a sound server that does not run.
+            let path = FileManager.default.temporaryDirectory.path + "/alsa-\(getpid()).conf"
+            defer { try? FileManager.default.removeItem(atPath: path) }
+            let text = """
+                pcm.default { type hw card 31 }
+                pcm.pulse { type plug slave.pcm "pulse" hint { show on description "Listed" } }
+                """
+            try Data(text.utf8).write(to: URL(fileURLWithPath: path))
+            setenv("ALSA_CONFIG_PATH", path, 1)
+            try await DevicesCommand.parse(["--json"]).run()
+        }
+        let lines = String(decoding: result.standardOutputContent, as: UTF8.self).split(separator: "\n")
+        for noun in ["microphone", "loudspeaker"] {
+            #expect(lines.contains { $0.hasPrefix(#"{"event":"\#(noun)","name":"pulse""#) })
+            let told = lines.filter {
+                $0.hasPrefix(#"{"event":"error""#) && $0.contains("a call takes no \(noun) of these")
+            }
+            #expect(told.count == 1 && told.first?.contains("Invalid argument") == true, "\(lines)")
+        }
     }
 
     @Test func `Why a sound device is taken is said of all that were tried`() {

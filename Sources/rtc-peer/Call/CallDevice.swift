@@ -49,37 +49,58 @@ struct CallDevice: Sendable {
         return "\(track.label), \(width)x\(height)\(rate)"
     }
 
-    /// Waits until the same device is plugged in again, and takes it.
+    /// Waits until the same device can be had again, and takes it.
     ///
-    /// - Returns: nil if the task is cancelled, or devices are not told of here.
+    /// - Returns: nil if the task is cancelled.
     func returned() async -> CallDevice? {
         guard let id = track.getSettings().deviceId else { return nil }
         var constraints = constraints
         constraints.deviceId = .exact(id)
+        let (signs, feed) = AsyncStream<Sign>.makeStream()
         let events = MediaDevices.shared.events
-        let present = await MediaDevices.shared.enumerateDevices().contains { $0.deviceId == id }
-        if present, let device = await again(constraints) { return device }
+        let watch = Task { for await case .devicechange(let change) in events { feed.yield(.changed(change)) } }
+        defer { watch.cancel() }
         // What the default leads to is told under the card's name.
         let isDefault = track.kind == .audio && id == SoundDevice.defaultName
-        for await case .devicechange(let change) in events
-        where change.userInsertedDevices.contains(where: {
-            $0.deviceId == id || isDefault && $0.kind == .audioinput
-        }) {
-            if let device = await again(constraints) { return device }
-        }
-        return nil
-    }
-
-    /// A device that was just plugged in may need a moment until its permissions are set.
-    private func again(_ constraints: MediaTrackConstraints) async -> CallDevice? {
-        for _ in 0..<Self.tries where !Task.isCancelled {
-            if let device = try? await Self.open(track.kind, constraints, encoding: encoding) {
-                return CallDevice(track: device.track, constraints: self.constraints, encoding: encoding)
+        var plan = DeviceReturn(
+            isHardware: track.kind == .video || id.contains("CARD="),
+            isListed: await MediaDevices.shared.enumerateDevices().contains { $0.deviceId == id }
+        )
+        var timer: Task<Void, Never>?
+        defer { timer?.cancel() }
+        func arm() {
+            timer?.cancel()
+            timer = plan.wait.map { wait in
+                Task {
+                    try? await Task.sleep(for: wait)
+                    if !Task.isCancelled { feed.yield(.due) }
+                }
             }
-            try? await Task.sleep(for: .milliseconds(500))
+        }
+        arm()
+        for await sign in signs {
+            switch sign {
+            case .changed(let change):
+                plan.devicesChanged(
+                    isListed: change.devices.contains { $0.deviceId == id },
+                    isInserted: change.userInsertedDevices.contains {
+                        $0.deviceId == id || isDefault && $0.kind == .audioinput
+                    }
+                )
+            case .due:
+                if let device = try? await Self.open(track.kind, constraints, encoding: encoding) {
+                    return CallDevice(track: device.track, constraints: self.constraints, encoding: encoding)
+                }
+                plan.tryFailed()
+            }
+            arm()
         }
         return nil
     }
 
-    private static let tries = 10
+    /// What ends a wait for a device.
+    private enum Sign: Sendable {
+        case changed(DeviceChangeEvent)
+        case due
+    }
 }

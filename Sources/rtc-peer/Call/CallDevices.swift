@@ -73,10 +73,14 @@ enum CallDevices {
                 return finding
             } catch {
                 // A default that leads nowhere is how ALSA says that there is no card.
-                if error.kind == .busy || error.kind == .notPermitted { finding.problems.append(error) }
+                if error.kind != .notFound { finding.problems.append(error) }
             }
         }
-        if finding.problems.isEmpty, let refusal = SoundDevice.refusal(.playback) { finding.problems.append(refusal) }
+        // What a plug-in says of a sound server that is not there hides that this user may not use the card.
+        if !finding.problems.contains(where: { $0.kind == .notPermitted }), let refusal = SoundDevice.refusal(.playback)
+        {
+            finding.problems = [refusal]
+        }
         return finding
     }
 

@@ -10,10 +10,29 @@ enum CallEvent: Sendable {
     /// Media begins; `feed` takes what is noticed about it later.
     case track(SignalingPeer, RTCTrackEvent, feed: @Sendable (CallEvent) -> Void)
     case remoteClosed(SignalingPeer)
-    case chat(SignalingPeer, String)
+    /// Something was said; its receipt is released once that is shown.
+    case chat(SignalingPeer, String, ChatReceipt)
     case fileReceived(SignalingPeer, TransferredFile)
     case fileSent(SignalingPeer, TransferredFile)
     case problem(SignalingPeer?, String)
+}
+
+/// Tells by its end that a message was shown, or will not be.
+final class ChatReceipt: Sendable {
+    private let shown: AsyncStream<Void>.Continuation
+
+    private init(_ shown: AsyncStream<Void>.Continuation) { self.shown = shown }
+
+    deinit { shown.finish() }
+
+    /// Hands a receipt over, and keeps none.
+    ///
+    /// - Returns: what ends with the receipt.
+    static func shown(_ tell: (ChatReceipt) -> Void) -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream<Void>.makeStream()
+        tell(ChatReceipt(continuation))
+        return stream
+    }
 }
 
 /// Steps of a call's set-up whose times are printed.

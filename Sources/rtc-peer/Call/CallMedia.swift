@@ -13,6 +13,8 @@ struct CallMedia {
     var files: [(noun: String, file: any FailingDevice)] = []
     /// The screen or window that is sent, which may be closed.
     var screen: MediaStreamTrack?
+    /// What to tell a user whose screen has given no picture at first; nil where it gives one at once.
+    var stillScreenHint: String?
     /// Sentences for the user on what was chosen and why.
     var notes: [String] = []
 
@@ -62,6 +64,7 @@ struct CallMediaOptions {
             let screen = try await CallScreen.open(name, size: wantedSize)
             media.notes += screen.notes
             (media.video, media.screen) = (screen.track, screen.track)
+            if screen.isPortal { media.stillScreenHint = FirstPicture.stillScreenHint }
         }
         try addVideo(camera, to: &media)
         try addAudio(microphone, to: &media)

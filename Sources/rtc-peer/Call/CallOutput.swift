@@ -161,18 +161,17 @@ struct CallOutput: Sendable {
             Terminal.standardOutput.write(line.text)
             return
         }
-        let seconds = max(0.001, Double(now.timestampNanoseconds - (before?.timestampNanoseconds ?? 0)) / 1e9)
-        let framesBefore = before?.inboundRTP.filter { $0.kind == .video }.map(\.framesDecoded).max() ?? 0
-        let frames = Double((received?.framesDecoded ?? 0) - framesBefore) / seconds
-        let up = Double(now.transport.bytesSent - (before?.transport.bytesSent ?? 0)) * 8 / seconds
-        let down = Double(now.transport.bytesReceived - (before?.transport.bytesReceived ?? 0)) * 8 / seconds
         let packets = now.inboundRTP.reduce(0) { $0 + $1.packetsReceived }
         let lost = max(0, now.inboundRTP.reduce(0) { $0 + $1.packetsLost })
         var segments = [state]
+        let rates = before.map { Rates(now, since: $0) }
         if let received, received.frameWidth > 0 {
-            segments.append("\(received.frameWidth)x\(received.frameHeight) \(Int(frames.rounded())) fps")
+            let rate = rates.map { " \(Int($0.frames.rounded())) fps" } ?? ""
+            segments.append("\(received.frameWidth)x\(received.frameHeight)\(rate)")
         }
-        segments.append("↑ \(Amount.bitRate(perSecond: up))  ↓ \(Amount.bitRate(perSecond: down))")
+        if let rates {
+            segments.append("↑ \(Amount.bitRate(perSecond: rates.up))  ↓ \(Amount.bitRate(perSecond: rates.down))")
+        }
         if let roundTrip { segments.append("RTT \(Amount.latency(.seconds(roundTrip)))") }
         segments.append("loss \(Amount.percent(packets + lost > 0 ? Double(lost) / Double(packets + lost) : 0))")
         if let path { segments.append(path) }
@@ -199,6 +198,24 @@ struct CallOutput: Sendable {
         var line = JSONLine(event: event)
         for (name, value) in members { line[name] = value }
         Terminal.standardOutput.write(line.text)
+    }
+}
+
+/// What a connection did a second between two reports.
+private struct Rates {
+    /// Pictures that were decoded.
+    let frames: Double
+    /// Bits that were sent and received.
+    let (up, down): (Double, Double)
+
+    init(_ now: RTCStatsReport, since before: RTCStatsReport) {
+        let seconds = max(0.001, Double(now.timestampNanoseconds - before.timestampNanoseconds) / 1e9)
+        func decoded(_ report: RTCStatsReport) -> Double {
+            Double(report.inboundRTP.filter { $0.kind == .video }.map(\.framesDecoded).max() ?? 0)
+        }
+        frames = (decoded(now) - decoded(before)) / seconds
+        up = (Double(now.transport.bytesSent) - Double(before.transport.bytesSent)) * 8 / seconds
+        down = (Double(now.transport.bytesReceived) - Double(before.transport.bytesReceived)) * 8 / seconds
     }
 }
 

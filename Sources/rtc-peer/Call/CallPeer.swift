@@ -24,7 +24,7 @@ actor CallPeer {
     private var mustNegotiate = false
     /// Candidates that wait for the answer which they belong to; nil while none is being made.
     private var heldCandidates: [SignalingMessage]?
-    private var chat: RTCDataChannel?
+    private(set) var chat: RTCDataChannel?
     private var tasks: [Task<Void, Never>] = []
     private(set) var isClosed = false
     /// Whether the server has lost the peer; the connection between the two goes on.
@@ -322,7 +322,9 @@ actor CallPeer {
         tasks.append(
             Task {
                 for await message in channel.messages {
-                    if case .text(let text) = message { report(.chat(remote, text)) }
+                    guard case .text(let text) = message else { continue }
+                    // What follows waits in the channel, which stops its sender, until this is shown.
+                    for await _ in ChatReceipt.shown({ report(.chat(remote, text, $0)) }) {}
                 }
             }
         )

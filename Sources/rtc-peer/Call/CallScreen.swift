@@ -32,12 +32,12 @@ enum CallScreen {
     /// - Parameters:
     ///   - name: as the user calls it.
     ///   - size: the most that is sent; nil for what suits.
-    /// - Returns: the track, and sentences for the user.
+    /// - Returns: the track, whether the desktop's portal gives it, and sentences for the user.
     /// - Throws: `MediaError` or `RTCError` with what there is, and what to do.
     static func open(
         _ name: String?,
         size: PictureSize?
-    ) async throws -> (track: MediaStreamTrack, notes: [String]) {
+    ) async throws -> (track: MediaStreamTrack, isPortal: Bool, notes: [String]) {
         let surface = try await surface(name)
         let isPortal = surface.kind == .portal
         if isPortal { announceDialogue() }
@@ -65,7 +65,7 @@ enum CallScreen {
                     + "connection, which is slower. A smaller --size at a lower rate, as --size 1280x720@5, spares it."
             )
         }
-        return (track, notes)
+        return (track, isPortal, notes)
     }
 
     /// `Screen`, `Monitor` or `Window`.

@@ -131,11 +131,7 @@ actor CallSession {
             speaker.addFailureHandler { [weak speaker] reason in
                 if let speaker { feed.yield(.speakerLost(speaker, reason)) }
             }
-        }
-        do {
-            try media.speaker?.start()
-        } catch {
-            output.problem("what the others say is not played: \(error)")
+            do throws(MediaError) { try speaker.start() } catch { feed.yield(.speakerLost(speaker, error)) }
         }
         var ending = Ending(reason: "the signalling connection ended")
         for await happening in happenings {
@@ -402,7 +398,7 @@ actor CallSession {
             // Why, the server tells: a page may have been reloaded. Without it nothing else will be heard of the peer.
             guard hearsServer else { return await left(peer.id, saidGoodbye: true) }
             closing.insert(peer.id)
-        case .chat(let peer, let text): output.chat(peer, text)
+        case .chat(let peer, let text, _): output.chat(peer, text)
         case .fileReceived(let peer, let file): output.file(peer, file, isReceived: true)
         case .fileSent(let peer, let file): output.file(peer, file, isReceived: false)
         case .problem(let peer, let message):
@@ -490,7 +486,17 @@ actor CallSession {
             }
             let report = await connection.getStats()
             output.statistics(peer.remote, report, before: reports[id], state: connection.connectionState.rawValue)
+            if reports[id] != nil { hintAtStillScreen(report) }
             reports[id] = report
         }
+    }
+
+    /// Says once that nothing comes of the screen, a second or two after it is wanted.
+    private func hintAtStillScreen(_ report: RTCStatsReport) {
+        guard let hint = media.stillScreenHint, let sent = report.outboundRTP.first(where: { $0.kind == .video }) else {
+            return
+        }
+        media.stillScreenHint = nil
+        if sent.framesEncoded == 0 { output.say(hint) }
     }
 }

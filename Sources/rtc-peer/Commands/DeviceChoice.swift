@@ -110,9 +110,13 @@ struct DeviceChoice: Equatable {
 
     /// The loudspeaker that a call takes now; nil if there is none, and none is named.
     ///
-    /// - Throws: `MediaError` if one was named and cannot be used.
+    /// - Throws: `MediaError` if one was named and cannot be used, or none of those that there are can be.
     static func speaker(_ name: String?) throws -> DeviceChoice? {
-        guard let taken = try CallDevices.speaker(name).device?.name else { return nil }
+        let finding = try CallDevices.speaker(name)
+        guard let taken = finding.device?.name else {
+            if let problem = finding.problems.first { throw problem }
+            return nil
+        }
         let reason =
             name == nil ? soundReason(taken, among: SoundDevice.choices(.playback).map(\.name)) : "named by --speaker"
         return DeviceChoice(noun: "loudspeaker", name: taken, label: taken, reason: reason)

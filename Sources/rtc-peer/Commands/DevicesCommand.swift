@@ -133,10 +133,12 @@ struct DevicesCommand: AsyncParsableCommand {
         if hasFailed { throw ExitCode.failure }
     }
 
-    private func fail(_ error: any Error) {
+    private func fail(_ error: any Error) { fail("\(error)") }
+
+    private func fail(_ words: String) {
         var line = JSONLine(event: "error")
-        line["message"] = .string("\(error)")
-        show((line, "! \(error)"))
+        line["message"] = .string(words)
+        show((line, "! \(words)"))
     }
 
     private var wish: CameraWish {
@@ -195,20 +197,28 @@ struct DevicesCommand: AsyncParsableCommand {
     /// - Returns: whether all that was named can be had: else a call ends with the same error.
     func showChoices() async -> Bool {
         var works = true
-        func tell(isNamed: Bool, _ find: () async throws -> DeviceChoice?) async {
+        let listed = Set(await MediaDevices.shared.enumerateDevices().map(\.kind))
+        func tell(_ kind: MediaDeviceKind, isNamed: Bool, _ find: () async throws -> DeviceChoice?) async {
             do {
                 if let choice = try await find() { show((choice.line, choice.text)) }
             } catch {
-                // Why there is none at all, the list has said.
-                guard isNamed else { return }
-                works = false
-                fail(error)
+                if isNamed {
+                    works = false
+                    fail(error)
+                } else if listed.contains(kind), !isRefusal(error) {
+                    fail("a call takes no \(kind.word) of these: \(error)")
+                }
             }
         }
-        await tell(isNamed: camera != nil) { try await DeviceChoice.camera(camera, size: size) }
-        await tell(isNamed: microphone != nil) { try await DeviceChoice.microphone(microphone) }
-        await tell(isNamed: speaker != nil) { try DeviceChoice.speaker(speaker) }
+        await tell(.videoinput, isNamed: camera != nil) { try await DeviceChoice.camera(camera, size: size) }
+        await tell(.audioinput, isNamed: microphone != nil) { try await DeviceChoice.microphone(microphone) }
+        await tell(.audiooutput, isNamed: speaker != nil) { try DeviceChoice.speaker(speaker) }
         return works
+    }
+
+    /// Whether this user may not use a device, which the list has said.
+    private func isRefusal(_ error: any Error) -> Bool {
+        (error as? RTCError)?.name == .notAllowedError || (error as? MediaError)?.kind == .notPermitted
     }
 
     /// What `--video screen:NAME` may name; without a display nothing.
@@ -432,6 +442,16 @@ struct DevicesCommand: AsyncParsableCommand {
     }
 
     private func number(_ value: Double) -> String { DeviceChoice.number(value) }
+}
+
+extension MediaDeviceKind {
+    fileprivate var word: String {
+        switch self {
+        case .videoinput: "camera"
+        case .audioinput: "microphone"
+        case .audiooutput: "loudspeaker"
+        }
+    }
 }
 
 extension String {
