@@ -8,62 +8,6 @@ import TimeSharing
 
 /// What two ends say to each other when the server that brought them together is gone.
 @Suite(.realTime) struct SignalingAlongConnections {
-    /// Whether there is a server.
-    private final class Server: Sendable {
-        private let isDown = Mutex(false)
-        var isUp: Bool { !isDown.withLock { $0 } }
-        func takeAway() { isDown.withLock { $0 = true } }
-    }
-
-    /// Two ends of a call, and what goes between them through a server that can be taken away.
-    private final class Call: Sendable {
-        let peers: [CallPeer]
-        private let server = Server()
-        private let pumps: [Task<Void, Never>]
-
-        /// With a server that passes the order of messages on, or one of before that.
-        init(passesOrder: Bool = true) throws {
-            let roads = (0...1).map { _ in AsyncStream<(SignalingMessage, SignalingOrder)>.makeStream() }
-            let peers = try (0...1).map { end in
-                try CallPeer(
-                    remote: SignalingPeer(id: SignalingPeerID("p\(1 - end)"), name: "p", isPolite: end == 1),
-                    isInitiator: end == 1,
-                    configuration: RTCConfiguration(),
-                    downloads: nil,
-                    signal: { roads[1 - end].continuation.yield(($0, $1)) },
-                    report: { _ in }
-                )
-            }
-            self.peers = peers
-            let server = server
-            let streams = roads.map(\.stream)
-            pumps = (0...1).map { end in
-                Task {
-                    for await (message, order) in streams[end] where server.isUp {
-                        await peers[end].receive(message, passesOrder ? order : nil)
-                    }
-                }
-            }
-        }
-
-        func connect() async throws {
-            let events = peers.map { $0.connection.events }
-            for peer in peers { try await peer.start(tracks: []) }
-            for each in events {
-                await SignalingAlongConnections.until(each) {
-                    if case .connectionStateChange(.connected) = $0 { true } else { false }
-                }
-            }
-        }
-
-        func takeServerAway() { server.takeAway() }
-
-        func end() async {
-            for peer in peers { await peer.close() }
-            for pump in pumps { pump.cancel() }
-        }
-    }
-
     private static func until(
         _ events: EventStream<RTCPeerConnectionEvent>,
         _ isWanted: (RTCPeerConnectionEvent) -> Bool
@@ -90,7 +34,7 @@ import TimeSharing
 
     @Test("a call restarts ICE and adds what it sends without the server, whoever asks", .timeLimit(.minutes(10)))
     func call() async throws {
-        let call = try Call()
+        let call = try PeerPair()
         try await call.connect()
         call.takeServerAway()
         for end in [0, 1, 1, 0] { try await restart(call.peers[end].connection) }
@@ -105,7 +49,7 @@ import TimeSharing
 
     @Test("where the server passes no order on, there is no channel, and all goes through it", .timeLimit(.minutes(10)))
     func olderServer() async throws {
-        let call = try Call(passesOrder: false)
+        let call = try PeerPair(passesOrder: false)
         try await call.connect()
         for end in [0, 1] { try await restart(call.peers[end].connection) }
         for peer in call.peers {

@@ -40,6 +40,32 @@ import TimeSharing
         static let isPossible = SmallFileSystem(bytes: 1 << 20) != nil
     }
 
+    /// When the first frame from which a track can be decoded was sent, by the sender's own clock.
+    private final class Beginning: Sendable {
+        private struct State {
+            var first: RTCEncodedFrame?
+            var report: RTCEncodedFrame.SenderClock?
+        }
+
+        private let state = Mutex(State())
+
+        func note(_ frame: RTCEncodedFrame) {
+            state.withLock { state in
+                if state.first == nil, frame.isKeyFrame { state.first = frame }
+                state.report = frame.senderClock ?? state.report
+            }
+        }
+
+        /// In seconds; nil before a report has come.
+        var firstSent: Double? {
+            state.withLock { state in
+                guard let first = state.first, let report = state.report else { return nil }
+                let ticks = Int32(bitPattern: first.rtpTimestamp &- report.rtpTimestamp)
+                return Double(report.ntpTimestamp) / 4_294_967_296 + Double(ticks) / Double(first.clockRate)
+            }
+        }
+    }
+
     private static func run(_ name: String, _ arguments: String...) throws -> (output: String, errors: String) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -100,9 +126,15 @@ import TimeSharing
         try await Self.waitForFrames(5, of: pair.second)
         let recorder = try MediaRecorder(path: folder.path + "/a.webm", title: "Otter")
         for transceiver in pair.second.transceivers { try recorder.record(transceiver.receiver) }
+        let (pictures, sound) = (Beginning(), Beginning())
+        let witnesses = pair.second.transceivers.map { transceiver in
+            let beginning = transceiver.kind == .video ? pictures : sound
+            return transceiver.receiver.addEncodedFrameTaker { beginning.note($0) }
+        }
         #expect(recorder.state == .recording)
         try await Self.waitForFrames(75, of: pair.second)
         let summary = await recorder.stop()
+        for witness in witnesses { witness.cancel() }
         #expect(recorder.state == .inactive)
         #expect(summary.error == nil && summary.droppedFrameCount == 0)
         #expect(summary.videoFrameCount > 30 && summary.audioFrameCount > 100)
@@ -122,21 +154,26 @@ import TimeSharing
         )
         let lines = Set(counts.output.split(separator: "\n").map(String.init))
         #expect(lines == ["vp8,\(summary.videoFrameCount)", "opus,\(summary.audioFrameCount)"])
-        // Both began at once: so they do here.
+        // They are as far apart as the sender made them, whenever the key frame came.
         let starts = try Self.run(
             "ffprobe",
             "-v",
             "error",
             "-show_entries",
-            "stream=start_time",
+            "stream=codec_type,start_time",
             "-of",
             "csv=p=0",
             summary.path
         )
-        #expect(
-            starts.output.split(separator: "\n").compactMap { Double($0) }.allSatisfy { $0 < 1 },
-            "\(starts.output)"
+        let stored = Dictionary(
+            starts.output.split(separator: "\n").map { line in
+                (String(line.prefix { $0 != "," }), Double(line.drop { $0 != "," }.dropFirst()) ?? .nan)
+            },
+            uniquingKeysWith: { first, _ in first }
         )
+        let apart = try #require(stored["video"]) - #require(stored["audio"])
+        let sent = try #require(pictures.firstSent) - #require(sound.firstSent)
+        #expect(abs(apart - sent) < 0.5, "\(starts.output): \(apart) s apart, sent \(sent) s apart")
         let again = await recorder.stop()
         #expect(again.byteCount == summary.byteCount)
         #expect(throws: MediaError.self) { try recorder.record(pair.second.transceivers[0].receiver) }
