@@ -16,6 +16,11 @@ extension DTLSTransport {
             counters.datagramsDropped += 1
             return
         }
+        if case .handshaking = phase { unsafe learnShortestProtectedRecord(of: SSL_get_pending_cipher(ssl)) }
+        guard !hasShortProtectedRecord(datagram) else {
+            counters.datagramsDropped += 1
+            return
+        }
         let isApplicationData = datagram.uint8(at: 0) == Self.applicationDataType
         let messagesBefore = counters.messagesReceived
         needBuffers()
@@ -27,6 +32,26 @@ extension DTLSTransport {
         if isApplicationData, case .connected = phase, counters.messagesReceived == messagesBefore {
             counters.datagramsDiscarded += 1
         }
+    }
+
+    /// Whether a record that claims to be encrypted is shorter than what its cipher adds.
+    ///
+    /// Anyone can send such a record, and it is to be discarded in silence (RFC 6347 §4.1.2.7); OpenSSL 3.0 takes it
+    /// for an error of its own and never reads again. Records whose length is wrong otherwise it discards by itself.
+    private func hasShortProtectedRecord(_ datagram: RawSpan) -> Bool {
+        var offset = 0
+        while datagram.byteCount - offset >= Self.recordHeaderByteCount {
+            let length = Int(datagram.uint16(at: offset + 11))
+            if datagram.uint16(at: offset + 3) > 0, length < shortestProtectedRecord { return true }
+            offset += Self.recordHeaderByteCount + length
+        }
+        return false
+    }
+
+    private func learnShortestProtectedRecord(of cipher: OpaquePointer?) {
+        guard let cipher = unsafe cipher else { return }
+        let isChaCha = unsafe SSL_CIPHER_get_cipher_nid(cipher) == NID_chacha20_poly1305
+        shortestProtectedRecord = isChaCha ? Self.tagByteCount : Self.nonceByteCount + Self.tagByteCount
     }
 
     func continueHandshake(role: DTLSRole) {
@@ -53,6 +78,7 @@ extension DTLSTransport {
             return
         }
         counters.remoteFingerprint = DTLSCertificate.fingerprint(ofDER: der, by: .sha256)
+        unsafe learnShortestProtectedRecord(of: SSL_get_current_cipher(ssl))
         if let name = unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(ssl)) {
             counters.cipherName = unsafe String(cString: name)
         }
@@ -195,8 +221,8 @@ extension DTLSTransport {
 
     /// Whether the first record is a cleartext handshake message of type client_hello (RFC 6347 §4.3.2).
     static func beginsWithClientHello(_ datagram: RawSpan) -> Bool {
-        datagram.byteCount > 13 && datagram.uint8(at: 0) == 22 && datagram.uint16(at: 3) == 0
-            && datagram.uint8(at: 13) == 1
+        datagram.byteCount > recordHeaderByteCount && datagram.uint8(at: 0) == 22 && datagram.uint16(at: 3) == 0
+            && datagram.uint8(at: recordHeaderByteCount) == 1
     }
 
     // MARK: - The peer's certificate

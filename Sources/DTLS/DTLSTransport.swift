@@ -51,7 +51,8 @@ package struct DTLSStatistics: Hashable, Sendable {
     package var flightsRetransmitted = 0
     package var messagesReceived = 0
     package var messagesSent = 0
-    /// Datagrams not given to OpenSSL: too many before their time, of the wrong role, or after the end.
+    /// Datagrams not given to OpenSSL: too many before their time, of the wrong role, with a record too short to be
+    /// encrypted, or after the end.
     package var datagramsDropped = 0
     /// Application datagrams in which OpenSSL found nothing new: replayed, forged or damaged.
     package var datagramsDiscarded = 0
@@ -103,6 +104,8 @@ package struct DTLSStatistics: Hashable, Sendable {
     var counters = DTLSStatistics()
     var deadline: Instant?
     var initialTimeoutMicroseconds: UInt32 = 1_000_000
+    /// What the cipher adds to a record's content, in bytes; as long as it is unknown, the most that ours add.
+    var shortestProtectedRecord = DTLSTransport.nonceByteCount + DTLSTransport.tagByteCount
 
     // SSL *
     let ssl: OpaquePointer
@@ -345,8 +348,14 @@ package struct DTLSStatistics: Hashable, Sendable {
         _ = try? DTLSTransport(certificate: certificate, transmits: TransmitQueue(initialCapacity: 64))
     }
 
-    /// Bytes around a message: 13 of header, 8 of nonce and 16 of tag with AES-GCM, the longest of our suites.
-    package static let recordOverhead = 37
+    /// Bytes around a message: header, nonce and tag with AES-GCM, the longest of our suites.
+    package static let recordOverhead = recordHeaderByteCount + nonceByteCount + tagByteCount
+    /// RFC 6347 §4.1.
+    static let recordHeaderByteCount = 13
+    /// What each record of AES-GCM says of its nonce (RFC 5288 §3); ChaCha20-Poly1305 has it from the header (RFC 7905).
+    static let nonceByteCount = 8
+    /// Of AES-GCM and of ChaCha20-Poly1305 alike.
+    static let tagByteCount = 16
     /// The most that a record holds (RFC 5246 §6.2.1).
     package static let maximumMessageByteCount = 16_384
     /// What a peer must read at least: all that is sent without asking is shorter.

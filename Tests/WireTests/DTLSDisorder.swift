@@ -82,6 +82,47 @@ extension VirtualTime {
             #expect(pair.server.messages == [[1, 2, 3]])
         }
 
+        /// A record that claims to be encrypted, which anyone can make.
+        private static func forged(type: UInt8, epoch: UInt8, length: Int) -> [UInt8] {
+            [type, 0xFE, 0xFD, 0, epoch, 0, 0, 0, 0, 0, 200, 0, UInt8(length)] + [UInt8](repeating: 7, count: length)
+        }
+
+        @Test(arguments: [20, 21, 22, 23, 99] as [UInt8])
+        func `a record shorter than what its cipher adds is ignored`(type: UInt8) throws {
+            for length in 0...40 {
+                for epoch: UInt8 in [1, 2] {
+                    let pair = try DTLSPair()
+                    pair.run()
+                    let forged = Self.forged(type: type, epoch: epoch, length: length)
+                    try pair.client.send([1, 2, 3])
+                    let genuine = try #require(pair.client.takeDatagrams().first)
+                    pair.server.receive(forged, at: pair.now)
+                    // Behind another record, too.
+                    pair.server.receive([23, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 7] + forged, at: pair.now)
+                    pair.server.receive(genuine, at: pair.now)
+                    #expect(pair.server.messages == [[1, 2, 3]], "length \(length), epoch \(epoch)")
+                    try pair.server.send([4])
+                    pair.exchange()
+                    #expect(pair.client.messages == [[4]])
+                    #expect(pair.areConnected)
+                }
+            }
+        }
+
+        @Test(arguments: [20, 21, 22, 23, 99] as [UInt8])
+        func `short records do not keep a connection from being made`(type: UInt8) throws {
+            for length in 0...40 {
+                let pair = try DTLSPair(mtu: 300)
+                let forged = Self.forged(type: type, epoch: 1, length: length)
+                pair.network = { _, _, datagrams in datagrams.flatMap { [forged, $0] } + [forged] }
+                pair.run()
+                try #require(pair.areConnected, "length \(length)")
+                try pair.client.send([1, 2, 3])
+                pair.exchange()
+                #expect(pair.server.messages == [[1, 2, 3]])
+            }
+        }
+
         @Test(arguments: 1...300)
         func `a damaged handshake ends in a state, never in a trap`(seed: UInt64) throws {
             let pair = try DTLSPair(mtu: 500)

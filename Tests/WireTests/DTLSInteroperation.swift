@@ -266,5 +266,35 @@ extension VirtualTime {
             #expect(server.messages.first == Array("from openssl\n".utf8))
             #expect(client.output.contains("from us"))
         }
+
+        /// Its records are eight bytes shorter than those of AES-GCM, and no less whole.
+        @Test func `short messages of ChaCha20-Poly1305 arrive`() throws {
+            let (folder, _) = try prepare()
+            defer { remove(folder) }
+            let server = try DTLSSocket(certificate: try DTLSCertificate.generate(at: Int64(time(nil))))
+            let port = server.bindAnywhere()
+            server.transport.start(role: .server, initialTimeout: .milliseconds(50), at: server.now)
+            let client = try #require(
+                OpenSSLCommand(
+                    [
+                        "s_client", "-dtls1_2", "-connect", "127.0.0.1:\(port)", "-cert", folder + "/cert.pem", "-key",
+                        folder + "/key.pem", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305",
+                    ],
+                    in: folder,
+                    output: "peer.txt"
+                )
+            )
+            defer { client.kill() }
+            server.run { server.connected != nil }
+            #expect(server.connected?.cipherName == "ECDHE-ECDSA-CHACHA20-POLY1305")
+            for length in 1..<16 {
+                let header: [UInt8] = [23, 0xFE, 0xFD, 0, 1, 0, 0, 0, 0, 0, 9, 0, UInt8(length)]
+                let forged = header + [UInt8](repeating: 7, count: length)
+                server.transport.receive(forged.span.bytes, at: server.now) { _ in }
+            }
+            client.write("x\n")
+            server.run { !server.messages.isEmpty }
+            #expect(server.messages == [Array("x\n".utf8)])
+        }
     }
 }
