@@ -43,7 +43,11 @@ import Testing
             let ideal = try await devices.getUserMedia(.init(video: .init(deviceId: .ideal(name))))
             #expect(ideal.getVideoTracks().first?.label == "Camera b")
         }
-        #expect(await failure(system, .init(video: .init(deviceId: .exact("/dev/video9"))))?.name == .notFoundError)
+        // As of a microphone, and as for an id that no device has.
+        for name in ["/dev/video9", "c"] {
+            let error = await failure(system, .init(video: .init(deviceId: .exact(name))))
+            #expect(error?.name == .overconstrainedError && error?.constraint == "deviceId", "\(name)")
+        }
     }
 
     /// A plug-in of ALSA's is listed although its sound server is not there, and the card belongs to others.

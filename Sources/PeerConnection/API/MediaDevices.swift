@@ -91,7 +91,8 @@ public final class MediaDevices: Sendable {
         _ constraints: MediaTrackConstraints,
         _ system: any MediaDeviceSystem
     ) throws(RTCError) -> MediaStreamTrack {
-        let devices = listed + unlisted(constraints, besides: listed, .videoinput) { $0.hasPrefix("/") }
+        let named = unlisted(constraints, besides: listed, .videoinput) { $0.hasPrefix("/") }
+        let devices = listed + named
         guard !devices.isEmpty else { throw RTCError(system.hint(.videoinput)) }
         let resolved = resolve(constraints, devices)
         let wishes = CameraSelection.wishes(resolved)
@@ -106,7 +107,8 @@ public final class MediaDevices: Sendable {
                 modes[index] = try system.modes(of: device, wishes: wishes)
                 candidates += CameraSelection.candidates(modes[index], for: resolved, device: index, info: device)
             } catch {
-                refusals.append((index, RTCError(error, of: device)))
+                let isUnknown = named.contains(device) && error.kind == .notFound
+                refusals.append((index, isUnknown ? unknown(resolved) : RTCError(error, of: device)))
             }
         }
         // A device that says nothing of itself meets no constraint; why it is silent says more than that.
