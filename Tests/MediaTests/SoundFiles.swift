@@ -140,6 +140,46 @@ import Testing
         #expect(blocks.count == 2)
     }
 
+    /// Made by ffmpeg, which writes 24 and 32 bits as WAVE_FORMAT_EXTENSIBLE.
+    @Test(arguments: [
+        ("pcm_u8", 255), ("pcm_s16le", 0), ("pcm_s24le", 1), ("pcm_s32le", 1), ("pcm_f32le", 1), ("pcm_f64le", 1),
+        ("pcm_mulaw", 600), ("pcm_alaw", 600),
+    ])
+    func `Samples of any kind are played as what they are`(codec: String, tolerance: Int) throws {
+        let folder = try TemporaryFolder()
+        // 440 Hz at an eighth of the full scale, in both channels at different heights.
+        let source = ["-v", "error", "-f", "lavfi", "-i", "sine=duration=1:sample_rate=48000"]
+        let kinds = [("pcm_s16le", "plain.wav"), (codec, "a.wav")]
+        for (kind, name) in kinds {
+            _ = try Tool.run(
+                "ffmpeg",
+                source + ["-af", "pan=stereo|c0=4*c0|c1=c0", "-c:a", kind, folder.path + "/" + name]
+            )
+        }
+        let played = try kinds.map { kind in
+            let reader = try WAVReader(try FileBytes(folder.path + "/" + kind.1, mode: "r"))
+            #expect(reader.channelCount == 2 && reader.sampleRate == 48_000)
+            var samples: [Int16] = []
+            while let block = try reader.nextBlock() { samples += block }
+            return samples
+        }
+        #expect(played[0].count == 96_000 && played[1].count == 96_000)
+        #expect(played[0].contains { abs(Int($0)) > 12_000 })
+        let differences = zip(played[0], played[1]).map { abs(Int($0) - Int($1)) }
+        #expect(try #require(differences.max()) <= tolerance)
+    }
+
+    @Test func `Floating point beyond full scale is cut, and what is no number is silent`() {
+        let floats: [Float] = [0, 1, -1, 2, -.infinity, .nan, 0.5]
+        let bytes = floats.flatMap { [UInt8].number(Int($0.bitPattern), bytes: 4) }
+        #expect(WAVSampleFormat.float.samples(bytes) == [0, 32_767, -32_767, 32_767, -32_767, 0, 16_384])
+        let doubles = floats.flatMap { withUnsafeBytes(of: Double($0).bitPattern.littleEndian) { Array($0) } }
+        #expect(WAVSampleFormat.double.samples(doubles) == [0, 32_767, -32_767, 32_767, -32_767, 0, 16_384])
+        let three: [UInt8] = [0xFF, 0xFF, 0x7F, 0, 0, 0x80, 0x80, 0, 0, 9, 9]
+        #expect(WAVSampleFormat.integer(byteCount: 3).samples(three) == [32_767, -32_768, 1])
+        #expect(WAVSampleFormat.integer(byteCount: 1).samples([0, 128, 255]) == [-32_768, 0, 32_512])
+    }
+
     @Test(arguments: [0, 0xFFFF_FFFF])
     func `A stream's length means that sound goes up to the end of the file`(length: Int) throws {
         let folder = try TemporaryFolder()
@@ -220,11 +260,12 @@ import Testing
         let bad: [[UInt8]] = [
             [], Array("RIFF".utf8), Array(good.prefix(20)), Array(good.prefix(40)),
             Array("RIFX".utf8) + good.dropFirst(4),
-            Self.wav(kind: 3, samples: sound), Self.wav(channels: 0, samples: sound),
+            Self.wav(kind: 3, samples: sound), Self.wav(kind: 2, bits: 4, samples: sound),
+            Self.wav(channels: 0, samples: sound),
             Self.wav(channels: 3, samples: sound),
             Self.wav(rate: 1, samples: sound), Self.wav(rate: 4_000_000, samples: sound),
-            Self.wav(bits: 24, samples: sound),
-            Self.wav(samples: []),
+            Self.wav(bits: 12, samples: sound), Self.wav(kind: 0x55, samples: sound),
+            Self.wav(samples: []), Self.wav(bits: 32, samples: [1]),
             Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEdata".utf8) + .number(4, bytes: 4) + [1, 2, 3, 4],
             Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEfmt ".utf8) + .number(0xFFFF_FFFF, bytes: 4) + [
                 1, 2, 3, 4,
@@ -239,7 +280,7 @@ import Testing
             #expect(error?.kind == .malformed, "\(index)")
         }
         // What ffmpeg can turn into it is told how.
-        let path = try folder.file("24.wav", Self.wav(bits: 24, samples: sound))
+        let path = try folder.file("64.wav", Self.wav(bits: 64, samples: sound))
         let error = #expect(throws: MediaError.self) { try AudioFile(path: path) }
         #expect(error?.message.contains("ffmpeg -i \(path) -ac 2 -c:a pcm_s16le") == true)
         #expect(throws: MediaError(.notFound, "/nowhere.wav", "No such file or directory")) {

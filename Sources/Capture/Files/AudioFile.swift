@@ -1,6 +1,6 @@
 public import Media
 
-/// Plays a WAV (16-bit PCM), Ogg (Opus) or WebM (Opus) file as a source of sound.
+/// Plays a WAV, Ogg (Opus) or WebM (Opus) file as a source of sound.
 public final class AudioFile: AudioSource, FailingDevice {
     /// Path of the file.
     public let path: String

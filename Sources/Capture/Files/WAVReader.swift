@@ -11,11 +11,12 @@ protocol SoundReader: AnyObject {
     func nextBlock() throws(MediaError) -> [Int16]?
 }
 
-/// The sound of a WAV file with 16-bit PCM, read from the file as it is played: as long as the file is.
+/// The sound of a WAV file, read from the file as it is played: as long as the file is.
 final class WAVReader: SoundReader {
     let sampleRate: Int
     let channelCount: Int
     private let file: FileBytes
+    private let sampleFormat: WAVSampleFormat
     /// What is left of the sound; nil if its length was not known when the file was written: up to the file's end.
     private(set) var remainingByteCount: Int?
     /// Fiftieths of a sample that the blocks so far are short of their time: 20 ms are no whole number at every rate.
@@ -32,7 +33,7 @@ final class WAVReader: SoundReader {
         guard let riff = file.readExactly(12), riff.starts(with: Array("RIFF".utf8)),
             Array(riff[8...]) == Array("WAVE".utf8)
         else { throw MediaError(.malformed, path, "is no WAV file, though it begins like one") }
-        var format: (channels: Int, rate: Int)?
+        var format: (channels: Int, rate: Int, samples: WAVSampleFormat)?
         while let head = file.readExactly(8) {
             let count = head.littleEndian32(at: 4)
             switch String(decoding: head[..<4], as: UTF8.self) {
@@ -40,25 +41,28 @@ final class WAVReader: SoundReader {
                 guard (16...1_024).contains(count), let body = file.readExactly(count) else {
                     throw MediaError(.malformed, path, "a broken format chunk")
                 }
-                let kind = body.littleEndian16(at: 0)
-                format = (body.littleEndian16(at: 2), body.littleEndian32(at: 4))
-                guard kind == 1 || kind == 0xFFFE, body.littleEndian16(at: 14) == 16, let format,
-                    (1...2).contains(format.channels),
-                    (8_000...192_000).contains(format.rate)
+                let channels = body.littleEndian16(at: 2)
+                let rate = body.littleEndian32(at: 4)
+                guard let samples = WAVSampleFormat(formatChunk: body), (1...2).contains(channels),
+                    (8_000...192_000).contains(rate)
                 else {
                     throw MediaError(
                         .malformed,
                         path,
-                        "only 16-bit PCM with 1 or 2 channels at 8 to 192 kHz is played: convert it, as with ffmpeg -i \(path) -ac 2 "
-                            + "-c:a pcm_s16le out.wav"
+                        "only PCM of 8 to 32 bits, floating point, A-law and µ-law are played, with 1 or 2 channels at 8 to 192 kHz: "
+                            + "convert it, as with ffmpeg -i \(path) -ac 2 -c:a pcm_s16le out.wav"
                     )
                 }
+                format = (channels, rate, samples)
             case "data":
                 guard let format else { throw MediaError(.malformed, path, "sound before its format") }
-                guard file.byteCount - file.offset >= 2 else { throw MediaError(.malformed, path, "has no sound") }
+                guard file.byteCount - file.offset >= format.samples.byteCount else {
+                    throw MediaError(.malformed, path, "has no sound")
+                }
                 remainingByteCount = Self.unknownLengths.contains(count) ? nil : count
                 sampleRate = format.rate
                 channelCount = format.channels
+                sampleFormat = format.samples
                 self.file = file
                 return
             default: file.seek(to: file.offset + count + count % 2)
@@ -72,7 +76,7 @@ final class WAVReader: SoundReader {
         let due = sampleRate + carry
         carry = due % 50
         let wanted = due / 50 * channelCount
-        let byteCount = min(2 * wanted, remainingByteCount ?? .max)
+        let byteCount = min(sampleFormat.byteCount * wanted, remainingByteCount ?? .max)
         guard byteCount > 0 else { return nil }
         // Of a file that is cut all that there is is played first.
         let bytes = file.read(byteCount)
@@ -81,7 +85,7 @@ final class WAVReader: SoundReader {
             throw MediaError(file.path, .cut(atByte: file.offset))
         }
         if let remainingByteCount { self.remainingByteCount = remainingByteCount - bytes.count }
-        let samples = (0..<(bytes.count / 2)).map { Int16(truncatingIfNeeded: bytes.littleEndian16(at: 2 * $0)) }
+        let samples = sampleFormat.samples(bytes)
         return samples + Array(repeating: 0, count: wanted - samples.count)
     }
 }
