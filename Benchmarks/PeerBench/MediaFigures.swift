@@ -155,7 +155,9 @@ final class RecordedFrames: VideoSource {
 
     func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
         let frames = frames
-        let new = ScheduledThread(name: "recorded frames", intervalNanoseconds: 33_333_333) { index, time in
+        let new = try ScheduledThread(name: "recorded frames", subject: label, intervalNanoseconds: 33_333_333) {
+            index,
+            time in
             deliver(frames[index % frames.count].retimed(time))
             return true
         }

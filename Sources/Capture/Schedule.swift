@@ -3,6 +3,7 @@
 
 internal import CLinux
 internal import Glibc
+package import Media
 
 /// Absolute times at equal distances, so that lateness of one does not delay the next.
 struct Schedule {
@@ -40,12 +41,15 @@ package final class ScheduledThread: StoppableThread {
     ///
     /// It is given the time at which it was due: a thread that comes late has made nothing later. A tick that is more
     /// than a second late skips what was missed.
+    ///
+    /// - Throws: `MediaError.notUsable` if the system has no thread left for `subject`.
     package init(
         name: String,
+        subject: String,
         intervalNanoseconds: Int64,
         tick: @escaping @Sendable (_ index: Int, _ timeNanoseconds: Int64) -> Bool
-    ) {
-        ThreadStart.run(name: name) { [self] in
+    ) throws(MediaError) {
+        try ThreadStart.run(name: name, subject: subject) { [self] in
             var schedule = Schedule(startNanoseconds: Self.now(), intervalNanoseconds: intervalNanoseconds)
             while !gate.isStopped {
                 let index = schedule.index
@@ -81,14 +85,17 @@ final class TimedThread: StoppableThread {
     ///
     /// - Parameters:
     ///   - name: at most 15 bytes.
+    ///   - subject: what it is for, as a file's path.
     ///   - prepare: makes the next thing ready and says when it is due, in nanoseconds from the beginning.
     ///   - act: does it, when it is due; what is more than a second late moves all that follow.
+    /// - Throws: `MediaError.notUsable` if the system has no thread left.
     init(
         name: String,
+        subject: String,
         prepare: @escaping @Sendable () -> Int64?,
         act: @escaping @Sendable (_ timeNanoseconds: Int64) -> Void
-    ) {
-        ThreadStart.run(name: name) { [self] in
+    ) throws(MediaError) {
+        try ThreadStart.run(name: name, subject: subject) { [self] in
             var start = ScheduledThread.now()
             while !gate.isStopped, let offset = prepare() {
                 let now = ScheduledThread.now()

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import Locking
+internal import Media
 
 /// Starts threads.
 enum ThreadStart {
@@ -15,9 +16,12 @@ enum ThreadStart {
 
     /// Runs `body` on a new, detached thread.
     ///
-    /// - Returns: false if the system has no thread left; `body` is not called then.
-    @discardableResult
-    static func run(name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
+    /// - Parameters:
+    ///   - name: at most 15 bytes.
+    ///   - subject: what the thread is for, as a device's name or a file's path.
+    ///   - body: not called if this throws.
+    /// - Throws: `MediaError.notUsable` if the system has no thread left.
+    static func run(name: String, subject: String, _ body: @escaping @Sendable () -> Void) throws(MediaError) {
         var thread = pthread_t()
         let context = unsafe Unmanaged.passRetained(Box(name: String(name.prefix(15)), body: body)).toOpaque()
         let status = unsafe pthread_create(
@@ -33,8 +37,15 @@ enum ThreadStart {
             },
             context
         )
-        if status == 0 { pthread_detach(thread) } else { unsafe Unmanaged<Box>.fromOpaque(context).release() }
-        return status == 0
+        guard status == 0 else {
+            unsafe Unmanaged<Box>.fromOpaque(context).release()
+            throw MediaError(
+                .notUsable,
+                subject,
+                "no thread could be started for it: the system is out of threads or memory"
+            )
+        }
+        pthread_detach(thread)
     }
 }
 

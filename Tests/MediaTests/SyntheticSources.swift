@@ -96,17 +96,17 @@ import Testing
         deinit { end() }
     }
 
-    @Test func `A thread that waits for long ends when it is stopped`() async {
+    @Test func `A thread that waits for long ends when it is stopped`() async throws {
         let (begun, ended) = (Gathering<Void>(2), Gathering<Void>(2))
-        let timed = { [canary = Canary { ended.add(()) }] in
-            TimedThread(name: "test") {
+        let timed = try { [canary = Canary { ended.add(()) }] in
+            try TimedThread(name: "test", subject: "test") {
                 withExtendedLifetime(canary) { begun.add(()) }
                 return 3_000_000_000_000
             } act: { _ in
             }
         }()
-        let scheduled = { [canary = Canary { ended.add(()) }] in
-            ScheduledThread(name: "test", intervalNanoseconds: 3_000_000_000_000) { _, _ in
+        let scheduled = try { [canary = Canary { ended.add(()) }] in
+            try ScheduledThread(name: "test", subject: "test", intervalNanoseconds: 3_000_000_000_000) { _, _ in
                 withExtendedLifetime(canary) { begun.add(()) }
                 return true
             }
@@ -117,7 +117,7 @@ import Testing
         #expect(await ended.result().count == 2)
     }
 
-    @Test func `A thread that is stopped has ended what it was delivering`() {
+    @Test func `A thread that is stopped has ended what it was delivering`() throws {
         let ended = Mutex(0)
         @Sendable func turn(_ begun: DispatchSemaphore) {
             begun.signal()
@@ -125,7 +125,7 @@ import Testing
             ended.withLock { $0 += 1 }
         }
         let first = DispatchSemaphore(value: 0)
-        let timed = TimedThread(name: "test") {
+        let timed = try TimedThread(name: "test", subject: "test") {
             0
         } act: { _ in
             turn(first)
@@ -135,13 +135,50 @@ import Testing
         let count = ended.withLock { $0 }
         #expect(count >= 1)
         let second = DispatchSemaphore(value: 0)
-        let scheduled = ScheduledThread(name: "test", intervalNanoseconds: 1_000_000) { _, _ in
+        let scheduled = try ScheduledThread(name: "test", subject: "test", intervalNanoseconds: 1_000_000) { _, _ in
             turn(second)
             return true
         }
         second.wait()
         scheduled.stop()
         #expect(ended.withLock { $0 } > count)
+    }
+
+    /// In a process of its own, where for a moment no thread can be had.
+    @Test func `A source that gets no thread says so`() async {
+        await #expect(processExitsWith: .success) {
+            let folder = try TemporaryFolder()
+            let sound = try WAVWriter(path: folder.path + "/a.wav")
+            sound.take(Tone().block(0, timestampNanoseconds: 0))
+            sound.close()
+            let (tone, file) = (Tone(), try AudioFile(path: sound.path))
+            let pattern = try TestPattern(width: 64, height: 48)
+            let usual = UnsafeMutablePointer<pthread_attr_t>.allocate(capacity: 2)
+            let endless = usual + 1
+            // Glibc's, of which Swift does not know.
+            typealias Function = @convention(c) (UnsafeMutablePointer<pthread_attr_t>) -> Int32
+            let getDefault = try #require(dlsym(nil, "pthread_getattr_default_np"))
+            let setDefault = try #require(dlsym(nil, "pthread_setattr_default_np"))
+            try #require(unsafeBitCast(getDefault, to: Function.self)(usual) == 0)
+            pthread_attr_init(endless)
+            // More than there are addresses.
+            pthread_attr_setstacksize(endless, 1 << 50)
+            try #require(unsafeBitCast(setDefault, to: Function.self)(endless) == 0)
+            let results = [
+                Result { try tone.start { _ in } }, Result { try file.start { _ in } },
+                Result { try pattern.start { _ in } },
+            ]
+            try #require(unsafeBitCast(setDefault, to: Function.self)(usual) == 0)
+            for (result, subject) in zip(results, ["tone", sound.path, "test pattern"]) {
+                let error = #expect(throws: MediaError.self) { try result.get() }
+                #expect(error?.kind == .notUsable && error?.subject == subject)
+            }
+            // And it can be started again.
+            let blocks = Gathering<AudioFrame>(1)
+            try tone.start { blocks.add($0) }
+            #expect(await blocks.result().count == 1)
+            tone.stop()
+        }
     }
 
     @Test func `A taker may stop the source that delivers to it, and gets nothing more`() async throws {

@@ -49,18 +49,16 @@ internal import Media
     ///
     /// - Throws: `MediaError.notUsable` if the system has no threads left.
     func run(name: String, subject: String, _ body: @escaping @Sendable () -> Void) throws(MediaError) {
-        let isRunning = ThreadStart.run(name: name) { [self] in
-            identity.store(UInt(pthread_self()), ordering: .relaxed)
-            body()
+        do throws(MediaError) {
+            try ThreadStart.run(name: name, subject: subject) { [self] in
+                identity.store(UInt(pthread_self()), ordering: .relaxed)
+                body()
+                Self.signal(endDescriptor)
+            }
+        } catch {
             Self.signal(endDescriptor)
+            throw error
         }
-        if isRunning { return }
-        Self.signal(endDescriptor)
-        throw MediaError(
-            .notUsable,
-            subject,
-            "no thread could be started for it: the system is out of threads or memory"
-        )
     }
 
     /// Whether `stop()` was called.

@@ -35,7 +35,7 @@ public final class AudioFile: AudioSource, FailingDevice {
         // Used by the source's thread alone once it is started.
         nonisolated(unsafe) let playing = Playing(path: path, reader: try Self.reader(path), isLooping: isLooping)
         let failures = failures
-        let new = ScheduledThread(name: "audio file", intervalNanoseconds: 20_000_000) { _, time in
+        let new = try ScheduledThread(name: "audio file", subject: path, intervalNanoseconds: 20_000_000) { _, time in
             do throws(MediaError) {
                 deliver(unsafe try playing.block(timestampNanoseconds: time))
                 return true

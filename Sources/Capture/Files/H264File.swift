@@ -79,7 +79,7 @@ public final class H264File: EncodedVideoSource, FailingDevice {
         guard codec == .h264 else { throw MediaError(.notUsable, path, "holds H.264, not \(codec.rawValue)") }
         // Used by the source's thread alone once it is started.
         nonisolated(unsafe) let playing = Playing()
-        let new = TimedThread(name: "video file") { [self] in
+        let new = try TimedThread(name: "video file", subject: path) { [self] in
             unsafe next(playing)
         } act: { [self] now in
             let picture = unsafe pictures[playing.index]

@@ -32,7 +32,7 @@ public final class VideoFile: VideoSource, FailingDevice {
         // Used by the source's thread alone once it is started.
         nonisolated(unsafe) let playing = Playing(path: path, reader: try Reader(path), isLooping: isLooping)
         let failures = failures
-        let new = TimedThread(name: "video file") {
+        let new = try TimedThread(name: "video file", subject: path) {
             do throws(MediaError) {
                 return unsafe try playing.next()
             } catch {

@@ -89,20 +89,18 @@ public final class PortalCapture: VideoSource, FailingDevice {
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation {
                 (continuation: CheckedContinuation<Result<PortalCapture, MediaError>, Never>) in
-                let isStarted = ThreadStart.run(name: "portal") {
-                    do throws(MediaError) {
-                        continuation.resume(
-                            returning: .success(
-                                try PortalCapture(framesPerSecond, cursor, seconds: seconds, token: token)
-                            )
-                        )
-                    } catch {
-                        continuation.resume(returning: .failure(error))
+                do throws(MediaError) {
+                    try ThreadStart.run(name: "portal", subject: "screen") {
+                        do throws(MediaError) {
+                            let capture = try PortalCapture(framesPerSecond, cursor, seconds: seconds, token: token)
+                            continuation.resume(returning: .success(capture))
+                        } catch {
+                            continuation.resume(returning: .failure(error))
+                        }
                     }
+                } catch {
+                    continuation.resume(returning: .failure(error))
                 }
-                if isStarted { return }
-                let words = "no thread could be started for it: the system is out of threads or memory"
-                continuation.resume(returning: .failure(MediaError(.notUsable, "screen", words)))
             }
         } onCancel: {
             token.stop()

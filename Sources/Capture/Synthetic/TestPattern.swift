@@ -41,8 +41,11 @@ public final class TestPattern: VideoSource {
 
     /// Starts with frame 0.
     public func start(deliver: @escaping @Sendable (VideoFrame) -> Void) throws {
-        let new = ScheduledThread(name: "test pattern", intervalNanoseconds: 1_000_000_000 / Int64(framesPerSecond)) {
-            [weak self] index, time in
+        let new = try ScheduledThread(
+            name: "test pattern",
+            subject: label,
+            intervalNanoseconds: 1_000_000_000 / Int64(framesPerSecond)
+        ) { [weak self] index, time in
             guard let self,
                 let frame = try? self.frame(index, timestampNanoseconds: time, clock: ClockText.now())
             else { return false }

@@ -23,7 +23,8 @@ public final class Tone: AudioSource {
 
     /// Starts at phase 0.
     public func start(deliver: @escaping @Sendable (AudioFrame) -> Void) throws {
-        let new = ScheduledThread(name: "tone", intervalNanoseconds: 20_000_000) { [weak self] index, time in
+        let new = try ScheduledThread(name: "tone", subject: label, intervalNanoseconds: 20_000_000) {
+            [weak self] index, time in
             guard let self else { return false }
             deliver(self.block(index, timestampNanoseconds: time))
             return true

@@ -90,7 +90,12 @@ private final class PauseClock: Sendable {
         let old = state.withLock { state -> ScheduledThread? in
             if isOn, state.thread == nil, !state.isStopped {
                 let tick = state.tick
-                state.thread = ScheduledThread(name: "audio pause", intervalNanoseconds: 20_000_000) { index, time in
+                // Where no thread can be had the pause is silent; the next packet of it tries again.
+                state.thread = try? ScheduledThread(
+                    name: "audio pause",
+                    subject: "comfort noise",
+                    intervalNanoseconds: 20_000_000
+                ) { index, time in
                     // The first is due at once: the packet that began the pause has filled that.
                     if index > 0 { tick?(time) }
                     return true
