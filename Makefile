@@ -68,7 +68,7 @@ bench-paths: dependencies
 	@Benchmarks/paths $(ARGS)
 
 ## bench-sound: print what is left of echo and speech, and what taking the echo out costs
-bench-sound: dependencies
+bench-sound: test-dependencies
 	@BENCHMARKS=1 swift build -c release --product sound-bench
 	@.build/release/sound-bench $(ARGS)
 
