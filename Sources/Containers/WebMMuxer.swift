@@ -226,11 +226,12 @@ package struct WebMMuxer {
         complete(cuesAt: cues.isEmpty ? nil : cuesAt)
     }
 
-    /// Ends a file that can take no more bytes, as on a full disk: sizes and duration, without an index.
+    /// Ends a file that can take no more bytes, as on a full disk: sizes and duration, without an index, for which the room
+    /// may be what is missing.
     ///
     /// - Parameter wholeByteCount: what the file holds of all that was appended; it ends between two appended pieces.
     package mutating func breakOff(at wholeByteCount: Int) {
-        guard !isFinished, wholeByteCount >= slotsAt + Self.trackLimit * Self.slotByteCount else { return }
+        guard wholeByteCount >= slotsAt + Self.trackLimit * Self.slotByteCount else { return }
         isFinished = true
         changes = []
         byteCount = min(byteCount, wholeByteCount)

@@ -264,7 +264,8 @@ import Testing
             Self.wav(channels: 0, samples: sound),
             Self.wav(channels: 3, samples: sound),
             Self.wav(rate: 1, samples: sound), Self.wav(rate: 4_000_000, samples: sound),
-            Self.wav(bits: 12, samples: sound), Self.wav(kind: 0x55, samples: sound),
+            Self.wav(bits: 24, samples: sound + sound), Self.wav(bits: 12, samples: sound),
+            Self.wav(kind: 0x55, samples: sound),
             Self.wav(samples: []), Self.wav(bits: 32, samples: [1]),
             Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEdata".utf8) + .number(4, bytes: 4) + [1, 2, 3, 4],
             Array("RIFF".utf8) + .number(0, bytes: 4) + Array("WAVEfmt ".utf8) + .number(0xFFFF_FFFF, bytes: 4) + [
@@ -283,6 +284,9 @@ import Testing
         let path = try folder.file("64.wav", Self.wav(bits: 64, samples: sound))
         let error = #expect(throws: MediaError.self) { try AudioFile(path: path) }
         #expect(error?.message.contains("ffmpeg -i \(path) -ac 2 -c:a pcm_s16le") == true)
+        let odd = try folder.file("it's mine; rm.wav", Self.wav(bits: 64, samples: sound))
+        let oddError = #expect(throws: MediaError.self) { try AudioFile(path: odd) }
+        #expect(oddError?.message.contains("ffmpeg -i '\(folder.path)/it'\\''s mine; rm.wav' -ac 2") == true)
         #expect(throws: MediaError(.notFound, "/nowhere.wav", "No such file or directory")) {
             try AudioFile(path: "/nowhere.wav")
         }

@@ -36,9 +36,10 @@ import TimeSharing
             names.append(name)
         }
         // What takes a name back may come after a question that follows it.
+        let (withdrawn, other) = (names[0], names[1])
         while true {
-            async let first = addresses(of: names[0], from: asker)
-            async let second = addresses(of: names[1], from: asker)
+            async let first = addresses(of: withdrawn, from: asker)
+            async let second = addresses(of: other, from: asker)
             if await [first, second] == [[], []] { break }
             try Task.checkCancellation()
         }

@@ -55,7 +55,7 @@ final class OpusFileReader: SoundReader {
             throw MediaError(
                 .malformed,
                 path,
-                "is neither a WAV, an Ogg nor a WebM file: convert it, as with ffmpeg -i \(path) -c:a pcm_s16le out.wav"
+                "is neither a WAV, an Ogg nor a WebM file: convert it, as with ffmpeg -i \(path.shellWord) -c:a pcm_s16le out.wav"
             )
         }
         channelCount = min(2, max(1, head.channelCount))
@@ -67,7 +67,7 @@ final class OpusFileReader: SoundReader {
     private static func unsupported(_ path: String, _ error: ContainerError) -> MediaError {
         var result = MediaError(path, error)
         if case .unsupported = error {
-            result.message += ": convert it, as with ffmpeg -i \(path) -ac 2 -c:a libopus out.opus"
+            result.message += ": convert it, as with ffmpeg -i \(path.shellWord) -ac 2 -c:a libopus out.opus"
         }
         return result
     }

@@ -124,7 +124,7 @@ public final class VideoFile: VideoSource, FailingDevice {
                             path,
                             "pictures of the form \(field.dropFirst().prefix(40)), where 4:2:0 with 8 bits is played "
                                 + "(\(Self.colourSpaces.joined(separator: ", "))): "
-                                + "convert it, as with ffmpeg -i \(path) -pix_fmt yuv420p out.y4m"
+                                + "convert it, as with ffmpeg -i \(path.shellWord) -pix_fmt yuv420p out.y4m"
                         )
                     default: break
                     }
@@ -152,7 +152,7 @@ public final class VideoFile: VideoSource, FailingDevice {
                 throw MediaError(
                     .malformed,
                     path,
-                    "is neither WebM, Y4M nor IVF: convert it, as with ffmpeg -i \(path) -c:v libvpx out.webm"
+                    "is neither WebM, Y4M nor IVF: convert it, as with ffmpeg -i \(path.shellWord) -c:v libvpx out.webm"
                 )
             }
             guard (1...dimensionLimit).contains(width), (1...dimensionLimit).contains(height) else {

@@ -43,14 +43,16 @@ final class WAVReader: SoundReader {
                 }
                 let channels = body.littleEndian16(at: 2)
                 let rate = body.littleEndian32(at: 4)
-                guard let samples = WAVSampleFormat(formatChunk: body), (1...2).contains(channels),
-                    (8_000...192_000).contains(rate)
+                let samples = WAVSampleFormat(formatChunk: body)
+                // Samples may have more room than bits, as 24 in 32.
+                guard let samples, samples.isPlain16Bit || body.littleEndian16(at: 12) == channels * samples.byteCount,
+                    (1...2).contains(channels), (8_000...192_000).contains(rate)
                 else {
                     throw MediaError(
                         .malformed,
                         path,
                         "only PCM of 8 to 32 bits, floating point, A-law and µ-law are played, with 1 or 2 channels at 8 to 192 kHz: "
-                            + "convert it, as with ffmpeg -i \(path) -ac 2 -c:a pcm_s16le out.wav"
+                            + "convert it, as with ffmpeg -i \(path.shellWord) -ac 2 -c:a pcm_s16le out.wav"
                     )
                 }
                 format = (channels, rate, samples)

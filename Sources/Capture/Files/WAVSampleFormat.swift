@@ -9,6 +9,9 @@ enum WAVSampleFormat: Equatable {
     case double
     case g711(G711)
 
+    /// What nearly all files hold: also taken from those that are careless in the rest of their head.
+    var isPlain16Bit: Bool { self == .integer(byteCount: 2) }
+
     /// Bytes of a sample.
     var byteCount: Int {
         switch self {

@@ -31,7 +31,7 @@ struct WebMTrack {
             throw MediaError(
                 .malformed,
                 file.path,
-                "has \(found): convert it, as with ffmpeg -i \(file.path) \(advice)"
+                "has \(found): convert it, as with ffmpeg -i \(file.path.shellWord) \(advice)"
             )
         }
         self.track = track

@@ -20,8 +20,8 @@ package final class AudioDecoding {
         let time = frame.receiveTime.nanoseconds
         switch frame.codec {
         case .opus: return decodeOpus(frame)
-        case .pcmu: return [block(G711.muLaw.decode(frame.payload), rate: 8_000, channels: 1, time)]
-        case .pcma: return [block(G711.aLaw.decode(frame.payload), rate: 8_000, channels: 1, time)]
+        case .pcmu: return [block(decodeG711(.muLaw, frame.payload), rate: 8_000, channels: 1, time)]
+        case .pcma: return [block(decodeG711(.aLaw, frame.payload), rate: 8_000, channels: 1, time)]
         case .vp8, .h264: return []
         }
     }
@@ -33,6 +33,12 @@ package final class AudioDecoding {
     package func silence(at nanoseconds: Int64) -> [AudioFrame] {
         guard pause.tick(), let samples = try? opus?.conceal(next: nil) else { return [] }
         return [block(samples, rate: 48_000, channels: 2, nanoseconds)]
+    }
+
+    private func decodeG711(_ law: G711, _ payload: [UInt8]) -> [Int16] {
+        // What a change of codec leaves of a pause of Opus' would sound beside it.
+        pause = SpeechPause()
+        return law.decode(payload)
     }
 
     private func decodeOpus(_ frame: ReceivedFrame) -> [AudioFrame] {

@@ -85,7 +85,7 @@ private final class PauseClock: Sendable {
         set { state.withLock { $0.tick = newValue } }
     }
 
-    /// Runs, or not; called by the decoder's thread alone.
+    /// Runs, or not; called by the decoder's thread, and at the end.
     func set(_ isOn: Bool) {
         let old = state.withLock { state -> ScheduledThread? in
             if isOn, state.thread == nil, !state.isStopped {

@@ -201,7 +201,7 @@ package final class AudioEncoding {
         let (gap, isOverflow) = frame.timestampNanoseconds.subtractingReportingOverflow(nextNanoseconds)
         guard !isOverflow, gap > Self.shortestGap, gap < Self.longestGap else { return }
         pending = []
-        wasSilent = true
+        (wasSilent, hasToldPause) = (true, false)
         timestamp &+= UInt32(truncatingIfNeeded: gap / 1_000 * Int64(codec.clockRate) / 1_000_000)
     }
 

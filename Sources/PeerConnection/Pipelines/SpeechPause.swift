@@ -25,7 +25,8 @@ struct SpeechPause {
     private static let blockSamples = OpusEncoder.samplesPerBlock
     /// Ticks without any packet after which the peer is gone: more than twice the 400 ms between two that refresh.
     private static let patience = 50
-    /// Blocks that are made up at once at most, when this side's clock was behind.
+    /// Blocks that are made up at once at most, when this side's clock was behind, or passed by, when it was ahead: of more
+    /// the mixer has dropped what was too much.
     private static let catchUpLimit = 3
 
     /// Whether ticks are to be counted: in a pause, and in the sound between two.
@@ -59,7 +60,7 @@ struct SpeechPause {
 
     /// A packet was decoded.
     mutating func received(_ timestamp: UInt32, sampleCount: Int, beginsPause: Bool) {
-        if case .pause = state { surplus = max(0, -gap(before: timestamp)) }
+        if case .pause = state { surplus = min(max(0, -gap(before: timestamp)), Self.catchUpLimit) }
         filled = timestamp &+ UInt32(clamping: sampleCount + surplus * Self.blockSamples)
         guard beginsPause else { return state = .sound }
         // The first tick is for the 20 ms after a packet of as many.

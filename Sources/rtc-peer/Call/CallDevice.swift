@@ -1,6 +1,6 @@
 import PeerConnection
 
-/// A camera or microphone of a call: it may be unplugged, and is taken again when it is plugged in.
+/// A camera or microphone of a call: it may be lost, and is taken again when it can be had.
 struct CallDevice: Sendable {
     let track: MediaStreamTrack
     let constraints: MediaTrackConstraints
@@ -63,13 +63,16 @@ struct CallDevice: Sendable {
         // What the default leads to is told under the card's name.
         let isDefault = track.kind == .audio && id == SoundDevice.defaultName
         var plan = DeviceReturn(
-            isHardware: track.kind == .video || id.contains("CARD="),
+            // A path that is not listed, as a link by udev, is not known to come either.
+            isHardware: track.kind == .video ? !id.hasPrefix("/") : id.contains("CARD="),
             isListed: await MediaDevices.shared.enumerateDevices().contains { $0.deviceId == id }
         )
         var timer: Task<Void, Never>?
         defer { timer?.cancel() }
+        var armed: Duration?
         func arm() {
             timer?.cancel()
+            armed = plan.wait
             timer = plan.wait.map { wait in
                 Task {
                     try? await Task.sleep(for: wait)
@@ -87,13 +90,15 @@ struct CallDevice: Sendable {
                         $0.deviceId == id || isDefault && $0.kind == .audioinput
                     }
                 )
+                // Other devices that come and go do not put a try off.
+                if plan.wait != armed { arm() }
             case .due:
                 if let device = try? await Self.open(track.kind, constraints, encoding: encoding) {
                     return CallDevice(track: device.track, constraints: self.constraints, encoding: encoding)
                 }
                 plan.tryFailed()
+                arm()
             }
-            arm()
         }
         return nil
     }

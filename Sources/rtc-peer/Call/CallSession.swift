@@ -196,7 +196,7 @@ actor CallSession {
         if device.track.readyState == .ended { happen(.deviceLost(device, device.track.endReason)) }
     }
 
-    /// The call goes on, and takes the device again when it is plugged in.
+    /// The call goes on, and takes the device again when it can be had.
     private func lost(_ device: CallDevice, _ reason: MediaError?) {
         guard let happen, waits[device.track.id] == nil else { return }
         let why = reason.map { "\($0)" } ?? "it gives nothing more"
